@@ -1,0 +1,47 @@
+"""The exception tree. A user's mistake is one of these, one line long; anything else that escapes is a defect of ours.
+
+NlpFtError
+├── ConfigError(ValueError)    a flag, a YAML key, an output directory: exit code 2
+├── DataError(ValueError)      a file, a column, a label: exit code 2
+├── ModelError(ValueError)     a checkpoint or tokenizer that cannot serve: exit code 2
+└── TrainingError(RuntimeError) the run itself went wrong (NaN, a save that does not repeat): exit code 1
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NlpFtError(Exception):
+    """Base of every error this package raises on purpose; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class ConfigError(NlpFtError, ValueError):
+    """A flag, a YAML key or an output directory is not usable."""
+
+    exit_code = 2
+
+
+class DataError(NlpFtError, ValueError):
+    """A data file, a column or a label is not usable."""
+
+    exit_code = 2
+
+
+class ModelError(NlpFtError, ValueError):
+    """A checkpoint, an adapter or a tokenizer is not usable."""
+
+    exit_code = 2
+
+
+class TrainingError(NlpFtError, RuntimeError):
+    """The run itself failed: a loss that is not finite, or a saved model that does not repeat its logits."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` (with the leading space) for the nearest known name, or an empty string."""
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean '{nearest[0]}'?" if nearest else ""
