@@ -1,0 +1,139 @@
+"""The arguments every method shares. Flag names are run_classification.py's, LoRA's are TRL's; each is checked here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nlp_ft.errors import ConfigError
+
+PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+
+
+def _share(flag: str, value: float | None) -> None:
+    """Refuse a probability that is not in [0, 1); `not` also catches nan."""
+    if value is not None and not 0 <= value < 1:
+        raise ConfigError(f"--{flag} must be at least 0 and below 1, got {value}.")
+
+
+def _at_least_one(flag: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ConfigError(f"--{flag} must be at least 1, got {value}.")
+
+
+@dataclass(kw_only=True)
+class ModelArguments:
+    """Which checkpoint, and how its head starts."""
+
+    model_name_or_path: str = field(
+        metadata={"help": "Checkpoint to start from: a directory, or a name on the Hub such as distilbert-base-uncased."}
+    )
+    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of a Hub checkpoint."})
+    config_name: str | None = field(default=None, metadata={"help": "Configuration, where it is not the checkpoint's."})
+    tokenizer_name: str | None = field(default=None, metadata={"help": "Tokenizer, where it is not the checkpoint's."})
+    gguf_file: str | None = field(
+        default=None, metadata={"help": "Name of the GGUF file inside the checkpoint (needs the gguf extra)."}
+    )
+    cache_dir: str | None = field(default=None, metadata={"help": "Where Hub downloads are kept."})
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None = field(
+        default=None, metadata={"help": "Attention code; the checkpoint's own default where not given."}
+    )
+    dropout: float | None = field(
+        default=None, metadata={"help": "Sets every dropout of the checkpoint, its attention's and its head's included."}
+    )
+    pooling: Literal["auto", "stock", "mean"] = field(
+        default="auto",
+        metadata={
+            "help": "What the head reads: stock (the architecture's own), mean (masked mean over tokens, written as stock "
+            "layers so that plain transformers loads it), or auto, which picks the one that measured best."
+        },
+    )
+    head_start: Literal["probe", "random"] = field(
+        default="probe",
+        metadata={"help": "The last layer starts from a linear probe fitted on the frozen encoder (LP-FT), or at random."},
+    )
+    ignore_mismatched_sizes: bool = field(
+        default=False,
+        metadata={"help": "Accepts a checkpoint whose weights fit another shape elsewhere than in the head."},
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values. Raises: ConfigError."""
+        _share("dropout", self.dropout)
+
+
+@dataclass(kw_only=True)
+class DataArguments:
+    """Where the texts and labels are, and what kind of problem they pose."""
+
+    train_file: str | None = field(default=None, metadata={"help": "Training rows: .csv, .tsv, .jsonl, .json or .parquet."})
+    validation_file: str | None = field(
+        default=None, metadata={"help": "Rows to choose the checkpoint by; split off the training rows where not given."}
+    )
+    test_file: str | None = field(
+        default=None, metadata={"help": "Rows for the final figures; split off the training rows where not given."}
+    )
+    dataset_name: str | None = field(default=None, metadata={"help": "A dataset on the Hub, instead of files."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of that dataset."})
+    train_split_name: str | None = field(default=None, metadata={"help": "Its training split, where not 'train'."})
+    validation_split_name: str | None = field(default=None, metadata={"help": "Its validation split."})
+    test_split_name: str | None = field(default=None, metadata={"help": "Its test split."})
+    text_column_names: str | None = field(
+        default=None, metadata={"help": "Text column; two, comma-separated, are a sentence pair. Found where not given."}
+    )
+    text_pair_column_name: str | None = field(default=None, metadata={"help": "Second text of a sentence pair."})
+    label_column_name: str | None = field(default=None, metadata={"help": "Label column. Found where not given."})
+    problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] | None = field(
+        default=None, metadata={"help": "Kind of problem. Found from the labels, and said aloud, where not given."}
+    )
+    validation_split_size: float = field(
+        default=0.1, metadata={"help": "Share of the rows split off for validation where no validation file is given."}
+    )
+    test_split_size: float = field(default=0.1, metadata={"help": "Likewise for the test split."})
+    max_seq_length: int | None = field(
+        default=None, metadata={"help": "Tokens after which a text is cut; default: what the model holds, 512 at most."}
+    )
+    max_train_samples: int | None = field(default=None, metadata={"help": "Train on a seeded sample of this many rows."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Likewise for validation."})
+    max_predict_samples: int | None = field(default=None, metadata={"help": "Likewise for test."})
+    preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
+
+    def __post_init__(self) -> None:
+        """Check the values. Raises: ConfigError."""
+        if (self.train_file is None) == (self.dataset_name is None):
+            given = "neither" if self.train_file is None else "both"
+            raise ConfigError(f"give --train_file or --dataset_name, one of the two; {given} came.")
+        for flag in ("validation_split_size", "test_split_size"):
+            value = getattr(self, flag)
+            if not 0 < value < 1:
+                raise ConfigError(f"--{flag} must be between 0 and 1, got {value}.")
+        for flag in ("max_seq_length", "max_train_samples", "max_eval_samples", "max_predict_samples"):
+            _at_least_one(flag, getattr(self, flag))
+        _at_least_one("preprocessing_num_workers", self.preprocessing_num_workers)
+
+
+@dataclass(kw_only=True)
+class LoraArguments:
+    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685) instead of full fine-tuning; the whole head trains beside them."""
+
+    use_peft: bool = field(default=False, metadata={"help": "Train LoRA adapters and the head, not the whole model."})
+    lora_r: int = field(default=16, metadata={"help": "Rank."})
+    lora_alpha: int = field(default=32, metadata={"help": "Scale: updates are multiplied by alpha / r."})
+    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapters."})
+    lora_target_modules: list[str] = field(
+        default_factory=lambda: ["all-linear"], metadata={"help": "Layers that get adapters, or all-linear."}
+    )
+    use_dora: bool = field(default=False, metadata={"help": "DoRA (arXiv:2402.09353): magnitude and direction apart."})
+    use_rslora: bool = field(default=False, metadata={"help": "rsLoRA (arXiv:2312.03732): alpha / sqrt(r); for r >= 32."})
+    save_adapter_only: bool = field(
+        default=False, metadata={"help": "Save adapter and head alone, not the merged model (for large decoders)."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values. Raises: ConfigError."""
+        _at_least_one("lora_r", self.lora_r)
+        _at_least_one("lora_alpha", self.lora_alpha)
+        _share("lora_dropout", self.lora_dropout)
+        for flag in ("use_dora", "use_rslora", "save_adapter_only"):
+            if getattr(self, flag) and not self.use_peft:
+                raise ConfigError(f"--{flag} needs --use_peft.")
