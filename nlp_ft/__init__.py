@@ -1,0 +1,36 @@
+"""Fine-tune BERT- and GPT-style checkpoints for text classification, with an honest report.
+
+Names are loaded when first used (PEP 562): `import nlp_ft` imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.errors import ConfigError, DataError, ModelError, NlpFtError, TrainingError
+
+if TYPE_CHECKING:
+    from nlp_ft.inference import Classifier, Prediction, load
+
+__all__ = [
+    "Classifier",
+    "ConfigError",
+    "DataError",
+    "ModelError",
+    "NlpFtError",
+    "Prediction",
+    "TrainingError",
+    "load",
+]
+_LAZY = {"Classifier": "nlp_ft.inference", "Prediction": "nlp_ft.inference", "load": "nlp_ft.inference"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'nlp_ft' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -26,7 +26,9 @@ class ModelArguments:
     """Which checkpoint, and how its head starts."""
 
     model_name_or_path: str = field(
-        metadata={"help": "Checkpoint to start from: a directory, or a name on the Hub such as distilbert-base-uncased."}
+        metadata={
+            "help": "Checkpoint to start from: a directory, or a name on the Hub such as distilbert-base-uncased."
+        }
     )
     model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of a Hub checkpoint."})
     config_name: str | None = field(default=None, metadata={"help": "Configuration, where it is not the checkpoint's."})
@@ -39,7 +41,8 @@ class ModelArguments:
         default=None, metadata={"help": "Attention code; the checkpoint's own default where not given."}
     )
     dropout: float | None = field(
-        default=None, metadata={"help": "Sets every dropout of the checkpoint, its attention's and its head's included."}
+        default=None,
+        metadata={"help": "Sets every dropout of the checkpoint, its attention's and its head's included."},
     )
     pooling: Literal["auto", "stock", "mean"] = field(
         default="auto",
@@ -50,7 +53,9 @@ class ModelArguments:
     )
     head_start: Literal["probe", "random"] = field(
         default="probe",
-        metadata={"help": "The last layer starts from a linear probe fitted on the frozen encoder (LP-FT), or at random."},
+        metadata={
+            "help": "The last layer starts from a linear probe fitted on the frozen encoder (LP-FT), or at random."
+        },
     )
     ignore_mismatched_sizes: bool = field(
         default=False,
@@ -66,9 +71,12 @@ class ModelArguments:
 class DataArguments:
     """Where the texts and labels are, and what kind of problem they pose."""
 
-    train_file: str | None = field(default=None, metadata={"help": "Training rows: .csv, .tsv, .jsonl, .json or .parquet."})
+    train_file: str | None = field(
+        default=None, metadata={"help": "Training rows: .csv, .tsv, .jsonl, .json or .parquet."}
+    )
     validation_file: str | None = field(
-        default=None, metadata={"help": "Rows to choose the checkpoint by; split off the training rows where not given."}
+        default=None,
+        metadata={"help": "Rows to choose the checkpoint by; split off the training rows where not given."},
     )
     test_file: str | None = field(
         default=None, metadata={"help": "Rows for the final figures; split off the training rows where not given."}
@@ -79,7 +87,8 @@ class DataArguments:
     validation_split_name: str | None = field(default=None, metadata={"help": "Its validation split."})
     test_split_name: str | None = field(default=None, metadata={"help": "Its test split."})
     text_column_names: str | None = field(
-        default=None, metadata={"help": "Text column; two, comma-separated, are a sentence pair. Found where not given."}
+        default=None,
+        metadata={"help": "Text column; two, comma-separated, are a sentence pair. Found where not given."},
     )
     text_pair_column_name: str | None = field(default=None, metadata={"help": "Second text of a sentence pair."})
     label_column_name: str | None = field(default=None, metadata={"help": "Label column. Found where not given."})
@@ -93,7 +102,9 @@ class DataArguments:
     max_seq_length: int | None = field(
         default=None, metadata={"help": "Tokens after which a text is cut; default: what the model holds, 512 at most."}
     )
-    max_train_samples: int | None = field(default=None, metadata={"help": "Train on a seeded sample of this many rows."})
+    max_train_samples: int | None = field(
+        default=None, metadata={"help": "Train on a seeded sample of this many rows."}
+    )
     max_eval_samples: int | None = field(default=None, metadata={"help": "Likewise for validation."})
     max_predict_samples: int | None = field(default=None, metadata={"help": "Likewise for test."})
     preprocessing_num_workers: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
@@ -124,7 +135,9 @@ class LoraArguments:
         default_factory=lambda: ["all-linear"], metadata={"help": "Layers that get adapters, or all-linear."}
     )
     use_dora: bool = field(default=False, metadata={"help": "DoRA (arXiv:2402.09353): magnitude and direction apart."})
-    use_rslora: bool = field(default=False, metadata={"help": "rsLoRA (arXiv:2312.03732): alpha / sqrt(r); for r >= 32."})
+    use_rslora: bool = field(
+        default=False, metadata={"help": "rsLoRA (arXiv:2312.03732): alpha / sqrt(r); for r >= 32."}
+    )
     save_adapter_only: bool = field(
         default=False, metadata={"help": "Save adapter and head alone, not the merged model (for large decoders)."}
     )
@@ -137,3 +150,23 @@ class LoraArguments:
         for flag in ("use_dora", "use_rslora", "save_adapter_only"):
             if getattr(self, flag) and not self.use_peft:
                 raise ConfigError(f"--{flag} needs --use_peft.")
+
+
+@dataclass(kw_only=True)
+class FitArguments:
+    """What the run does beyond TrainingArguments; shared by every method that fits a classifier."""
+
+    class_weights: str | None = field(
+        default=None,
+        metadata={
+            "help": 'balanced, or JSON such as \'{"spam": 5, "ham": 1}\'; scaled to a mean of 1 over training rows.'
+        },
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stops after this many evaluations without a better --metric_for_best_model."}
+    )
+    early_stopping_threshold: float = field(default=0.0, metadata={"help": "What counts as better."})
+
+    def __post_init__(self) -> None:
+        """Check the values. Raises: ConfigError."""
+        _at_least_one("early_stopping_patience", self.early_stopping_patience)

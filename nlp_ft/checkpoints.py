@@ -1,0 +1,124 @@
+"""Checkpoints that can be trusted: a manifest written last, and a resume that takes nothing it does not cover.
+
+Trainer's checkpoints are not atomic, and it resumes from the highest number, whole or not; a missing optimizer.pt or
+rng_state.pth changes the result without a word, and a flipped bit in model.safetensors is not noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from transformers import TrainerCallback
+
+from nlp_ft.errors import ConfigError
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+class ManifestCallback(TrainerCallback):
+    """Writes the manifest of each checkpoint once every process has written its share of it."""
+
+    def __init__(self, run: Mapping[str, Any]) -> None:
+        self.run = dict(run)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """After Trainer has saved `checkpoint-<step>`."""
+        PartialState().wait_for_everyone()
+        if state.is_world_process_zero:
+            write_manifest(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.run)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_manifest(directory: Path, run: Mapping[str, Any]) -> None:
+    """Size and sha256 of every file, and the run they belong to; complete on disk before it gets its name."""
+    files = {
+        p.name: {"size": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(directory.iterdir()) if p.is_file()
+    }
+    part = directory / f"{MANIFEST}.part"
+    with part.open("w", encoding="utf-8") as handle:
+        json.dump({"run": run, "files": files}, handle, indent=1)
+        handle.flush()
+        os.fsync(handle.fileno())
+    part.replace(directory / MANIFEST)
+
+
+def fault(directory: Path) -> str | None:
+    """Why a checkpoint cannot be resumed from, or None where every file is as it was written."""
+    try:
+        files = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except FileNotFoundError:
+        return "it has no manifest.json: its save was cut short, or it is not of this program"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its manifest.json cannot be read"
+    for name, wanted in files.items():
+        path = directory / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != wanted["size"]:
+            return f"{name} has {path.stat().st_size} bytes, {wanted['size']} were written"
+        if _sha256(path) != wanted["sha256"]:
+            return f"the content of {name} has changed since it was written"
+    return None
+
+
+def numbered(output_dir: Path) -> list[Path]:
+    """The checkpoints in a directory, newest (highest step) first; links are not followed."""
+    found = [
+        p for p in output_dir.glob("checkpoint-*") if _NAME.fullmatch(p.name) and p.is_dir() and not p.is_symlink()
+    ]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("checkpoint-")), reverse=True)
+
+
+def choose(resume: str, output_dir: Path, run: Mapping[str, Any]) -> tuple[Path, list[str]]:
+    """The checkpoint to resume from, and a warning for each newer one that was passed over.
+
+    resume: `True` (or `true`, `1`) for the newest whole one in output_dir, else a path, which must be whole.
+
+    Raises: ConfigError if there is none, or if it belongs to a run with other data, labels, checkpoint or batches.
+    """
+    if resume.lower() not in ("true", "1", "yes"):
+        path = Path(resume)
+        reason = fault(path) if path.is_dir() else "there is no such directory"
+        if reason:
+            raise ConfigError(f"--resume_from_checkpoint {resume}: {reason}.")
+        _check_same_run(path, run)
+        return path, []
+    warnings = []
+    for path in numbered(output_dir):
+        if (reason := fault(path)) is None:
+            _check_same_run(path, run)
+            return path, warnings
+        warnings.append(f"{path} is passed over: {reason}")
+    detail = f" ({warnings[0]})" if warnings else ""
+    raise ConfigError(f"--resume_from_checkpoint: {output_dir} holds no whole checkpoint{detail}.")
+
+
+def remove_finished(output_dir: Path, given: Collection[str]) -> None:
+    """Remove a finished run's checkpoints, which only an interrupted one needs, unless the user asked for saving by flag."""
+    if not any(name.startswith("save_") for name in given):
+        for path in numbered(output_dir):
+            if (path / MANIFEST).is_file():
+                shutil.rmtree(path)
+
+
+def _check_same_run(path: Path, run: Mapping[str, Any]) -> None:
+    saved = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["run"]
+    for key, value in json.loads(json.dumps(dict(run))).items():
+        if saved.get(key) != value:
+            raise ConfigError(
+                f"{path} belongs to another run: its {key} is {saved.get(key)}, this one's is {value}; "
+                "resume with the same settings, or start anew in another --output_dir."
+            )

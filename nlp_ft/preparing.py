@@ -1,0 +1,91 @@
+"""What comes before training: a free output directory, one process a device, one seed, token ids, the head's start."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, disable_progress_bars
+from transformers import TrainingArguments, set_seed
+
+from nlp_ft.data import TextData, tokenize
+from nlp_ft.errors import ConfigError, did_you_mean
+from nlp_ft.metrics import compute_metrics
+
+# One example of labels for each problem, to learn the names of its metrics from.
+_EXAMPLE: dict[str, list[Any]] = {
+    "single_label_classification": [0, 1],
+    "multi_label_classification": [[0.0, 1.0], [1.0, 0.0]],
+    "regression": [0.0, 1.0],
+}
+
+
+def prepare(args: TrainingArguments, given: Iterable[str] | None = None) -> None:
+    """Before anything is read: one process a device, an output directory of its own, one seed, bars on terminals only.
+
+    Raises: ConfigError if the directory holds a run already, or several GPUs would be driven by one process.
+    """
+    if args.n_gpu > 1:
+        raise ConfigError(
+            f"{args.n_gpu} GPUs are visible to one process; start one process a GPU (accelerate launch --num_processes "
+            f"{args.n_gpu} ...), or set CUDA_VISIBLE_DEVICES=0 to use one."
+        )
+    if args.do_train is False and given and "do_train" in given:
+        raise ConfigError("--do_train false: this command trains; `nlp-ft evaluate` and `nlp-ft predict` do not.")
+    output = Path(args.output_dir)
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"--output_dir {output} is a file; wanted a new or empty directory.")
+    held = sorted(p.name for p in output.iterdir()) if output.is_dir() else []
+    if held and not args.resume_from_checkpoint:
+        more = ", ..." if len(held) > 4 else ""
+        raise ConfigError(
+            f"--output_dir {output} holds something already ({', '.join(held[:4])}{more}); name another, or continue an "
+            "interrupted run with --resume_from_checkpoint True. Nothing is written over."
+        )
+    if (output / "run.json").exists():
+        raise ConfigError(f"--output_dir {output} holds a finished run; there is nothing to resume. Name another.")
+    if given is None or "disable_tqdm" not in given:
+        args.disable_tqdm = not sys.stderr.isatty()
+    if args.disable_tqdm:
+        disable_progress_bars()
+    if args.device.type == "cpu" and (given is None or "dataloader_pin_memory" not in given):
+        args.dataloader_pin_memory = False  # there is nothing to pin for, and torch warns in every evaluation
+    set_seed(args.seed)
+
+
+def check_metric_name(args: TrainingArguments, problem_type: str) -> None:
+    """Refuse a --metric_for_best_model that no evaluation yields, before training. Raises: ConfigError."""
+    two = ["a", "b"]
+    known = [
+        *compute_metrics(
+            problem_type, np.zeros((2, 2 if problem_type != "regression" else 1)), _EXAMPLE[problem_type], two
+        )
+    ]
+    name = (args.metric_for_best_model or "loss").removeprefix("eval_")
+    if name not in (*known, "loss"):
+        raise ConfigError(
+            f"--metric_for_best_model {name} is not measured here; it can be {', '.join(known)} or loss."
+            f"{did_you_mean(name, known)}"
+        )
+
+
+def tokenize_splits(
+    data: TextData, tokenizer: Any, limit: int, workers: int | None
+) -> tuple[dict[str, Dataset], list[str]]:
+    """Token ids of the three splits, and notes on how many texts were cut. Raises: DataError for texts without tokens."""
+    splits, notes = {}, []
+    for name in ("train", "validation", "test"):
+        splits[name], note = tokenize(getattr(data, name), tokenizer, limit, split=name, num_proc=workers)
+        notes.append(note)
+    return splits, notes
+
+
+def label_counts(data: TextData) -> list[int]:
+    """Training rows that carry each label, in label order; [] for regression."""
+    labels = np.asarray(data.train["label"][:])
+    if data.problem_type == "multi_label_classification":
+        return labels.sum(axis=0).astype(int).tolist()
+    return np.bincount(labels.astype(int), minlength=len(data.labels)).tolist() if data.labels else []

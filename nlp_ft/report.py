@@ -1,0 +1,180 @@
+"""What a run says and writes: notes, tables, all_results.json, run.json, test_predictions.csv and the model card."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.metadata
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+from datasets import Dataset
+
+from nlp_ft.baselines import Baseline
+from nlp_ft.data import TextData
+from nlp_ft.hub import write_card
+from nlp_ft.metrics import confusion_matrix, per_class_table, predicted, probabilities
+from nlp_ft.tables import format_confusion, format_per_class
+
+_PACKAGES = ("nlp_ft", "torch", "transformers", "datasets", "accelerate", "peft", "evaluate", "scikit-learn", "numpy")
+_SHOWN = {
+    "single_label_classification": ("accuracy", "f1_macro", "balanced_accuracy", "mcc", "auroc"),
+    "multi_label_classification": ("f1_micro", "f1_macro", "subset_accuracy", "hamming_loss"),
+    "regression": ("pearson", "spearman", "mae", "rmse", "r2"),
+}
+
+
+@dataclass
+class RunReport:
+    """Everything a run found. `metrics`: as all_results.json has them; `test_logits`: (rows, classes)."""
+
+    output_dir: Path
+    metrics: dict[str, float]
+    baselines: dict[str, Baseline]
+    verdict: str
+    notes: list[str]
+    settings: dict[str, Any]
+    log_history: list[dict[str, float]]
+    test_logits: np.ndarray
+
+
+def say(text: str) -> None:
+    """Print once, however many processes run, and at once, however the output is buffered."""
+    if PartialState().is_main_process:
+        print(text, flush=True)
+
+
+def versions() -> dict[str, str]:
+    """The versions a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # run from a source tree that is not installed
+            found[package] = "not installed"
+    return found
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def write_report(report: RunReport, data: TextData) -> None:
+    """Write every file of the report into its output directory."""
+    directory = report.output_dir
+    write_json(directory / "all_results.json", dict(sorted(report.metrics.items())))
+    write_predictions(directory / "test_predictions.csv", data.test, report.test_logits, data.problem_type, data.labels)
+    write_card(directory, _card_facts(report, data))
+    run = {
+        "arguments": report.settings,
+        "versions": versions(),
+        "seed": report.settings["training"]["seed"],
+        "data": data.fingerprint,
+        "notes": report.notes,
+        "verdict": report.verdict,
+        "per_class": _per_class(report, data),
+        "metrics": report.metrics,
+        "log_history": report.log_history,
+    }
+    write_json(directory / "run.json", run)  # last: its presence means that the run is whole
+
+
+def _per_class(report: RunReport, data: TextData) -> list[dict[str, Any]]:
+    return per_class_table(data.problem_type, report.test_logits, data.test["label"], data.labels)
+
+
+def _card_facts(report: RunReport, data: TextData) -> dict[str, Any]:
+    return {
+        "settings": report.settings,
+        "metrics": report.metrics,
+        "shown": _SHOWN[data.problem_type],
+        "titles": {name: baseline.title for name, baseline in report.baselines.items()},
+        "verdict": report.verdict,
+        "labels": data.labels,
+        "problem_type": data.problem_type,
+        "fingerprint": data.fingerprint,
+        "per_class": _per_class(report, data),
+        "versions": versions(),
+    }
+
+
+def write_predictions(path: Path, rows: Dataset, logits: np.ndarray, problem_type: str, labels: list[str]) -> None:
+    """CSV with text, (text_pair,) label, prediction, and one score column a class; multi-label names joined by `;`."""
+    scores = probabilities(problem_type, logits)
+    chosen = predicted(problem_type, logits)
+    pairs = ["text_pair"] if "text_pair" in rows.column_names else []
+    heads = [f"score_{label}" for label in labels]
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["text", *pairs, "label", "prediction", *heads])
+        for i, row in enumerate(rows):
+            assert isinstance(row, dict)
+            cells = [f"{score:.6f}" for score in scores[i]] if labels else []
+            texts = [row["text"], *(row[name] for name in pairs)]
+            writer.writerow([*texts, named(row["label"], labels), named(chosen[i], labels), *cells])
+    part.replace(path)
+
+
+def named(value: Any, labels: list[str]) -> str:
+    """A label as its file has it: a class name, names joined by `;`, or a number."""
+    if not labels:
+        return f"{float(value):.6g}"
+    if np.ndim(value):
+        return ";".join(label for label, on in zip(labels, value, strict=True) if on > 0.5)
+    return labels[int(value)]
+
+
+def describe(report: RunReport, data: TextData) -> str:
+    """The report as text: the metrics beside the baselines', classes and confusions, what fine-tuning bought."""
+    shown = [name for name in _SHOWN[data.problem_type] if f"test_{name}" in report.metrics]
+    heads = ["", *shown]
+    rows = [["fine-tuned, test", *(_cell(report.metrics[f"test_{name}"]) for name in shown)]]
+    rows.append(["fine-tuned, validation", *(_cell(report.metrics.get(f"eval_{name}")) for name in shown)])
+    for baseline in report.baselines.values():
+        rows.append([f"{baseline.title}, test", *(_cell(baseline.metrics.get(name)) for name in shown)])
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    table = "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in [heads, *rows]
+    )
+    blocks = [table]
+    if data.labels:
+        blocks.append(format_per_class(_per_class(report, data)))
+    if data.problem_type == "single_label_classification":
+        matrix = confusion_matrix(report.test_logits, data.test["label"], data.labels)
+        blocks.append(format_confusion(matrix, data.labels))
+    minutes = report.metrics["train_minutes"]
+    blocks.append(
+        f"{report.verdict}\nTrained in {minutes:.1f} minutes. Saved in {report.output_dir}, and checked: a fresh load repeats "
+        f'its logits.\nTry it: nlp-ft predict --model {report.output_dir} --text "..."'
+    )
+    return "\n\n" + "\n\n".join(blocks)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def settings_of(**groups: Any) -> dict[str, Any]:
+    """The resolved arguments of a run by group, as JSON can hold them; tokens are left out."""
+    settings: dict[str, Any] = {}
+    for group, arguments in groups.items():
+        held = arguments.to_dict() if hasattr(arguments, "to_dict") else dataclasses.asdict(arguments)
+        settings[group] = {k: v for k, v in json.loads(json.dumps(held, default=str)).items() if "token" not in k}
+    return settings
+
+
+def texts_of(split: Dataset) -> list[Any]:
+    """The texts of a split, or (text, pair) tuples."""
+    if "text_pair" in split.column_names:
+        return list(zip(split["text"], split["text_pair"], strict=True))
+    return list(split["text"])

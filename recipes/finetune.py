@@ -1,0 +1,12 @@
+"""Fine-tune a checkpoint on labelled texts, in full or with LoRA.
+
+accelerate launch recipes/finetune.py --config recipes/finetune_movies.yaml
+"""
+
+import sys
+
+from nlp_ft.cli import launch
+from nlp_ft.methods import finetune
+
+if __name__ == "__main__":
+    sys.exit(launch(finetune))
