@@ -191,11 +191,7 @@ def _features(train: Sequence[Any], test: Sequence[Any]) -> tuple[Any, Any] | No
 
 def _vectorizer(texts: Sequence[str]) -> TfidfVectorizer:
     """Words, or characters where most texts have no word (emoticons, say)."""
-    wordy = 2 * sum(bool(_WORD.search(text)) for text in texts) >= len(texts)
-    return TfidfVectorizer(
-        analyzer="word" if wordy else "char",
-        token_pattern=_WORD.pattern,
-        ngram_range=(1, 2),
-        sublinear_tf=True,
-        max_features=50000,
-    )
+    settings: Any = {"ngram_range": (1, 2), "sublinear_tf": True, "max_features": 50000}
+    if 2 * sum(bool(_WORD.search(text)) for text in texts) >= len(texts):
+        return TfidfVectorizer(token_pattern=_WORD.pattern, **settings)
+    return TfidfVectorizer(analyzer="char", **settings)

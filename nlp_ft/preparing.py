@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset, disable_progress_bars
-from transformers import TrainingArguments, set_seed
+from transformers import PreTrainedModel, TrainingArguments, set_seed
+from transformers.utils.logging import disable_progress_bar
 
+from nlp_ft.config import ModelArguments
 from nlp_ft.data import TextData, tokenize
 from nlp_ft.errors import ConfigError, did_you_mean
+from nlp_ft.heads import probe_rows, start_from_probe
 from nlp_ft.metrics import compute_metrics
+from nlp_ft.pooling import choose_pooling, pool_by_mean
+
+_PROBE_ROWS = 4000  # more of them move a linear layer little
+_PROBE_BATCH = 64
 
 # One example of labels for each problem, to learn the names of its metrics from.
 _EXAMPLE: dict[str, list[Any]] = {
@@ -51,6 +58,7 @@ def prepare(args: TrainingArguments, given: Iterable[str] | None = None) -> None
         args.disable_tqdm = not sys.stderr.isatty()
     if args.disable_tqdm:
         disable_progress_bars()
+        disable_progress_bar()
     if args.device.type == "cpu" and (given is None or "dataloader_pin_memory" not in given):
         args.dataloader_pin_memory = False  # there is nothing to pin for, and torch warns in every evaluation
     set_seed(args.seed)
@@ -89,3 +97,45 @@ def label_counts(data: TextData) -> list[int]:
     if data.problem_type == "multi_label_classification":
         return labels.sum(axis=0).astype(int).tolist()
     return np.bincount(labels.astype(int), minlength=len(data.labels)).tolist() if data.labels else []
+
+
+def start_head(
+    model: PreTrainedModel,
+    args: ModelArguments,
+    problem_type: str,
+    rows: Dataset,
+    tokenizer: Any,
+    training: TrainingArguments,
+) -> list[str]:
+    """Pooling that fits the checkpoint, then the last layer fitted as a probe on frozen features, in place.
+
+    rows: the tokenized training split. A resumed run gets the same architecture, and its weights from the checkpoint.
+    Returns: what was done and why.
+    """
+    options = {"revision": args.model_revision, "cache_dir": args.cache_dir}
+    pooling, why = choose_pooling(args.pooling, model, args.model_name_or_path, **options)
+    if pooling == "mean":
+        pool_by_mean(model)
+    notes = [f"pooling: {pooling}, {why}"]
+    if args.head_start == "random" or training.resume_from_checkpoint:
+        return notes
+    labels = np.asarray(rows["labels"][:])
+    chosen = rows.select(probe_rows(labels, problem_type, _PROBE_ROWS, training.seed))
+    chosen = chosen.select(np.argsort(chosen["length"][:], kind="stable"))
+    model.to(training.device)  # type: ignore[arg-type]
+    batches = _batches(chosen, tokenizer)
+    report = start_from_probe(model, batches, np.asarray(chosen["labels"][:]), problem_type, max_rows=_PROBE_ROWS)
+    if not report["fitted"]:
+        return [*notes, f"head: starts at random; a probe cannot be fitted because {report['reason']}"]
+    score = "R2" if problem_type == "regression" else "accuracy"
+    held_out = report["held_out_score"]
+    tail = "" if held_out is None else f" ({score} {held_out:.3f} on held-out training rows, the encoder frozen)"
+    return [*notes, f"head: starts from a linear probe on {report['rows']} rows{tail}"]
+
+
+def _batches(rows: Dataset, tokenizer: Any) -> Iterator[dict[str, Any]]:
+    """Padded batches of token ids, without labels, in the order of the rows."""
+    names = [name for name in rows.column_names if name in tokenizer.model_input_names]
+    for start in range(0, len(rows), _PROBE_BATCH):
+        part = rows[start : start + _PROBE_BATCH]
+        yield dict(tokenizer.pad({name: part[name] for name in names}, return_tensors="pt"))

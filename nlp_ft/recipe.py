@@ -16,6 +16,7 @@ from nlp_ft.metrics import SELECTION_METRIC
 
 _SMALL_MODEL = 50_000_000
 _LARGE_MODEL = 1_000_000_000
+_SGD_RATE = 2e-2
 _MOST_EPOCHS, _FEWEST_EPOCHS = 20, 3
 _UPDATES_WANTED = 500  # a small set is seen again until it has given about this many updates
 
@@ -53,8 +54,12 @@ def settle(
     if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(given):
         args.per_device_train_batch_size = max(1, batch_rows(rows) // args.world_size)
         said.append(f"{args.per_device_train_batch_size} rows a step and process")
-    if "learning_rate" not in given and "optim" not in given:
-        args.learning_rate = learning_rate(parameters, use_peft)
+    optimizer = str(getattr(args.optim, "value", args.optim))
+    if optimizer == "sgd" and "optim_args" not in given:
+        args.optim_args = "momentum=0.9"
+        said.append("momentum 0.9")
+    if "learning_rate" not in given and (optimizer == "sgd" or "adam" in optimizer):
+        args.learning_rate = _SGD_RATE if optimizer == "sgd" else learning_rate(parameters, use_peft)
         said.append(f"learning rate {args.learning_rate:g}")
     if not {"num_train_epochs", "max_steps"} & set(given):
         per_update = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size

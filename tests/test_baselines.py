@@ -125,9 +125,9 @@ def test_splits_that_do_not_fit_say_which() -> None:
         DataError, match=re.escape("the training split has 5 texts and 2 labels; wanted the same, not 0.")
     ):
         baselines(SINGLE, TEXTS, [0, 1], ["x"], [0], NAMES)
-    with pytest.raises(DataError, match=re.escape("the test split has 0 texts and 0 labels; wanted the same, not 0.")):
+    with pytest.raises(DataError, match=r"^the test split has 0 texts and 0 labels; wanted the same, not 0\.$"):
         baselines(SINGLE, TEXTS, [0, 1, 0, 1, 0], [], [], NAMES)
-    with pytest.raises(DataError, match=re.escape("label -1 in row 1 is not a class id from 0 to 1.")):
+    with pytest.raises(DataError, match=r"^label -1 in row 1 is not a class id from 0 to 1\.$"):
         baselines(SINGLE, ["a", "b"], [0, -1], ["x"], [0], NAMES)
     with pytest.raises(ConfigError, match="problem type 'ranking' is not one of"):
         baselines("ranking", ["a"], [0], ["x"], [0], NAMES)
@@ -151,7 +151,7 @@ def test_verdict_of_a_better_model_compares_it_with_the_better_baseline() -> Non
     said = verdict(SINGLE, np.eye(2)[labels], labels, against)
     assert said == (
         "Fine-tuning beats TF-IDF + logistic regression by 20.0 points of macro-F1 (100.0 against 80.0; "
-        "one standard error of the difference on 400 rows is 2.0)."
+        "one standard error of the difference on 400 rows is 1.9)."
     )
 
 

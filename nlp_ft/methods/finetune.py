@@ -48,7 +48,7 @@ def run(
     notes += recipe.settle(training_args, given, len(data.train), parameters, lora_args.use_peft, data.problem_type)
     preparing.check_metric_name(training_args, data.problem_type)
     if not trained_head:
-        pass
+        notes += preparing.start_head(model, model_args, data.problem_type, splits["train"], tokenizer, training_args)
     if lora_args.use_peft:
         model = models.add_lora(model, lora_args)
     trained, parameters = models.trainable_share(model)

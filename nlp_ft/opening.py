@@ -1,0 +1,80 @@
+"""Opening a checkpoint by its name: no noise, one line for an error, and nothing from outside the directory it names."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+from transformers.utils import logging as transformers_logging
+
+from nlp_ft.errors import ModelError, NlpFtError
+
+_LONGEST_REASON = 400
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' load report and bars: what matters in them is checked here, and said or raised."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def one_line(name: str, what: str) -> Iterator[None]:
+    """Turn whatever the libraries raise for an unusable checkpoint (some raise bare Exception) into one ModelError line."""
+    try:
+        yield
+    except NlpFtError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"{name}: cannot load its {what}: {reason[:_LONGEST_REASON]}") from error
+
+
+def check_directory(name: str, gguf_file: str | None = None) -> str:
+    """Refuse a local path that cannot be a checkpoint, before anything asks the Hub for it.
+
+    Returns: the name to load from, `~` expanded. Raises: ModelError.
+    """
+    path = Path(name).expanduser()
+    if not name.strip():
+        raise ModelError("the checkpoint's name is empty; wanted a directory or a name on the Hub.")
+    if path.is_dir():
+        wanted = gguf_file or "config.json"
+        if not (path / wanted).is_file():
+            held = ", ".join(sorted(p.name for p in path.iterdir())[:6]) or "nothing"
+            raise ModelError(f"{name} is no checkpoint: it has no {wanted}; it holds {held}.")
+    elif path.is_file():
+        raise ModelError(f"{name} is a file; wanted a checkpoint directory or a name on the Hub.")
+    elif path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or name.endswith("/"):
+        raise ModelError(f"{name}: no such directory, and no name on the Hub either (those are owner/name).")
+    return str(path) if path.is_dir() else name
+
+
+def check_weights(name: str) -> None:
+    """Refuse a local directory whose weights are not simply its own, each of which transformers would load in silence.
+
+    An adapter_config.json makes it load another checkpoint and change it; an index of shards may name files elsewhere.
+
+    Raises: ModelError.
+    """
+    path = Path(name)
+    if (path / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{name} is an adapter over another checkpoint (adapter_config.json); wanted a whole checkpoint, such as a run "
+            "saved without --save_adapter_only."
+        )
+    for index in sorted(path.glob("*.safetensors.index.json")) if path.is_dir() else []:
+        with one_line(name, index.name):
+            files = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if outside := sorted(file for file in files if PurePath(file).name != file):
+            raise ModelError(f"{index} names {outside[0]}, which is not a file of that directory; not loaded.")

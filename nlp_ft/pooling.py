@@ -1,0 +1,133 @@
+"""Masked mean pooling inside stock architectures: no custom class, plain transformers loads and repeats it.
+
+BERT, RoBERTa and DistilBERT classifiers read the first token. Encoders trained as sentence embedders put the meaning of a text
+into the mean over its tokens instead. One more ordinary layer can say that mean: query and key weights of zero make attention
+uniform over the unmasked tokens, the value is the identity, the attention output a multiple of it, so large that the first
+token's own vector fades in the LayerNorm after it, and the feed-forward part adds zero. ModernBERT has it built in.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.utils.hub import cached_file
+
+from nlp_ft.errors import ModelError
+
+MARK = "nlp_ft_pooling"  # the key in config.json that keeps a second run from adding a second layer
+_ROBERTAS = ("roberta", "xlm-roberta", "camembert")
+_SCALE = 100.0  # of the attention output: the first token's own vector keeps about 1 %
+
+
+class _Layer(NamedTuple):
+    """The parts of one encoder layer that the surgery sets, under one name for every family."""
+
+    query: nn.Linear
+    key: nn.Linear
+    value: nn.Linear
+    attention_output: nn.Linear
+    first_norm: nn.LayerNorm
+    feed_forward_output: nn.Linear
+    last_norm: nn.LayerNorm
+
+
+def choose_pooling(asked: str, model: PreTrainedModel, name: str, **hub: Any) -> tuple[str, str]:
+    """("stock" or "mean", the reason in a few words) for --pooling auto|stock|mean on the checkpoint `name`.
+
+    auto follows the checkpoint: mean where it was trained with mean pooling, as its 1_Pooling/config.json (the file of
+    sentence-transformers) says, and the architecture can hold it; stock otherwise.
+
+    hub: revision, cache_dir and the like, for looking that file up on the Hub.
+
+    Raises: ModelError if mean is asked of an architecture that cannot hold it.
+    """
+    if getattr(model.config, MARK, None) == "mean":
+        return "mean", "the checkpoint pools by mean already"
+    if asked == "mean" and not can_pool_by_mean(model):
+        raise ModelError(
+            f"--pooling mean: {type(model).__name__} has no stock way to pool by mean; bert, {', '.join(_ROBERTAS)}, "
+            "distilbert and modernbert have. Use --pooling stock."
+        )
+    if asked != "auto":
+        return asked, "as asked"
+    if not _trained_with_mean(name, **hub):
+        return "stock", "the checkpoint does not say that it was trained with mean pooling"
+    if not can_pool_by_mean(model):
+        return "stock", f"trained with mean pooling, which {type(model).__name__} cannot hold"
+    return "mean", "the checkpoint was trained with mean pooling (1_Pooling/config.json)"
+
+
+def can_pool_by_mean(model: PreTrainedModel) -> bool:
+    """Whether `pool_by_mean` knows the architecture."""
+    kind = model.config.model_type
+    if kind in ("bert", *_ROBERTAS):
+        return not model.config.is_decoder
+    return kind in ("distilbert", "modernbert")
+
+
+def pool_by_mean(model: PreTrainedModel) -> None:
+    """Make the classifier read the masked mean of its encoder's last layer, in place; its head must then be fitted anew.
+
+    Appends one layer (config.num_hidden_layers grows by one) and sets the dense layer of the head to a multiple of the
+    identity; deterministic, so the same checkpoint always becomes the same model. ModernBERT's configuration is set instead.
+    A model that pools by mean already is left alone.
+
+    Raises: ModelError for an architecture that cannot hold it.
+    """
+    if getattr(model.config, MARK, None) == "mean":
+        return
+    if not can_pool_by_mean(model):
+        raise ModelError(f"{type(model).__name__} has no stock way to pool by mean.")
+    setattr(model.config, MARK, "mean")
+    if model.config.model_type == "modernbert":
+        model.config.classifier_pooling = "mean"
+        return
+    layers: nn.ModuleList = _layers(model)
+    layer = copy.deepcopy(layers[-1])
+    layers.append(layer)
+    model.config.num_hidden_layers = len(layers)  # DistilBERT's configuration maps it to n_layers
+    _say_mean(_parts(layer))
+    _pass_through(model)
+
+
+def _layers(model: PreTrainedModel) -> nn.ModuleList:
+    body: Any = model.base_model
+    return body.transformer.layer if model.config.model_type == "distilbert" else body.encoder.layer
+
+
+def _parts(layer: Any) -> _Layer:
+    if hasattr(layer, "ffn"):  # DistilBERT
+        attention = layer.attention
+        return _Layer(
+            attention.q_lin,
+            attention.k_lin,
+            attention.v_lin,
+            attention.out_lin,
+            layer.sa_layer_norm,
+            layer.ffn.lin2,
+            layer.output_layer_norm,
+        )
+    heads, out = layer.attention.self, layer.attention.output
+    return _Layer(
+        heads.query, heads.key, heads.value, out.dense, out.LayerNorm, layer.output.dense, layer.output.LayerNorm
+    )
+
+
+@torch.no_grad()
+def _say_mean(layer: _Layer) -> None:
+    """LayerNorm(first token + _SCALE * masked mean), which is nearly LayerNorm(masked mean), at every position."""
+    for linear in (layer.query, layer.key, layer.feed_forward_output):
+        linear.weight.zero_()
+    for linear in (layer.query, layer.key, layer.value, layer.attention_output, layer.feed_forward_output):
+        linear.bias.zero_()
+    nn.init.eye_(layer.value.weight)
+    nn.init.eye_(layer.attention_output.weight).mul_(_SCALE)
+    for norm in (layer.first_norm, layer.last_norm):
+        norm.weight.fill_(1)
+        norm.bias.zero_()

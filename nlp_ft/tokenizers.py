@@ -1,0 +1,77 @@
+"""Tokenizers as classifiers need them: there at all, with a pad token of its own, padded on the side the head can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoTokenizer
+
+from nlp_ft.config import ModelArguments
+from nlp_ft.errors import ModelError
+from nlp_ft.opening import check_directory, one_line, quiet
+
+_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spm.model",
+)
+_KNOWN_PADS = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>", "<|vision_pad|>")
+_RARE = "\u1234\U0001f9ff"  # characters that only a tokenizer which spells bytes knows
+
+
+def load_tokenizer(args: ModelArguments) -> Any:
+    """The checkpoint's tokenizer with a pad token of its own, padded on the right (XLNet: on the left).
+
+    A pad token equal to the end-of-text token would make a decoder's head read past a text that ends in it. Decoders are
+    padded on the right: position ids are not derived from the mask. XLNet's head reads the last position, whatever it holds.
+
+    Raises: ModelError if there is no tokenizer.
+    """
+    place = check_directory(args.model_name_or_path, args.gguf_file)
+    hub: dict[str, Any] = {"revision": args.model_revision, "cache_dir": args.cache_dir, "trust_remote_code": False}
+    gguf = {"gguf_file": args.gguf_file} if args.gguf_file else {}
+    with quiet(), one_line(args.model_name_or_path, "configuration"):
+        config = AutoConfig.from_pretrained(args.config_name or place, **({} if args.config_name else gguf), **hub)
+    name = args.tokenizer_name or args.model_name_or_path
+    tokenizer = open_tokenizer(name, **({} if args.tokenizer_name else gguf), **hub)
+    if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
+        tokenizer.pad_token = _distinct_pad(tokenizer)
+    set_padding_side(tokenizer, config)
+    return tokenizer
+
+
+def open_tokenizer(name: str, **options: Any) -> Any:
+    """The tokenizer as it was saved; options as AutoTokenizer takes them.
+
+    Raises: ModelError if there is none. AutoTokenizer itself makes an empty one for some directories without its files.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir() and not options.get("gguf_file") and not any((path / file).is_file() for file in _FILES):
+        raise ModelError(f"{name} has no tokenizer (no tokenizer.json or vocabulary in it); give --tokenizer_name.")
+    with quiet(), one_line(name, "tokenizer"):
+        return AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name, **options)
+
+
+def set_padding_side(tokenizer: Any, config: Any) -> None:
+    """On the right, but for XLNet; by the model's type: the name of the tokenizer's class says nothing since transformers 5."""
+    tokenizer.padding_side = "left" if config.model_type == "xlnet" else "right"
+
+
+def _distinct_pad(tokenizer: Any) -> str:
+    """A token the vocabulary has already, if no text can hold it; else a new one, for which the embeddings must grow."""
+    vocabulary = tokenizer.get_vocab()
+    for token in _KNOWN_PADS:
+        if token in vocabulary and token != tokenizer.eos_token:
+            return token
+    unknown = tokenizer.unk_token
+    if unknown in vocabulary and unknown != tokenizer.eos_token:
+        met = tokenizer(_RARE, add_special_tokens=False)["input_ids"]
+        if tokenizer.unk_token_id not in met:
+            return unknown
+    tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+    return "<|pad|>"

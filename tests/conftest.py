@@ -1,0 +1,131 @@
+"""What the tests share: a tiny BERT with its own tokenizer, tiny labelled tables, and the command line run in two ways."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+GOOD, BAD, THINGS, FILLERS = (
+    words.split()
+    for words in (
+        "lovely wonderful charming brilliant superb funny warm great excellent delightful",
+        "awful tedious dreadful boring terrible clumsy cold poor horrible annoying",
+        "film story cast scene script music camera actor plot ending director picture show tale hero",
+        "the a this that was is and with very quite so really i found it on in of my whole first last",
+    )
+)
+
+RunCli = Callable[[Sequence[str]], tuple[int, str, str]]
+MakeCsv = Callable[..., Path]
+
+
+def rows_of(count: int, seed: int) -> list[dict[str, str]]:
+    """Rows whose words decide the label, half of each."""
+    chance = random.Random(seed)
+    rows = []
+    for i in range(count):
+        label, words = ("positive", GOOD) if i % 2 else ("negative", BAD)
+        fillers, thing = chance.sample(FILLERS, 4), chance.choice(THINGS)
+        said = chance.sample(words, 2)
+        rows.append({"text": " ".join([*fillers[:2], said[0], thing, *fillers[2:], said[1]]), "label": label})
+    return rows
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
+    """Write dictionaries as a CSV file, the first one's keys as its header."""
+    rows = list(rows)
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_csv(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Paths of train (60 rows), validation (20) and test (20), columns text and label."""
+    folder = tmp_path_factory.mktemp("tiny_csv")
+    sizes = {"train": 60, "validation": 20, "test": 20}
+    return {s: write_csv(folder / f"{s}.csv", rows_of(n, seed)) for seed, (s, n) in enumerate(sizes.items())}
+
+
+@pytest.fixture
+def make_csv(tmp_path: Path) -> MakeCsv:
+    """Writes rows (dictionaries) as a CSV file of this test."""
+
+    def make(rows: Iterable[Mapping[str, object]], name: str = "rows.csv") -> Path:
+        return write_csv(tmp_path / name, rows)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BertModel (hidden 32, 2 layers, 2 heads, with pooler) and a WordPiece tokenizer that knows the tiny tables."""
+    import torch
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    from nlp_ft.models import quiet
+
+    folder = tmp_path_factory.mktemp("tiny_bert")
+    trainer = BertWordPieceTokenizer()
+    trainer.train_from_iterator(
+        [" ".join([*GOOD, *BAD, *THINGS, *FILLERS, ". , ! ?"])], vocab_size=400, min_frequency=1, show_progress=False
+    )
+    trainer.save_model(str(folder))
+    tokenizer = BertTokenizer.from_pretrained(str(folder), model_max_length=64)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    torch.manual_seed(0)
+    with quiet():
+        BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def run_cli() -> RunCli:
+    """`run_cli(argv)` -> (exit code, stdout, stderr) of `nlp-ft argv`, run in this process."""
+    from nlp_ft.cli import main
+
+    def run(argv: Sequence[str]) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([str(token) for token in argv])
+        return code, out.getvalue(), err.getvalue()
+
+    return run
+
+
+@pytest.fixture
+def run_process() -> RunCli:
+    """`run_process(argv)` -> (exit code, stdout, stderr) of `python argv` as a process of its own, in the repository."""
+
+    def run(argv: Sequence[str]) -> tuple[int, str, str]:
+        command = [sys.executable, *(str(token) for token in argv)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+        return done.returncode, done.stdout, done.stderr
+
+    return run

@@ -1,0 +1,178 @@
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nlp_ft import checkpoints
+from nlp_ft.errors import ConfigError
+from tests.running import finetune_tiny, weights_hash
+
+# Dropout and shuffling are on; every epoch leaves a checkpoint (4 steps each).
+FLAGS: dict[str, Any] = {
+    "num_train_epochs": 4,
+    "per_device_train_batch_size": 15,
+    "learning_rate": 1e-3,
+    "save_total_limit": 10,
+    "head_start": "random",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run whose checkpoints were kept, because a save flag was given."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    finetune_tiny(folder, tiny_bert, tiny_csv, **FLAGS)
+    return folder
+
+
+@pytest.fixture
+def interrupted(finished: Path, tmp_path: Path) -> Path:
+    """What a run leaves that was cut after its third epoch: checkpoints and no report."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for path in checkpoints.numbered(finished)[1:]:
+        shutil.copytree(path, folder / path.name)
+    return folder
+
+
+def resume(folder: Path, checkpoint: Path, files: dict[str, Path], **flags: Any) -> str:
+    finetune_tiny(folder, checkpoint, files, **{**FLAGS, "resume_from_checkpoint": True, **flags})
+    return weights_hash(folder)
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one_to_the_bit(
+    finished: Path, interrupted: Path, tiny_bert: Path, tiny_csv: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert resume(interrupted, tiny_bert, tiny_csv) == weights_hash(finished)
+    assert "resuming from" in (said := capsys.readouterr().out)
+    assert "checkpoint-12" in said
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda d: (d / "optimizer.pt").unlink(), "optimizer.pt is missing"),
+        (lambda d: (d / "rng_state.pth").unlink(), "rng_state.pth is missing"),
+        (lambda d: (d / "scheduler.pt").unlink(), "scheduler.pt is missing"),
+        (lambda d: (d / "manifest.json").unlink(), "it has no manifest.json"),
+        (lambda d: (d / "trainer_state.json").write_text("{}"), "trainer_state.json has 2 bytes"),
+        (lambda d: _flip_a_bit(d / "model.safetensors"), "the content of model.safetensors has changed"),
+    ],
+    ids=["optimizer", "rng", "scheduler", "cut short", "truncated", "bit flip"],
+)
+def test_a_checkpoint_that_is_not_whole_is_passed_over_aloud_and_the_result_is_the_same(
+    finished: Path,
+    interrupted: Path,
+    tiny_bert: Path,
+    tiny_csv: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+    harm: Any,
+    reason: str,
+) -> None:
+    harm(interrupted / "checkpoint-12")
+    assert resume(interrupted, tiny_bert, tiny_csv) == weights_hash(finished)
+    said = capsys.readouterr().out
+    assert f"checkpoint-12 is passed over: {reason}" in said
+    assert "resuming from" in said
+    assert "checkpoint-8" in said
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def test_without_a_whole_checkpoint_resuming_is_refused_and_says_why(tiny_bert: Path, interrupted: Path) -> None:
+    for path in checkpoints.numbered(interrupted):
+        (path / "manifest.json").unlink()
+    with pytest.raises(ConfigError) as caught:
+        checkpoints.choose("True", interrupted, {})
+    assert str(caught.value) == (
+        f"--resume_from_checkpoint: {interrupted} holds no whole checkpoint ({interrupted / 'checkpoint-12'} is passed over: "
+        "it has no manifest.json: its save was cut short, or it is not of this program)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [({"seed": 1}, "its seed is 42, this one's is 1"), ({"per_device_train_batch_size": 10}, "its rows_per_update is 15")],
+)
+def test_a_checkpoint_of_another_run_is_refused_naming_the_difference(
+    interrupted: Path, tiny_bert: Path, tiny_csv: dict[str, Path], flags: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ConfigError, match=named):
+        resume(interrupted, tiny_bert, tiny_csv, **flags)
+
+
+def test_a_checkpoint_of_other_data_is_refused(
+    interrupted: Path, tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text(tiny_csv["train"].read_text().replace("lovely", "superb"))
+    with pytest.raises(ConfigError, match="belongs to another run: its data is"):
+        resume(interrupted, tiny_bert, {**tiny_csv, "train": other})
+
+
+def test_a_stale_checkpoint_with_a_higher_number_is_not_taken(
+    interrupted: Path, tiny_bert: Path, tiny_csv: dict[str, Path]
+) -> None:
+    stale = shutil.copytree(interrupted / "checkpoint-4", interrupted / "checkpoint-1000")
+    manifest = json.loads((stale / "manifest.json").read_text())
+    manifest["run"]["learning_rate"] = 0.5
+    (stale / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError, match="checkpoint-1000 belongs to another run: its learning_rate is 0.5"):
+        resume(interrupted, tiny_bert, tiny_csv)
+
+
+def test_a_finished_run_removes_its_checkpoints_unless_saving_was_asked_for(
+    finished: Path, tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
+) -> None:
+    assert [p.name for p in checkpoints.numbered(finished)] == [f"checkpoint-{n}" for n in (16, 12, 8, 4)]
+    finetune_tiny(tmp_path / "run", tiny_bert, tiny_csv)
+    assert checkpoints.numbered(tmp_path / "run") == []
+
+
+def test_a_finished_run_is_not_resumed(finished: Path, tiny_bert: Path, tiny_csv: dict[str, Path]) -> None:
+    before = weights_hash(finished)
+    with pytest.raises(ConfigError, match="holds a finished run; there is nothing to resume"):
+        resume(finished, tiny_bert, tiny_csv)
+    assert weights_hash(finished) == before
+
+
+def test_links_and_foreign_folders_are_no_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-3").mkdir()
+    (tmp_path / "checkpoint-foo").mkdir()
+    (tmp_path / "checkpoint-9").symlink_to(tmp_path / "checkpoint-3")
+    assert [p.name for p in checkpoints.numbered(tmp_path)] == ["checkpoint-3"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_weights(
+    finished: Path, tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    flags = {
+        "model_name_or_path": tiny_bert,
+        "output_dir": folder,
+        **{f"{split}_file": path for split, path in tiny_csv.items()},
+        "use_cpu": True,
+        **FLAGS,
+    }
+    argv = [str(token) for name, value in flags.items() for token in (f"--{name}", value)]
+    process = subprocess.Popen([sys.executable, "-m", "nlp_ft", "finetune", *argv], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoint-4" / "manifest.json").exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    if not (folder / "run.json").exists():  # else it was faster than the signal, and has nothing to resume
+        finetune_tiny(folder, tiny_bert, tiny_csv, **{**FLAGS, "resume_from_checkpoint": True})
+    assert weights_hash(folder) == weights_hash(finished)

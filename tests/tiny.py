@@ -1,0 +1,224 @@
+"""Tiny random checkpoints of every family, with tokenizers trained on the spot; made like real ones: a body, no classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoModel,
+    BertConfig,
+    DebertaV2Config,
+    DistilBertConfig,
+    GPT2Config,
+    LlamaConfig,
+    ModernBertConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+    RobertaConfig,
+    XLNetConfig,
+)
+
+from nlp_ft.models import quiet
+
+TEXTS = [
+    "a lovely film with a warm story",
+    "the cast is dreadful and the plot is boring",
+    "so so",
+    "i found the whole ending very clumsy, and the music cold; the director has no idea what this tale was about",
+    "Great!",
+    "it was quite funny in the first scene and terrible in the last",
+]
+_VOCABULARY = 300
+_SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+
+
+class Family(NamedTuple):
+    """How to make the tiny checkpoint of a family."""
+
+    tokenizer: Callable[[], PreTrainedTokenizerFast]
+    config: Callable[[Any], PreTrainedConfig]
+    decoder: bool = False
+
+
+def _wordpiece() -> PreTrainedTokenizerFast:
+    special = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
+    core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    core.normalizer = normalizers.BertNormalizer(lowercase=True)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.train_from_iterator(TEXTS, trainers.WordPieceTrainer(vocab_size=_VOCABULARY, special_tokens=[*special.values()]))
+    core.decoder = decoders.WordPiece()
+    core.post_processor = _template(core, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ["[CLS]", "[SEP]"])
+    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=64, **special)
+
+
+def _byte_level(
+    special: dict[str, str], single: str = "$A", pair: str = "$A $B", inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+) -> PreTrainedTokenizerFast:
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    tokens = list(dict.fromkeys(special.values()))
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    core.train_from_iterator(
+        TEXTS, trainers.BpeTrainer(vocab_size=_VOCABULARY, special_tokens=tokens, initial_alphabet=alphabet)
+    )
+    core.post_processor = _template(core, single, pair, tokens)
+    return PreTrainedTokenizerFast(tokenizer_object=core, model_input_names=list(inputs), **special)
+
+
+def _template(core: Tokenizer, single: str, pair: str, tokens: list[str]) -> processors.TemplateProcessing:
+    used = [(token, core.token_to_id(token)) for token in tokens if token in single + pair]
+    return processors.TemplateProcessing(single=single, pair=pair, special_tokens=used)
+
+
+def _roberta_tokens() -> PreTrainedTokenizerFast:
+    special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return _byte_level(
+        {**special, "cls_token": "<s>", "sep_token": "</s>"}, "<s> $A </s>", "<s> $A </s> </s> $B </s>"
+    )
+
+
+def _xlnet_tokens() -> PreTrainedTokenizerFast:
+    special = {"unk_token": "<unk>", "cls_token": "<cls>", "sep_token": "<sep>", "pad_token": "<pad>", "eos_token": "</s>"}
+    tokenizer = _byte_level(
+        special,
+        "$A <sep> <cls>:2",
+        "$A <sep> $B:1 <sep>:1 <cls>:2",
+        ("input_ids", "token_type_ids", "attention_mask"),
+    )
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def _gpt2_tokens() -> PreTrainedTokenizerFast:
+    """As in GPT-2: begin, end and unknown are one token; no pad token."""
+    end = "<|endoftext|>"
+    return _byte_level({"bos_token": end, "eos_token": end, "unk_token": end})
+
+
+def _llama_tokens() -> PreTrainedTokenizerFast:
+    """As in Llama 3: a begin token in front of every text; no pad token, no unknown token."""
+    begin = "<|begin_of_text|>"
+    return _byte_level({"bos_token": begin, "eos_token": "<|end_of_text|>"}, f"{begin} $A", f"{begin} $A {begin} $B")
+
+
+def _smollm_tokens() -> PreTrainedTokenizerFast:
+    """As in SmolLM2-Instruct: pad is the end token; unknown is another."""
+    end = "<|im_end|>"
+    return _byte_level({"bos_token": "<|im_start|>", "eos_token": end, "pad_token": end, "unk_token": "<|endoftext|>"})
+
+
+def _qwen_tokens() -> PreTrainedTokenizerFast:
+    """As in Qwen2-Instruct: pad and end differ; nothing is put in front of a text."""
+    return _byte_level({"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"})
+
+
+def _ids(tokenizer: Any) -> dict[str, Any]:
+    names = ("pad", "bos", "eos")
+    return {"vocab_size": len(tokenizer)} | {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in names}
+
+
+def _llama(tokenizer: Any) -> PreTrainedConfig:
+    return LlamaConfig(**_SIZES, **_ids(tokenizer), num_key_value_heads=1, max_position_embeddings=128)
+
+
+FAMILIES: dict[str, Family] = {
+    "bert": Family(_wordpiece, lambda t: BertConfig(**_SIZES, **_ids(t), max_position_embeddings=64)),
+    "roberta": Family(
+        _roberta_tokens, lambda t: RobertaConfig(**_SIZES, **_ids(t), max_position_embeddings=66, type_vocab_size=1)
+    ),
+    "distilbert": Family(
+        _wordpiece,
+        lambda t: DistilBertConfig(
+            dim=32, n_layers=2, n_heads=2, hidden_dim=48, max_position_embeddings=64, vocab_size=len(t)
+        ),
+    ),
+    "deberta-v2": Family(
+        _wordpiece,
+        lambda t: DebertaV2Config(
+            **_SIZES,
+            **_ids(t),
+            max_position_embeddings=64,
+            relative_attention=True,
+            position_buckets=16,
+            pos_att_type=["p2c", "c2p"],
+            norm_rel_ebd="layer_norm",
+            share_att_key=True,
+            position_biased_input=False,
+            type_vocab_size=0,
+            pooler_hidden_size=32,
+        ),
+    ),
+    "modernbert": Family(
+        _wordpiece,
+        lambda t: ModernBertConfig(
+            **_SIZES, **_ids(t), max_position_embeddings=64, cls_token_id=t.cls_token_id, sep_token_id=t.sep_token_id
+        ),
+    ),
+    "xlnet": Family(
+        _xlnet_tokens,
+        lambda t: XLNetConfig(
+            vocab_size=len(t),
+            d_model=32,
+            n_layer=2,
+            n_head=2,
+            d_inner=48,
+            pad_token_id=t.pad_token_id,
+            eos_token_id=t.eos_token_id,
+        ),
+    ),
+    "gpt2": Family(
+        _gpt2_tokens,
+        lambda t: GPT2Config(
+            n_embd=32,
+            n_layer=2,
+            n_head=2,
+            n_positions=64,
+            vocab_size=len(t),
+            bos_token_id=t.bos_token_id,
+            eos_token_id=t.eos_token_id,
+        ),
+        decoder=True,
+    ),
+    "llama": Family(_llama_tokens, _llama, decoder=True),
+    "smollm": Family(_smollm_tokens, _llama, decoder=True),
+    "qwen2": Family(
+        _qwen_tokens,
+        lambda t: Qwen2Config(**_SIZES, **_ids(t), num_key_value_heads=1, max_position_embeddings=128),
+        decoder=True,
+    ),
+    "qwen3": Family(
+        _qwen_tokens,
+        lambda t: Qwen3Config(**_SIZES, **_ids(t), num_key_value_heads=1, head_dim=16, max_position_embeddings=128),
+        decoder=True,
+    ),
+}
+DECODERS = [name for name, family in FAMILIES.items() if family.decoder]
+ENCODERS = [name for name in FAMILIES if name not in DECODERS]
+
+
+def make_checkpoint(family: str, directory: Path, **body: Any) -> Path:
+    """Save the body of a family, random under a fixed seed, and its tokenizer; `body` goes to the model's class."""
+    recipe = FAMILIES[family]
+    tokenizer = recipe.tokenizer()
+    torch.manual_seed(0)
+    with quiet():
+        model = AutoModel.from_config(recipe.config(tokenizer), **body)
+        for parameter in model.parameters():  # larger than at a real start, so that every weight shows in the logits
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.2)
+        model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
