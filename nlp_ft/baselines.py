@@ -19,16 +19,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from nlp_ft.errors import DataError
-from nlp_ft.metrics import (
-    MULTI,
-    REGRESSION,
-    SELECTION_METRIC,
-    SINGLE,
-    check_labels,
-    compute_metrics,
-    predicted,
-    selection_score,
-)
+from nlp_ft.metrics import SELECTION_METRIC, check_labels, compute_metrics, selection_score
+from nlp_ft.scores import MULTI, REGRESSION, SINGLE, predicted
 
 logger = logging.getLogger(__name__)
 

@@ -109,7 +109,7 @@ def start_from_probe(
 
 
 def probe_rows(labels: np.ndarray, problem_type: str, max_rows: int, seed: int) -> np.ndarray:
-    """Sorted indices of at most max_rows rows: seeded; for single-label problems in proportion, and one of each class at least."""
+    """Sorted indices of a seeded sample; of single-label problems in proportion, and with one row of each class at least."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(labels))
     if problem_type == "single_label_classification":

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import DataCollatorWithPadding, PreTrainedModel
 
-from nlp_ft.errors import ConfigError, ModelError
+from nlp_ft.errors import ConfigError, DataError, ModelError
+from nlp_ft.lora import load_adapter_directory
 from nlp_ft.metrics import MULTI, REGRESSION, SINGLE, predicted, probabilities
-from nlp_ft.models import check_directory, load_adapter_directory, one_line, quiet, token_limit
+from nlp_ft.models import capacity
+from nlp_ft.opening import check_directory, open_classifier
+from nlp_ft.tokenizers import open_tokenizer, set_padding_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,16 @@ class Classifier:
         self.problem_type = _problem_type(model)
         names = model.config.id2label or {}
         self.labels = [] if self.problem_type == REGRESSION else [str(names[i]) for i in range(model.config.num_labels)]
-        self.max_seq_length = token_limit(model, tokenizer, None)
-        self.model: Any = model.to(device or PartialState().device).eval()
+        self.max_seq_length = capacity(model, tokenizer)
+        self._collate = DataCollatorWithPadding(tokenizer)
+        device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
+        self.model: Any = model.to(device).eval()
 
     def predict(self, texts: Sequence[Any], batch_size: int = 32) -> list[Prediction]:
         """Answers in the order of the texts; a pair is a tuple (text, pair). Texts longer than the model are cut.
 
-        Raises: TypeError for a bare string or a row that is no text; ConfigError for a batch_size below 1.
+        Raises: TypeError for a bare string or a row that is no text; ConfigError for a batch_size below 1; DataError for a
+        blank text where the tokenizer has no token at all to stand for it.
         """
         logits = self.logits(texts, batch_size)
         if not len(logits):
@@ -62,26 +67,34 @@ class Classifier:
         firsts, seconds = _checked(texts)
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
+        out = np.zeros((len(firsts), self.model.config.num_labels), dtype=np.float32)
         if not firsts:
-            return np.zeros((0, self.model.config.num_labels), dtype=np.float32)
-        encoded = self.tokenizer(firsts, seconds, truncation=True, max_length=self.max_seq_length)
-        lengths = [len(ids) for ids in encoded["input_ids"]]
-        if 0 in lengths:
-            row = lengths.index(0)
-            raise TypeError(
-                f"row {row}: {firsts[row]!r} has no tokens; this model's tokenizer adds none to a blank text."
-            )
-        order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
-        out: np.ndarray | None = None
+            return out
+        rows = self._tokens(firsts, seconds)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]), reverse=True)
         for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = self.tokenizer.pad({k: [v[i] for i in rows] for k, v in encoded.items()}, return_tensors="pt")
-            got = self.model(**batch.to(self.model.device)).logits.float().cpu().numpy()
-            if out is None:
-                out = np.empty((len(lengths), got.shape[1]), dtype=np.float32)
-            out[rows] = got
-        assert out is not None
+            places = order[start : start + batch_size]
+            batch = self._collate([rows[i] for i in places])
+            out[places] = self.model(**batch.to(self.model.device)).logits.float().cpu().numpy()
         return out
+
+    def _tokens(self, firsts: list[str], seconds: list[str] | None) -> list[dict[str, list[int]]]:
+        """One dictionary a row, cut and not padded.
+
+        A decoder's tokenizer may have no token for a blank text. The end token stands for it then, so that one blank cell
+        does not stop a file: the answer is what the model says of no text, as an encoder's is, which reads its own two.
+        """
+        encoded = self.tokenizer(firsts, seconds, truncation=True, max_length=self.max_seq_length)
+        rows = [{name: values[i] for name, values in encoded.items()} for i in range(len(firsts))]
+        for i, row in enumerate(rows):
+            if row["input_ids"]:
+                continue
+            if self.tokenizer.eos_token_id is None:
+                raise DataError(
+                    f"row {i}: {firsts[i]!r} has no tokens, and this tokenizer no end token to stand for them."
+                )
+            rows[i] = {"input_ids": [self.tokenizer.eos_token_id], "attention_mask": [1]}
+        return rows
 
     def _prediction(self, scores: np.ndarray, chosen: Any) -> Prediction:
         if self.problem_type == REGRESSION:
@@ -103,48 +116,55 @@ def _checked(texts: Sequence[Any]) -> tuple[list[str], list[str] | None]:
     """First and second texts. Raises: TypeError, naming the row."""
     if isinstance(texts, str):
         raise TypeError("predict() takes a sequence of texts; for one text use predict([text])[0].")
+    if texts is None or isinstance(texts, bytes | Mapping) or hasattr(texts, "columns"):
+        raise TypeError(f"predict() takes a sequence of texts, got {type(texts).__name__}.")
     rows = list(texts)
-    pairs = bool(rows) and isinstance(rows[0], tuple | list)
+    if not rows or not isinstance(rows[0], tuple | list):
+        for i, row in enumerate(rows):
+            if not isinstance(row, str):
+                raise TypeError(f"row {i}: wanted a str, got {type(row).__name__} {str(row)[:40]!r}.")
+        return [str(row) for row in rows], None
     for i, row in enumerate(rows):
-        fits = (
-            len(row) == 2 and all(isinstance(t, str) for t in row) if pairs and isinstance(row, tuple | list) else False
-        )
-        if not (fits if pairs else isinstance(row, str)):
-            wanted = "a (text, pair) tuple like row 0" if pairs else "a str"
-            raise TypeError(f"row {i}: wanted {wanted}, got {type(row).__name__} {str(row)[:40]!r}.")
-    if pairs:
-        return [row[0] for row in rows], [row[1] for row in rows]
-    return rows, None
+        if not (isinstance(row, tuple | list) and len(row) == 2 and all(isinstance(text, str) for text in row)):
+            raise TypeError(
+                f"row {i}: wanted a (text, pair) tuple like row 0, got {type(row).__name__} {str(row)[:40]!r}."
+            )
+    return [row[0] for row in rows], [row[1] for row in rows]
 
 
 def load(name: str | Path, revision: str = "main", device: torch.device | str | None = None) -> Classifier:
-    """Load a fine-tuned classifier from a directory, an adapter directory, or the Hub.
+    """Load a fine-tuned classifier from a directory, an adapter directory, or the Hub; by default onto the GPU, if any.
 
     Raises: ModelError if it is no checkpoint, has no tokenizer, or lacks its classification head: a head that is not in the
     files would be random, and transformers does not stop at it.
     """
-    name = str(name)
-    path = Path(name).expanduser()
-    if (path / "adapter_config.json").is_file():
-        model = load_adapter_directory(path)
+    name = check_directory(str(name))
+    if (Path(name) / "adapter_config.json").is_file():
+        model = load_adapter_directory(Path(name))
     else:
-        check_directory(name)
-        with quiet(), one_line(name, "weights"):
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                path if path.is_dir() else name,
-                revision=revision,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
+        model, info = open_classifier(name, revision=revision)
         if absent := sorted(info["missing_keys"]):
             raise ModelError(
                 f"{name} is no fine-tuned classifier: {', '.join(absent[:3])} is not in its weights, so its answers would be "
                 "random; fine-tune it first (nlp-ft finetune)."
             )
-    with quiet(), one_line(name, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(
-            path if path.is_dir() else name, revision=revision, trust_remote_code=False
-        )
+    tokenizer = open_tokenizer(name, revision=revision, trust_remote_code=False)
+    _agree_on_pad(name, model, tokenizer)
     return Classifier(model, tokenizer, device)
+
+
+def _agree_on_pad(name: str, model: PreTrainedModel, tokenizer: Any) -> None:
+    """Make the tokenizer pad with what the model's pooling takes for padding, on the side it expects.
+
+    nlp_ft saves them so; a checkpoint from elsewhere may say nothing, or two things. Raises: ModelError if neither has one.
+    """
+    set_padding_side(tokenizer, model.config)
+    text = model.config.get_text_config()
+    if text.pad_token_id is None:
+        if tokenizer.pad_token_id is None:
+            raise ModelError(
+                f"{name} has no pad token; set pad_token_id in its config.json and pad_token in its tokenizer."
+            )
+        text.pad_token_id = tokenizer.pad_token_id
+    elif tokenizer.pad_token_id != text.pad_token_id:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(text.pad_token_id)

@@ -1,4 +1,4 @@
-"""LoRA: adapters on the encoder, the whole head trained beside them, saved and opened again. The only file that imports peft."""
+"""LoRA: adapters on the encoder, the whole head trained beside them, saved, opened again. The only file that imports peft."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from nlp_ft.config import LoraArguments
 from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.heads import head_modules
-from nlp_ft.opening import check_directory, check_weights, one_line, quiet
+from nlp_ft.opening import check_directory, grow_embeddings, one_line, open_classifier, quiet
 from nlp_ft.pooling import MARK, pool_by_mean
 
 GGUF = "nlp_ft_gguf_file"  # the key in an adapter's config.json that says which file of its base to read
@@ -53,7 +52,7 @@ def add_lora(model: PreTrainedModel, args: LoraArguments) -> PeftModel:
 
 
 def _check_targets(model: PreTrainedModel, targets: list[str], head: list[str]) -> None:
-    """peft is content if one of several names fits; a misspelt one would be left out in silence."""
+    """Each name must fit: peft is content if one of several does, and leaves a misspelt one out in silence."""
     layers = [
         name
         for name, module in model.named_modules()
@@ -62,7 +61,9 @@ def _check_targets(model: PreTrainedModel, targets: list[str], head: list[str]) 
     for target in targets:
         if not any(f".{layer}".endswith(f".{target}") for layer in layers):
             known = ", ".join(sorted({layer.rpartition(".")[2] for layer in layers}))
-            raise ConfigError(f"--lora_target_modules {target}: no layer has this name; there are {known} (or all-linear).")
+            raise ConfigError(
+                f"--lora_target_modules {target}: no layer has this name; there are {known} (or all-linear)."
+            )
 
 
 def _inside(key: str, modules: list[str]) -> bool:
@@ -103,7 +104,9 @@ def load_adapter_directory(directory: Path) -> PreTrainedModel:
     if kind != "LORA" or not (directory / "adapter_model.safetensors").is_file():
         raise ModelError(f"{directory}: wanted a LoRA adapter with adapter_model.safetensors, got one of type {kind}.")
     if (directory / "model.safetensors").exists():
-        raise ModelError(f"{directory} holds both a whole model and adapter_config.json; remove the one that is not meant.")
+        raise ModelError(
+            f"{directory} holds both a whole model and adapter_config.json; remove the one that is not meant."
+        )
     with quiet(), one_line(str(directory), "configuration"):
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
     base, absent = _load_base(directory, name, settings.get("revision"), config)
@@ -120,49 +123,21 @@ def _load_base(directory: Path, name: str, revision: str | None, config: Any) ->
     gguf = {"gguf_file": getattr(config, GGUF)} if getattr(config, GGUF, None) else {}
     try:
         place = check_directory(name, gguf.get("gguf_file"))
-        check_weights(place)
     except ModelError as error:
         raise ModelError(
             f"{directory}: its base checkpoint cannot be opened (base_model_name_or_path in adapter_config.json; if it was "
             f"moved, write its new place there): {error}"
         ) from None
-    options: dict[str, Any] = {"revision": revision or "main", "trust_remote_code": False, **gguf}
-    with quiet(), one_line(name, "weights"):
-        own = AutoConfig.from_pretrained(place, **options)
-        vocabulary, config.vocab_size = config.vocab_size, own.vocab_size
-        pools = getattr(config, MARK, None) == "mean" != getattr(own, MARK, None)
-        if pools:  # that layer was added to the base, too
-            delattr(config, MARK)
-            config.num_hidden_layers = own.num_hidden_layers
-        base, info = AutoModelForSequenceClassification.from_pretrained(
-            place,
-            config=config,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            use_safetensors=None if gguf else True,
-            **options,
-        )
-    drop_quantization(base)
+    options: dict[str, Any] = {"revision": revision or "main"}
+    with quiet(), one_line(name, "configuration"):
+        own = AutoConfig.from_pretrained(place, trust_remote_code=False, **gguf, **options)
+    vocabulary, config.vocab_size = config.vocab_size, own.vocab_size
+    pools = getattr(config, MARK, None) == "mean" != getattr(own, MARK, None)
+    if pools:  # the layer that says so was added to the base, and is added again
+        delattr(config, MARK)
+        config.num_hidden_layers = own.num_hidden_layers
+    base, info = open_classifier(place, config=config, ignore_mismatched_sizes=True, **gguf, **options)
     grow_embeddings(base, vocabulary)
     if pools:
         pool_by_mean(base)
     return base, sorted([*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])])
-
-
-def drop_quantization(model: PreTrainedModel) -> None:
-    """A GGUF checkpoint's configuration goes on saying how its weights are packed; they are float32 once loaded."""
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-
-
-@torch.no_grad()
-def grow_embeddings(model: PreTrainedModel, size: int) -> None:
-    """Embeddings for `size` tokens at least. The new rows are the mean of the old ones: the same whenever it is done."""
-    held = model.get_input_embeddings().num_embeddings
-    if size <= held:
-        return
-    with quiet():
-        model.resize_token_embeddings(size, mean_resizing=False)
-    weight = model.get_input_embeddings().weight
-    weight[held:] = weight[:held].mean(dim=0)

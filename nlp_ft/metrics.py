@@ -15,12 +15,10 @@ import numpy as np
 from datasets import Features, Value
 from datasets import Sequence as ListOf
 from numpy.typing import ArrayLike
-from scipy.special import expit, softmax
 from scipy.stats import rankdata
 
 from nlp_ft.errors import ConfigError, DataError, TrainingError, did_you_mean
-
-SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+from nlp_ft.scores import MULTI, REGRESSION, SINGLE, predicted, probabilities
 
 # (name, greater is better) of the metric that picks a checkpoint. Macro-F1: a model that gives up a small class loses
 # by it, which accuracy hides. Micro-F1 for multi-label: a small validation split holds few or no rows of a rare label,
@@ -176,22 +174,6 @@ def selection_score(problem_type: str, predictions: np.ndarray, labels: np.ndarr
     if problem_type == MULTI:
         counts = [count.sum() for count in counts]
     return float(np.mean(_precision_recall_f1(*counts)[2]))
-
-
-def probabilities(problem_type: str, logits: ArrayLike) -> np.ndarray:
-    """Softmax, sigmoid, or the values themselves as (rows,), for the three problems; float64, without overflow."""
-    logits = np.asarray(logits, dtype=np.float64)
-    if problem_type == REGRESSION:
-        return logits.reshape(len(logits))
-    return expit(logits) if problem_type == MULTI else softmax(logits, axis=1)
-
-
-def predicted(problem_type: str, logits: ArrayLike) -> np.ndarray:
-    """Class ids (rows,); 0/1 (rows, classes), yes above a probability of .5; or the values (rows,) of a regression."""
-    scores = probabilities(problem_type, logits)
-    if problem_type == REGRESSION:
-        return scores
-    return (scores > 0.5).astype(np.int64) if problem_type == MULTI else scores.argmax(axis=1)
 
 
 def check_labels(problem_type: str, labels: ArrayLike, label_names: Sequence[str]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Opening a checkpoint by its name: no noise, one line for an error, and nothing from outside the directory it names."""
+"""Opening a checkpoint by its name: no noise, one line for an error, nothing from outside the directory it names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path, PurePath
+from typing import Any
 
+import torch
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from nlp_ft.errors import ModelError, NlpFtError
@@ -78,3 +81,34 @@ def check_weights(name: str) -> None:
             files = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         if outside := sorted(file for file in files if PurePath(file).name != file):
             raise ModelError(f"{index} names {outside[0]}, which is not a file of that directory; not loaded.")
+
+
+def open_classifier(name: str, gguf_file: str | None = None, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A float32 classifier with what transformers says of its loading: missing_keys, unexpected_keys, mismatched_keys.
+
+    It raises nothing for a missing head, which is then random: callers look at missing_keys. Weights are read from
+    safetensors (or the GGUF file) only, never from a pickle. options: as from_pretrained takes them.
+
+    Raises: ModelError for what `check_weights` refuses, or if there are no weights of a classifier.
+    """
+    check_weights(name)
+    source: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
+    with quiet(), one_line(name, "weights"):
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            name, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **source, **options
+        )
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config  # how a GGUF file packs its weights, which are float32 now
+    return model, info
+
+
+@torch.no_grad()
+def grow_embeddings(model: PreTrainedModel, size: int) -> None:
+    """Embeddings for `size` tokens at least. The new rows are the mean of the old ones: the same whenever it is done."""
+    held = model.get_input_embeddings().num_embeddings
+    if size <= held:
+        return
+    with quiet():
+        model.resize_token_embeddings(size, mean_resizing=False)
+    weight = model.get_input_embeddings().weight
+    weight[held:] = weight[:held].mean(dim=0)

@@ -23,6 +23,8 @@ from nlp_ft.errors import ModelError
 MARK = "nlp_ft_pooling"  # the key in config.json that keeps a second run from adding a second layer
 _ROBERTAS = ("roberta", "xlm-roberta", "camembert")
 _SCALE = 100.0  # of the attention output: the first token's own vector keeps about 1 %
+_TANH_SLOPE = 0.5  # of the identity before a tanh: normalised vectors have unit variance, and tanh(0.5) is 0.46
+_RELU_SHIFT = 2.0  # of the identity before a ReLU: 2 % of a normal variable lie below -2
 
 
 class _Layer(NamedTuple):
@@ -131,3 +133,45 @@ def _say_mean(layer: _Layer) -> None:
     for norm in (layer.first_norm, layer.last_norm):
         norm.weight.fill_(1)
         norm.bias.zero_()
+
+
+@torch.no_grad()
+def _pass_through(model: PreTrainedModel) -> None:
+    """The head's dense layer as a multiple of the identity.
+
+    Small enough that the tanh after it (a ReLU: moved to the right) is nearly linear where most values of a normalised vector
+    lie, and large enough to go on training at the usual rates.
+    """
+    kind, head = model.config.model_type, _dense_of(model)
+    nn.init.eye_(head.weight)
+    if kind == "distilbert":
+        head.bias.fill_(_RELU_SHIFT)
+    else:
+        head.weight.mul_(_TANH_SLOPE)
+        head.bias.zero_()
+
+
+def _dense_of(model: Any) -> nn.Linear:
+    if model.config.model_type == "bert":
+        return model.base_model.pooler.dense
+    return model.pre_classifier if model.config.model_type == "distilbert" else model.classifier.dense
+
+
+def _trained_with_mean(name: str, **hub: Any) -> bool:
+    """Whether the checkpoint ships a 1_Pooling/config.json that says mean and nothing else."""
+    path = cached_file(
+        name,
+        "1_Pooling/config.json",
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        **hub,
+    )
+    if path is None:
+        return False
+    try:
+        said = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{name}: 1_Pooling/config.json is no JSON: {error}.") from None
+    modes = {key for key, on in said.items() if key.startswith("pooling_mode_") and on is True}
+    return modes == {"pooling_mode_mean_tokens"} or said.get("pooling_mode") == "mean"

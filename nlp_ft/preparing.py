@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -35,6 +36,11 @@ def prepare(args: TrainingArguments, given: Iterable[str] | None = None) -> None
 
     Raises: ConfigError if the directory holds a run already, or several GPUs would be driven by one process.
     """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1 and args.world_size == 1:
+        raise ConfigError(
+            f"{started} processes were started, and each would train alone; on the CPU add --use_cpu to join them."
+        )
     if args.n_gpu > 1:
         raise ConfigError(
             f"{args.n_gpu} GPUs are visible to one process; start one process a GPU (accelerate launch --num_processes "

@@ -18,7 +18,8 @@ from datasets import Dataset
 from nlp_ft.baselines import Baseline
 from nlp_ft.data import TextData
 from nlp_ft.hub import write_card
-from nlp_ft.metrics import confusion_matrix, per_class_table, predicted, probabilities
+from nlp_ft.metrics import confusion_matrix, per_class_table
+from nlp_ft.scores import predicted, probabilities
 from nlp_ft.tables import format_confusion, format_per_class
 
 _PACKAGES = ("nlp_ft", "torch", "transformers", "datasets", "accelerate", "peft", "evaluate", "scikit-learn", "numpy")
@@ -168,7 +169,10 @@ def settings_of(**groups: Any) -> dict[str, Any]:
     """The resolved arguments of a run by group, as JSON can hold them; tokens are left out."""
     settings: dict[str, Any] = {}
     for group, arguments in groups.items():
-        held = arguments.to_dict() if hasattr(arguments, "to_dict") else dataclasses.asdict(arguments)
+        if not dataclasses.is_dataclass(arguments) or isinstance(arguments, type):
+            settings[group] = arguments
+            continue
+        held = arguments.to_dict() if hasattr(arguments, "to_dict") else dataclasses.asdict(arguments)  # type: ignore[attr-defined]
         settings[group] = {k: v for k, v in json.loads(json.dumps(held, default=str)).items() if "token" not in k}
     return settings
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import extract_model_from_parallel
 from datasets import Dataset
-from peft import PeftModel
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 from nlp_ft.errors import TrainingError
-from nlp_ft.models import load_adapter_directory, merged, quiet
+from nlp_ft.lora import load_adapter_directory, merged, save_adapter
+from nlp_ft.opening import open_classifier
+from nlp_ft.tokenizers import open_tokenizer
 
 ROWS_COMPARED = 32
 TOLERANCE = 1e-3  # of the largest logit (at least 1): merged adapters round differently, a lost layer is far off
+STAGE = "unverified"  # everything is written and checked in this subdirectory, and moved out of it once it is right
+_ROWS_A_BATCH = 8
 
 
 @torch.inference_mode()
@@ -26,49 +31,82 @@ def logits_of(model: nn.Module, tokenizer: Any, texts: list[str], pairs: list[st
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    batch = tokenizer(texts, pairs, truncation=True, max_length=max_length, padding=True, return_tensors="pt")
-    logits = model(**{k: v.to(device) for k, v in batch.items()}).logits.float().cpu()
+    found = []
+    for start in range(0, len(texts), _ROWS_A_BATCH):
+        part = slice(start, start + _ROWS_A_BATCH)
+        batch = tokenizer(
+            texts[part],
+            pairs and pairs[part],
+            truncation=True,
+            max_length=max_length,
+            padding=True,
+            return_tensors="pt",
+        )
+        found.append(model(**batch.to(device)).logits.float().cpu())
     model.train(was_training)
-    return logits
+    return torch.cat(found)
 
 
 def save_and_verify(
     model: Any, tokenizer: Any, directory: Path, rows: Dataset, max_length: int, adapter_only: bool = False
 ) -> None:
-    """Save model and tokenizer; then load both anew from disk, as any user would, and compare logits on some rows.
+    """Save model and tokenizer; load both anew from disk, as any user would; compare logits on some rows.
 
-    LoRA: merged weights at the root and the adapter in `adapter/`; with adapter_only, adapter, head and labels at the root.
+    LoRA: merged weights at the root (the model itself is merged by this) and the adapter in `adapter/`; with adapter_only,
+    adapter, head and labels at the root. All is written to a subdirectory and moved to the root when it has been verified,
+    weights last: a save that fails or is cut short leaves nothing at the root that could be taken for the model.
+
     rows: a split with `text` (and `text_pair`), of which the first 32 are compared.
 
-    Raises: TrainingError if a key is missing on reload or the logits differ by more than rounding.
+    Raises: TrainingError if a weight is not finite, a key is missing on reload, the logits differ by more than rounding, or
+    the labels did not survive.
     """
+    model = extract_model_from_parallel(
+        model, keep_fp32_wrapper=False
+    )  # compare in float32, without Trainer's autocast
+    _check_finite(model)
     texts = list(rows["text"][:ROWS_COMPARED])
     pairs = list(rows["text_pair"][:ROWS_COMPARED]) if "text_pair" in rows.column_names else None
     wanted = logits_of(model, tokenizer, texts, pairs, max_length)
-    tokenizer = _with_limit(tokenizer, max_length)
-    directory.mkdir(parents=True, exist_ok=True)
-    if isinstance(model, PeftModel):
-        _save_adapter(model, directory if adapter_only else directory / "adapter")
-    if not (adapter_only and isinstance(model, PeftModel)):
-        merged(model).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    verify(directory, wanted, texts, pairs, max_length)
+    stage = directory / STAGE
+    shutil.rmtree(stage, ignore_errors=True)  # of a save that was cut short
+    stage.mkdir(parents=True)
+    labels = _write(model, tokenizer, stage, max_length, adapter_only)
+    verify(stage, wanted, labels, texts, pairs, max_length)
+    _publish(stage, directory)
 
 
-def _with_limit(tokenizer: Any, max_length: int) -> Any:
-    """The tokenizer that truncates where this model was trained to: pipelines and servers go by model_max_length."""
+def _check_finite(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise TrainingError(
+                f"{name} is not finite, and nothing was saved; lower --learning_rate, or train in float32 (no --fp16)."
+            )
+
+
+def _write(model: Any, tokenizer: Any, stage: Path, max_length: int, adapter_only: bool) -> dict[int, str]:
+    """Write what the directory is to hold. Returns: the model's label names."""
+    has_adapter = save_adapter(model, stage if adapter_only else stage / "adapter")
+    labels = dict(model.config.id2label)
+    if not (has_adapter and adapter_only):
+        merged(model).save_pretrained(stage)
     tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.model_max_length = max_length
-    return tokenizer
+    tokenizer.model_max_length = max_length  # pipelines and servers cut where it says: where training cut
+    tokenizer.save_pretrained(stage)
+    mode = (stage / "config.json").stat().st_mode
+    for file in stage.rglob("*.safetensors"):
+        file.chmod(mode)  # they are made readable to their owner alone
+    return labels
 
 
-def _save_adapter(model: PeftModel, directory: Path) -> None:
-    """Adapter, head and the classifier's configuration: peft's own files hold neither label count nor names."""
-    model.save_pretrained(str(directory), save_embedding_layers=False)
-    (directory / "README.md").unlink(missing_ok=True)  # peft's template, all of it to be filled in
-    base = model.get_base_model()
-    assert isinstance(base, PreTrainedModel)
-    base.config.save_pretrained(directory)
+def _publish(stage: Path, directory: Path) -> None:
+    """Move everything out of the stage, weights last: without them nothing loads."""
+    for path in sorted(stage.iterdir(), key=lambda path: (path.suffix == ".safetensors", path.name)):
+        target = directory / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    stage.rmdir()
 
 
 def load_saved(directory: Path) -> PreTrainedModel:
@@ -78,25 +116,23 @@ def load_saved(directory: Path) -> PreTrainedModel:
     """
     if (directory / "adapter_config.json").is_file():
         return load_adapter_directory(directory)
-    with quiet():
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
+    model, info = open_classifier(str(directory))
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[kind]:
-            raise TrainingError(
-                f"{directory}: reloading it finds {kind.replace('_', ' ')}: {sorted(map(str, info[kind]))[:3]}."
-            )
+            names = ", ".join(sorted(map(str, info[kind]))[:3])
+            raise TrainingError(f"{directory}: the saved model has {kind.replace('_', ' ')} ({names}); do not use it.")
     return model
 
 
-def verify(directory: Path, wanted: Tensor, texts: list[str], pairs: list[str] | None, max_length: int) -> float:
-    """Compare a fresh load's logits with those of the model in memory. Returns: the largest difference.
+def verify(
+    directory: Path, wanted: Tensor, labels: dict[int, str], texts: list[str], pairs: list[str] | None, max_length: int
+) -> float:
+    """Compare a fresh load's logits and labels with those of the model in memory. Returns: the largest difference.
 
     Raises: TrainingError if it is more than TOLERANCE of the largest logit, or the labels did not survive.
     """
     model = load_saved(directory)
-    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    tokenizer = open_tokenizer(str(directory), trust_remote_code=False)
     got = logits_of(model, tokenizer, texts, pairs, max_length)
     difference = (got - wanted).abs().max().item() if got.shape == wanted.shape else float("inf")
     bound = TOLERANCE * max(1.0, wanted.abs().max().item())
@@ -105,7 +141,7 @@ def verify(directory: Path, wanted: Tensor, texts: list[str], pairs: list[str] |
             f"{directory}: the saved model does not repeat the trained one's logits (off by {difference:.3g}, {bound:.3g} "
             "allowed); do not use it, and report this."
         )
-    saved = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    if len(saved.get("id2label", {})) != got.shape[1] and got.shape[1] > 1:
-        raise TrainingError(f"{directory}: config.json does not name the {got.shape[1]} labels; do not use it.")
+    saved = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("id2label", {})
+    if len(labels) > 1 and {int(i): name for i, name in saved.items()} != labels:
+        raise TrainingError(f"{directory}: config.json does not hold the {len(labels)} labels; do not use it.")
     return difference

@@ -37,7 +37,7 @@ from nlp_ft.saving import save_and_verify
 class Job:
     """What a method hands to `fit`.
 
-    `settings`: every resolved argument by group, for run.json; `given`: the names the user set; `notes`: what was decided so far.
+    `settings`: every resolved argument by group, for run.json; `given`: the names the user set; `notes`: what was decided.
     """
 
     model: Any

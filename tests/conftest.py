@@ -81,8 +81,6 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertModel, BertTokenizer
 
-    from nlp_ft.models import quiet
-
     folder = tmp_path_factory.mktemp("tiny_bert")
     trainer = BertWordPieceTokenizer()
     trainer.train_from_iterator(
@@ -99,8 +97,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=64,
     )
     torch.manual_seed(0)
-    with quiet():
-        BertModel(config).save_pretrained(folder)
+    BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -8,7 +8,8 @@ import pytest
 
 from nlp_ft.baselines import Baseline, baselines, verdict
 from nlp_ft.errors import ConfigError, DataError
-from nlp_ft.metrics import MULTI, REGRESSION, SINGLE, compute_metrics, predicted
+from nlp_ft.metrics import compute_metrics
+from nlp_ft.scores import MULTI, REGRESSION, SINGLE, predicted
 
 pytestmark = pytest.mark.filterwarnings("error")
 

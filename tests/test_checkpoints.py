@@ -127,7 +127,7 @@ def test_a_stale_checkpoint_with_a_higher_number_is_not_taken(
     manifest = json.loads((stale / "manifest.json").read_text())
     manifest["run"]["learning_rate"] = 0.5
     (stale / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ConfigError, match="checkpoint-1000 belongs to another run: its learning_rate is 0.5"):
+    with pytest.raises(ConfigError, match=r"checkpoint-1000 belongs to another run: its learning_rate is 0\.5"):
         resume(interrupted, tiny_bert, tiny_csv)
 
 

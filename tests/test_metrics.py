@@ -11,18 +11,14 @@ import pytest
 
 from nlp_ft.errors import ConfigError, DataError, TrainingError
 from nlp_ft.metrics import (
-    MULTI,
-    REGRESSION,
     SELECTION_METRIC,
-    SINGLE,
     ClassificationMetric,
     MultiLabelMetric,
     RegressionMetric,
     compute_metrics,
     per_class_table,
-    predicted,
-    probabilities,
 )
+from nlp_ft.scores import MULTI, REGRESSION, SINGLE, predicted, probabilities
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -8,15 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from nlp_ft.metrics import (
-    MULTI,
-    REGRESSION,
-    SINGLE,
-    compute_metrics,
-    confusion_matrix,
-    probabilities,
-    selection_score,
-)
+from nlp_ft.metrics import compute_metrics, confusion_matrix, selection_score
+from nlp_ft.scores import MULTI, REGRESSION, SINGLE, probabilities
 
 pytestmark = pytest.mark.filterwarnings("error")
 

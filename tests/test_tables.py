@@ -1,6 +1,7 @@
 import numpy as np
 
-from nlp_ft.metrics import SINGLE, confusion_matrix, per_class_table
+from nlp_ft.metrics import confusion_matrix, per_class_table
+from nlp_ft.scores import SINGLE
 from nlp_ft.tables import format_confusion, format_per_class
 
 FOUR = ["a", "b", "c", "d"]

@@ -108,7 +108,7 @@ def test_weights_that_are_not_finite_are_never_saved(tiny_bert: Path, tmp_path: 
 def test_a_run_that_diverges_ends_in_one_error_and_saves_no_model(
     tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingError, match="not finite|is nan|is inf"):
+    with pytest.raises(TrainingError, match=r"not finite|is nan|is inf"):
         finetune_tiny(tmp_path / "run", tiny_bert, tiny_csv, optim="sgd", learning_rate=1e30, max_grad_norm=0)
     assert not (tmp_path / "run" / "model.safetensors").exists()
     assert not (tmp_path / "run" / "run.json").exists()

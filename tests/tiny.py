@@ -46,7 +46,7 @@ class Family(NamedTuple):
     decoder: bool = False
 
 
-def _wordpiece() -> PreTrainedTokenizerFast:
+def _wordpiece(token_types: bool = False) -> PreTrainedTokenizerFast:
     special = {
         "pad_token": "[PAD]",
         "unk_token": "[UNK]",
@@ -57,14 +57,21 @@ def _wordpiece() -> PreTrainedTokenizerFast:
     core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     core.normalizer = normalizers.BertNormalizer(lowercase=True)
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    core.train_from_iterator(TEXTS, trainers.WordPieceTrainer(vocab_size=_VOCABULARY, special_tokens=[*special.values()]))
+    core.train_from_iterator(
+        TEXTS,
+        trainers.WordPieceTrainer(vocab_size=_VOCABULARY, special_tokens=[*special.values()], show_progress=False),
+    )
     core.decoder = decoders.WordPiece()
     core.post_processor = _template(core, "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ["[CLS]", "[SEP]"])
-    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=64, **special)
+    inputs = ["input_ids", *(["token_type_ids"] if token_types else []), "attention_mask"]
+    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=64, model_input_names=inputs, **special)
 
 
 def _byte_level(
-    special: dict[str, str], single: str = "$A", pair: str = "$A $B", inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+    special: dict[str, str],
+    single: str = "$A",
+    pair: str = "$A $B",
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask"),
 ) -> PreTrainedTokenizerFast:
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -72,7 +79,10 @@ def _byte_level(
     tokens = list(dict.fromkeys(special.values()))
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     core.train_from_iterator(
-        TEXTS, trainers.BpeTrainer(vocab_size=_VOCABULARY, special_tokens=tokens, initial_alphabet=alphabet)
+        TEXTS,
+        trainers.BpeTrainer(
+            vocab_size=_VOCABULARY, special_tokens=tokens, initial_alphabet=alphabet, show_progress=False
+        ),
     )
     core.post_processor = _template(core, single, pair, tokens)
     return PreTrainedTokenizerFast(tokenizer_object=core, model_input_names=list(inputs), **special)
@@ -85,13 +95,17 @@ def _template(core: Tokenizer, single: str, pair: str, tokens: list[str]) -> pro
 
 def _roberta_tokens() -> PreTrainedTokenizerFast:
     special = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    return _byte_level(
-        {**special, "cls_token": "<s>", "sep_token": "</s>"}, "<s> $A </s>", "<s> $A </s> </s> $B </s>"
-    )
+    return _byte_level({**special, "cls_token": "<s>", "sep_token": "</s>"}, "<s> $A </s>", "<s> $A </s> </s> $B </s>")
 
 
 def _xlnet_tokens() -> PreTrainedTokenizerFast:
-    special = {"unk_token": "<unk>", "cls_token": "<cls>", "sep_token": "<sep>", "pad_token": "<pad>", "eos_token": "</s>"}
+    special = {
+        "unk_token": "<unk>",
+        "cls_token": "<cls>",
+        "sep_token": "<sep>",
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+    }
     tokenizer = _byte_level(
         special,
         "$A <sep> <cls>:2",
@@ -127,7 +141,9 @@ def _qwen_tokens() -> PreTrainedTokenizerFast:
 
 def _ids(tokenizer: Any) -> dict[str, Any]:
     names = ("pad", "bos", "eos")
-    return {"vocab_size": len(tokenizer)} | {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in names}
+    return {"vocab_size": len(tokenizer)} | {
+        f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in names
+    }
 
 
 def _llama(tokenizer: Any) -> PreTrainedConfig:
@@ -135,7 +151,7 @@ def _llama(tokenizer: Any) -> PreTrainedConfig:
 
 
 FAMILIES: dict[str, Family] = {
-    "bert": Family(_wordpiece, lambda t: BertConfig(**_SIZES, **_ids(t), max_position_embeddings=64)),
+    "bert": Family(lambda: _wordpiece(True), lambda t: BertConfig(**_SIZES, **_ids(t), max_position_embeddings=64)),
     "roberta": Family(
         _roberta_tokens, lambda t: RobertaConfig(**_SIZES, **_ids(t), max_position_embeddings=66, type_vocab_size=1)
     ),
@@ -146,7 +162,7 @@ FAMILIES: dict[str, Family] = {
         ),
     ),
     "deberta-v2": Family(
-        _wordpiece,
+        lambda: _wordpiece(True),
         lambda t: DebertaV2Config(
             **_SIZES,
             **_ids(t),
