@@ -7,18 +7,27 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
 from nlp_ft import methods, verbs
 from nlp_ft.errors import ConfigError, NlpFtError, did_you_mean
-from nlp_ft.flags import help_text, parse
+from nlp_ft.flag_help import help_text
+from nlp_ft.flags import parse
 
 
-def method_names() -> list[str]:
-    """The methods, by the files there are."""
-    return sorted(path.stem for path in Path(methods.__path__[0]).glob("[a-z]*.py"))
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script. Returns: the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
+    if command in ("-h", "--help", "--version"):
+        return guarded(lambda: print(usage() if command != "--version" else _version()))
+    if command in verbs.VERBS:
+        return guarded(lambda: verbs.VERBS[command](rest))
+    if command in method_names():
+        return launch(importlib.import_module(f"nlp_ft.methods.{command}"), rest)
+    return guarded(lambda: _unknown(command))
 
 
 def launch(method: ModuleType, argv: Sequence[str] | None = None) -> int:
@@ -28,67 +37,99 @@ def launch(method: ModuleType, argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(argv):
-        name, about = method.__name__.rpartition(".")[2], (method.__doc__ or "").partition("\n")[0]
-        print(help_text(name, about, method.ARGUMENTS))
-        return 0
+        name, about = method.__name__.rpartition(".")[2], _first_line(method.__doc__)
+        return guarded(lambda: print(help_text(name, about, method.ARGUMENTS) if _speaks() else "", end=""))
     _die_with_the_launcher()
-    return guarded(lambda: method.run(*parse(*method.ARGUMENTS, argv=argv)))
+    return guarded(
+        lambda: method.run(*parse(*method.ARGUMENTS, argv=argv)),
+        "; if it had saved a checkpoint already, the same command with --resume_from_checkpoint true goes on from there",
+    )
 
 
-def guarded(action: object) -> int:
-    """Run action(); an NlpFtError or Ctrl-C becomes one line on stderr. Returns: the exit code."""
-    assert callable(action)
+def guarded(action: Callable[[], object], after_interrupt: str = "") -> int:
+    """Run action(); a user's mistake, a full disk or Ctrl-C becomes one line on stderr.
+
+    Several processes make the same mistake at once, and one of them on each machine says so; failures of a run are said by
+    the process they befall. Any other exception is a defect, and keeps its traceback.
+
+    Returns: the exit code.
+    """
     try:
         action()
-    except NlpFtError as error:
-        if os.environ.get("RANK", "0") == "0" or error.exit_code == 1:
-            print(f"nlp-ft: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("nlp-ft: interrupted; continue with --resume_from_checkpoint True", file=sys.stderr, flush=True)
-        return 1
+        sys.stdout.flush()
     except BrokenPipeError:  # `nlp-ft predict ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except NlpFtError as error:
+        return _say(str(error), error.exit_code)
+    except ImportError as error:
+        if error.name is not None:
+            raise
+        return _say(_one_line(error), 2)  # transformers, of a package that a flag needs
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _say(f"{place}{(error.strerror or _one_line(error)).lower()}", 1)
+    except KeyboardInterrupt:
+        return _say(f"interrupted{after_interrupt}", 1)
     return 0
 
 
+def _say(message: str, code: int) -> int:
+    if code != 2 or _speaks():
+        print(f"nlp-ft: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _speaks() -> bool:
+    """Whether this is the only or the first process of its machine."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _die_with_the_launcher() -> None:
-    """`accelerate launch` and torchrun, killed, would leave this process training on: ask Linux to end it with them."""
-    if sys.platform == "linux" and ("LOCAL_RANK" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ):
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    """`accelerate launch` and torchrun, killed, would leave this process training on: ask Linux to end it with them.
+
+    A launcher that died before the request is told by the parent having changed, or being the first process of the system.
+    """
+    if sys.platform != "linux" or not {"LOCAL_RANK", "ACCELERATE_MIXED_PRECISION"} & set(os.environ):
+        return
+    pr_set_pdeathsig = 1
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    if os.getppid() != parent or (parent == 1 and _first_process() in ("init", "systemd", "tini", "docker-init")):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _first_process() -> str:
+    return Path("/proc/1/comm").read_text(encoding="utf-8").strip()
+
+
+def method_names() -> list[str]:
+    """The methods, by the files there are."""
+    return sorted(path.stem for path in Path(methods.__path__[0]).glob("[a-z]*.py"))
 
 
 def usage() -> str:
     """What `nlp-ft` alone prints."""
+    about = {name: importlib.import_module(f"nlp_ft.methods.{name}").__doc__ for name in method_names()}
+    about |= {name: verb.__doc__ for name, verb in verbs.VERBS.items()}
     lines = ["usage: nlp-ft COMMAND [flags]; nlp-ft COMMAND --help tells its flags", ""]
-    for name in method_names():
-        about = importlib.import_module(f"nlp_ft.methods.{name}").__doc__ or ""
-        lines.append(f"  {name:<12}{about.partition(chr(10))[0]}")
-    lines += [f"  {name:<12}{(verb.__doc__ or '').partition(chr(10))[0]}" for name, verb in verbs.VERBS.items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"  {name:<12}{_first_line(text)}" for name, text in about.items())])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The console script. Returns: the exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in ("-h", "--help"):
-        print(usage())
-        return 0
-    command, rest = argv[0], argv[1:]
-    if command == "--version":
-        from importlib.metadata import version
+def _first_line(text: str | None) -> str:
+    return (text or "").partition("\n")[0]
 
-        print(f"nlp-ft {version('nlp_ft')}")
-        return 0
-    if command in verbs.VERBS:
-        return guarded(lambda: verbs.VERBS[command](rest))
-    if command in method_names():
-        return launch(importlib.import_module(f"nlp_ft.methods.{command}"), rest)
 
-    def unknown() -> None:
-        names = [*method_names(), *verbs.VERBS]
-        raise ConfigError(f"unknown command '{command}'; there are {', '.join(names)}.{did_you_mean(command, names)}")
+def _version() -> str:
+    from importlib.metadata import version
 
-    return guarded(unknown)
+    return f"nlp-ft {version('nlp_ft')}"
+
+
+def _unknown(command: str) -> None:
+    names = [*method_names(), *verbs.VERBS]
+    raise ConfigError(f"unknown command '{command}'; there are {', '.join(names)}.{did_you_mean(command, names)}")

@@ -23,7 +23,7 @@ def _at_least_one(flag: str, value: int | None) -> None:
 
 @dataclass(kw_only=True)
 class ModelArguments:
-    """Which checkpoint, and how its head starts."""
+    """Model: which checkpoint, and how its head starts."""
 
     model_name_or_path: str = field(
         metadata={
@@ -69,7 +69,7 @@ class ModelArguments:
 
 @dataclass(kw_only=True)
 class DataArguments:
-    """Where the texts and labels are, and what kind of problem they pose."""
+    """Data: where the texts and labels are, and what kind of problem they pose."""
 
     train_file: str | None = field(
         default=None, metadata={"help": "Training rows: .csv, .tsv, .jsonl, .json or .parquet."}
@@ -125,7 +125,7 @@ class DataArguments:
 
 @dataclass(kw_only=True)
 class LoraArguments:
-    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685) instead of full fine-tuning; the whole head trains beside them."""
+    """LoRA: low-rank adapters (Hu et al. 2021, arXiv:2106.09685) in place of full fine-tuning; the head trains whole."""
 
     use_peft: bool = field(default=False, metadata={"help": "Train LoRA adapters and the head, not the whole model."})
     lora_r: int = field(default=16, metadata={"help": "Rank."})
@@ -154,7 +154,7 @@ class LoraArguments:
 
 @dataclass(kw_only=True)
 class FitArguments:
-    """What the run does beyond TrainingArguments; shared by every method that fits a classifier."""
+    """Fit: what the run does beyond TrainingArguments; shared by every method that fits a classifier."""
 
     class_weights: str | None = field(
         default=None,

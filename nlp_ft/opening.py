@@ -105,10 +105,11 @@ def open_classifier(name: str, gguf_file: str | None = None, **options: Any) -> 
 @torch.no_grad()
 def grow_embeddings(model: PreTrainedModel, size: int) -> None:
     """Embeddings for `size` tokens at least. The new rows are the mean of the old ones: the same whenever it is done."""
-    held = model.get_input_embeddings().num_embeddings
+    embeddings: Any = model.get_input_embeddings()
+    held = embeddings.num_embeddings
     if size <= held:
         return
     with quiet():
-        model.resize_token_embeddings(size, mean_resizing=False)
-    weight = model.get_input_embeddings().weight
+        embeddings = model.resize_token_embeddings(size, mean_resizing=False)
+    weight = embeddings.weight
     weight[held:] = weight[:held].mean(dim=0)

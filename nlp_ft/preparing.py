@@ -48,7 +48,7 @@ def prepare(args: TrainingArguments, given: Iterable[str] | None = None) -> None
         )
     if args.do_train is False and given and "do_train" in given:
         raise ConfigError("--do_train false: this command trains; `nlp-ft evaluate` and `nlp-ft predict` do not.")
-    output = Path(args.output_dir)
+    output = Path(str(args.output_dir))
     if output.exists() and not output.is_dir():
         raise ConfigError(f"--output_dir {output} is a file; wanted a new or empty directory.")
     held = sorted(p.name for p in output.iterdir()) if output.is_dir() else []

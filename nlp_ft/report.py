@@ -169,11 +169,10 @@ def settings_of(**groups: Any) -> dict[str, Any]:
     """The resolved arguments of a run by group, as JSON can hold them; tokens are left out."""
     settings: dict[str, Any] = {}
     for group, arguments in groups.items():
-        if not dataclasses.is_dataclass(arguments) or isinstance(arguments, type):
-            settings[group] = arguments
-            continue
-        held = arguments.to_dict() if hasattr(arguments, "to_dict") else dataclasses.asdict(arguments)  # type: ignore[attr-defined]
-        settings[group] = {k: v for k, v in json.loads(json.dumps(held, default=str)).items() if "token" not in k}
+        held = arguments.to_dict() if hasattr(arguments, "to_dict") else dataclasses.asdict(arguments)
+        settings[group] = {
+            k: v for k, v in json.loads(json.dumps(held, default=str)).items() if not k.endswith("token")
+        }
     return settings
 
 

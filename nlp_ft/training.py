@@ -68,7 +68,8 @@ class ClassifierTrainer(Trainer):
             return batches, counted
         rows = torch.tensor(sum(len(batch["labels"]) for batch in batches), device=device)
         if self.args.average_tokens_across_devices and self.args.world_size > 1:
-            rows = self.accelerator.gather(rows).sum()
+            gathered: Any = self.accelerator.gather(rows)
+            rows = gathered.sum()
         return batches, rows / (self.get_tp_size() * self.get_cp_size() * self.get_sp_size())
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -99,7 +100,8 @@ class ClassifierTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save finite weights only: a gradient can spoil them in the very step that is saved."""
-        for name, parameter in self.model.named_parameters():
+        model: Any = self.model
+        for name, parameter in model.named_parameters():
             if parameter.requires_grad and not torch.isfinite(parameter).all():
                 raise TrainingError(
                     f"{name} is not finite after step {self.state.global_step}, and was not saved. Lower --learning_rate, "
@@ -168,7 +170,7 @@ def fit(job: Job) -> RunReport:
     for name, baseline in references.items():
         metrics |= {f"baseline_{name}_{key}": value for key, value in baseline.metrics.items()}
     verdict_line = verdict(job.data.problem_type, logits["test"], job.data.test["label"], references)
-    output_dir = Path(job.training.output_dir)
+    output_dir = Path(str(job.training.output_dir))
     if trainer.is_world_process_zero():
         save_and_verify(
             trainer.model, job.tokenizer, output_dir, job.data.validation, job.max_seq_length, job.save_adapter_only
@@ -211,7 +213,7 @@ def _resume(job: Job, identity: Mapping[str, Any]) -> str | None:
     if not job.training.resume_from_checkpoint:
         return None
     path, warnings = checkpoints.choose(
-        str(job.training.resume_from_checkpoint), Path(job.training.output_dir), identity
+        str(job.training.resume_from_checkpoint), Path(str(job.training.output_dir)), identity
     )
     for warning in warnings:
         say(f"warning: {warning}")

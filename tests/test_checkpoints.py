@@ -102,7 +102,10 @@ def test_without_a_whole_checkpoint_resuming_is_refused_and_says_why(tiny_bert: 
 
 @pytest.mark.parametrize(
     ("flags", "named"),
-    [({"seed": 1}, "its seed is 42, this one's is 1"), ({"per_device_train_batch_size": 10}, "its rows_per_update is 15")],
+    [
+        ({"seed": 1}, "its seed is 42, this one's is 1"),
+        ({"per_device_train_batch_size": 10}, "its rows_per_update is 15"),
+    ],
 )
 def test_a_checkpoint_of_another_run_is_refused_naming_the_difference(
     interrupted: Path, tiny_bert: Path, tiny_csv: dict[str, Path], flags: dict[str, Any], named: str

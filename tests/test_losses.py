@@ -27,9 +27,7 @@ def test_four_parts_of_a_batch_add_up_to_the_whole(problem: str) -> None:
     logits, labels = batch_of(problem)
     loss = ClassifierLoss(problem)
     whole = loss({"logits": logits}, labels, num_items_in_batch=16)
-    parts = sum(
-        loss({"logits": logits[i : i + 4]}, labels[i : i + 4], num_items_in_batch=16) for i in range(0, 16, 4)
-    )
+    parts = sum(loss({"logits": logits[i : i + 4]}, labels[i : i + 4], num_items_in_batch=16) for i in range(0, 16, 4))
     assert torch.allclose(whole, torch.as_tensor(parts), rtol=1e-6)
     assert torch.allclose(whole, loss({"logits": logits}, labels), rtol=1e-6)  # without a count: the mean
 
@@ -75,6 +73,7 @@ def test_balanced_weights_are_scikit_learns_and_average_to_one_over_the_rows() -
     labels = [0] * 90 + [1] * 9 + [2]
     wanted = compute_class_weight("balanced", classes=np.arange(3), y=labels)
     weights = class_weights("balanced", SINGLE, ["a", "b", "c"], [90, 9, 1], 100)
+    assert weights is not None
     assert weights == pytest.approx(list(wanted))
     assert sum(w * n for w, n in zip(weights, [90, 9, 1], strict=True)) / 100 == pytest.approx(1)
 

@@ -199,7 +199,9 @@ def test_early_stopping_ends_before_the_last_epoch_and_keeps_the_best(
 def test_an_unknown_metric_is_refused_before_training(
     tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"--metric_for_best_model f1 is not measured here; it can be accuracy, .*loss"):
+    with pytest.raises(
+        ConfigError, match=r"--metric_for_best_model f1 is not measured here; it can be accuracy, .*loss"
+    ):
         finetune_tiny(tmp_path / "run", tiny_bert, tiny_csv, metric_for_best_model="f1")
     assert not (tmp_path / "run").exists()
 

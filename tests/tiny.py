@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +26,9 @@ from transformers import (
     XLNetConfig,
 )
 
-from nlp_ft.models import quiet
+from nlp_ft.config import LoraArguments, ModelArguments
+from nlp_ft.metrics import SINGLE
+from nlp_ft.models import add_lora, load_classifier, load_tokenizer, quiet
 
 TEXTS = [
     "a lovely film with a warm story",
@@ -34,8 +38,20 @@ TEXTS = [
     "Great!",
     "it was quite funny in the first scene and terrible in the last",
 ]
+LABELS = ["angry", "calm", "glad"]
 _VOCABULARY = 300
 _SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+_DEBERTA: dict[str, Any] = {
+    "max_position_embeddings": 64,
+    "relative_attention": True,
+    "position_buckets": 16,
+    "pos_att_type": ["p2c", "c2p"],
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+    "pooler_hidden_size": 32,
+}
 
 
 class Family(NamedTuple):
@@ -163,19 +179,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "deberta-v2": Family(
         lambda: _wordpiece(True),
-        lambda t: DebertaV2Config(
-            **_SIZES,
-            **_ids(t),
-            max_position_embeddings=64,
-            relative_attention=True,
-            position_buckets=16,
-            pos_att_type=["p2c", "c2p"],
-            norm_rel_ebd="layer_norm",
-            share_att_key=True,
-            position_biased_input=False,
-            type_vocab_size=0,
-            pooler_hidden_size=32,
-        ),
+        lambda t: DebertaV2Config(**_SIZES, **_ids(t), **_DEBERTA),
     ),
     "modernbert": Family(
         _wordpiece,
@@ -238,3 +242,51 @@ def make_checkpoint(family: str, directory: Path, **body: Any) -> Path:
         model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
+
+
+_SHARED = tempfile.TemporaryDirectory()
+
+
+@functools.cache
+def checkpoint(family: str) -> Path:
+    """The checkpoint of a family that all tests share; it is only to be read."""
+    return make_checkpoint(family, Path(_SHARED.name) / family)
+
+
+def classifier(
+    source: str | Path, labels: Sequence[str] = LABELS, problem_type: str = SINGLE, **flags: Any
+) -> tuple[Any, Any]:
+    """Model and tokenizer as nlp_ft loads them from a family's shared checkpoint or from a directory."""
+    path = checkpoint(source) if source in FAMILIES else source
+    args = ModelArguments(model_name_or_path=str(path), **flags)
+    tokenizer = load_tokenizer(args)
+    torch.manual_seed(1)
+    model, _, _ = load_classifier(args, tokenizer, problem_type, labels)
+    return model.eval(), tokenizer
+
+
+def lora_classifier(source: str | Path, **lora: Any) -> tuple[Any, Any]:
+    """As `classifier`, with adapters."""
+    model, tokenizer = classifier(source)
+    lora.setdefault("lora_r", 4)
+    return add_lora(model, LoraArguments(use_peft=True, **lora)), tokenizer
+
+
+def train(model: Any, tokenizer: Any, rate: float = 0.05, steps: int = 3) -> None:
+    """A few steps of plain SGD at a large rate on TEXTS, so that every trainable weight moves."""
+    torch.manual_seed(2)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=rate)
+    batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
+    labels = torch.arange(len(TEXTS)) % model.config.num_labels
+    model.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(**batch).logits, labels).backward()
+        optimizer.step()
+    model.eval()
+
+
+@torch.inference_mode()
+def logits(model: Any, tokenizer: Any, texts: Sequence[str] = TEXTS) -> torch.Tensor:
+    """Of one padded batch, by nothing but transformers."""
+    return model(**tokenizer(list(texts), padding=True, return_tensors="pt")).logits

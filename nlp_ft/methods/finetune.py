@@ -65,14 +65,10 @@ def run(
             loss=loss,
             training=training_args,
             fit=fit_args,
-            settings=settings_of(
-                model=model_args,
-                data=data_args,
-                lora=lora_args,
-                fit=fit_args,
-                training=training_args,
-                processes=training_args.world_size,
-            ),
+            settings={
+                **settings_of(model=model_args, data=data_args, lora=lora_args, fit=fit_args, training=training_args),
+                "processes": training_args.world_size,
+            },
             given=given or (),
             save_adapter_only=lora_args.save_adapter_only,
             notes=[*data.notes, *cut, *notes],

@@ -1,0 +1,87 @@
+"""What TrainingArguments accepts and no run can do: refused before anything is read, where it would end in a traceback."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+_LEAST = {
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"), 1),
+    **dict.fromkeys(("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps"), 0),
+    **dict.fromkeys(("eval_delay", "dataloader_num_workers", "seed"), 0),
+}
+
+
+def check_training(args: TrainingArguments, given: frozenset[str]) -> None:
+    """Check numbers, trackers, early stopping, optimizer and scheduler; given: the names the user set.
+
+    Raises: ConfigError.
+    """
+    for name, least in _LEAST.items():
+        value = getattr(args, name)
+        if not least <= value < math.inf:  # also catches nan
+            raise ConfigError(f"--{name} must be at least {least}, got {value}.")
+    if not args.num_train_epochs > 0 and args.max_steps <= 0:
+        raise ConfigError(f"--num_train_epochs must be above 0, got {args.num_train_epochs}.")
+    for name in ("do_train", "do_eval", "do_predict"):
+        if name in given and not getattr(args, name):
+            raise ConfigError(f"--{name} false: a run always trains, validates and tests.")
+    if "early_stopping_patience" in given and not args.load_best_model_at_end:
+        raise ConfigError("--early_stopping_patience needs an --eval_strategy, and --load_best_model_at_end.")
+    if args.fsdp and args.parallel_mode.value != "distributed":
+        raise ConfigError("--fsdp needs several processes; start them with accelerate launch.")
+    _check_trackers(args)
+    if given & {"optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon"} and not args.optim_target_modules:
+        _check_optimizer(args)
+    if given & {"lr_scheduler_type", "lr_scheduler_kwargs"}:
+        _check_scheduler(args)
+
+
+def _check_trackers(args: TrainingArguments) -> None:
+    from transformers.integrations import get_available_reporting_integrations
+
+    installed = get_available_reporting_integrations()
+    for name in args.report_to or ():
+        if name not in installed:
+            raise ConfigError(f"--report_to {name}: not installed; there is {', '.join(installed) or 'none'}.")
+
+
+def _check_optimizer(args: TrainingArguments) -> None:
+    """An argument that the optimizer does not know is otherwise dropped without a word."""
+    import torch
+    from transformers import Trainer
+
+    wanted = [part.partition("=") for part in (args.optim_args or "").replace(" ", "").split(",") if part]
+    if bad := [name for name, equals, _ in wanted if not equals]:
+        raise ConfigError(f"--optim_args {bad[0]}: wanted name=value, several with commas between.")
+    optimizer, taken = _tried(f"--optim {args.optim.value}", lambda: Trainer.get_optimizer_cls_and_kwargs(args))
+    if unknown := [name for name, _, _ in wanted if name not in taken]:
+        raise ConfigError(f"--optim_args {unknown[0]}: --optim {args.optim.value} takes no such argument.")
+    if optimizer.__module__.startswith("torch.optim"):
+        _tried(f"--optim {args.optim.value}", lambda: optimizer([torch.zeros(1, requires_grad=True)], **taken))
+
+
+def _check_scheduler(args: TrainingArguments) -> None:
+    import torch
+    from transformers import get_scheduler
+
+    name = args.lr_scheduler_type
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    options = args.lr_scheduler_kwargs if isinstance(args.lr_scheduler_kwargs, dict) else {}
+    _tried(
+        f"--lr_scheduler_type {name.value}, --lr_scheduler_kwargs",
+        lambda: get_scheduler(name, optimizer, 1, 10, scheduler_specific_kwargs=dict(options)),
+    )
+
+
+def _tried(flags: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except (ImportError, TypeError, ValueError) as error:
+        raise ConfigError(f"{flags}: {' '.join(str(error).split())}") from error
