@@ -11,7 +11,7 @@ from nlp_ft.flag_names import REFUSED, Flag, flags_of, training_flags
 from nlp_ft.flags import TRAINING_DEFAULTS
 
 # Flags of TrainingArguments that recipe.py chooses where the user does not.
-_CHOSEN = ("per_device_train_batch_size", "num_train_epochs", "learning_rate", "metric_for_best_model", "bf16")
+_CHOSEN = ("per_device_train_batch_size", "num_train_epochs", "learning_rate", "metric_for_best_model")
 # Flags of TrainingArguments that do nothing here, or have another name now.
 _HIDDEN = {*REFUSED, "do_train", "do_eval", "do_predict", "local_rank"}
 
@@ -22,7 +22,7 @@ def help_text(command: str, about: str, classes: Sequence[type]) -> str:
         prog=f"nlp-ft {command}",
         usage=f"nlp-ft {command} [--config FILE.yaml ...] [flags]",
         description=f"{about} A key in a YAML file is a flag; later files win over earlier ones, flags over files. "
-        "A flag without a value is switched on by its name, and off by --no_NAME (in YAML by false).",
+        "What is shown without a value is switched on by its name, and off by --no_NAME (in YAML: true, false).",
         add_help=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=34, width=118),
     )
@@ -33,7 +33,8 @@ def help_text(command: str, about: str, classes: Sequence[type]) -> str:
         _add_group(parser, title, what, flags_of(cls), {})
     shown = [flag._replace(required=flag.name == "output_dir") for flag in training_flags() if flag.name not in _HIDDEN]
     changed = {**TRAINING_DEFAULTS, **dict.fromkeys(_CHOSEN, "chosen for model and data")}
-    _add_group(parser, "Training", "transformers.TrainingArguments, passed through untouched.", shown, changed)
+    changed["bf16"] = "on where the GPU has it"
+    _add_group(parser, "Training", "those of transformers.TrainingArguments, passed through untouched.", shown, changed)
     return parser.format_help()
 
 

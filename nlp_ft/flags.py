@@ -61,7 +61,8 @@ def _instances(classes: Sequence[type], settings: Sequence[Setting]) -> list[Any
         def error(self, message: str) -> NoReturn:
             raise ConfigError(re.sub(r"^argument (--\w+)\S*: ", r"\1: ", message).rstrip(".") + ".")
 
-    parser = Parser((*classes, TrainingArguments), allow_abbrev=False)
+    every: list[Any] = [*classes, TrainingArguments]
+    parser = Parser(every, allow_abbrev=False)
     for setting in settings:
         if len(setting.values) > 1:  # of `str | list[str]` the parser sees the str alone
             next(a for a in parser._actions if a.dest == setting.name).nargs = "+"

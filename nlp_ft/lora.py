@@ -110,7 +110,8 @@ def load_adapter_directory(directory: Path) -> PreTrainedModel:
     with quiet(), one_line(str(directory), "configuration"):
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
     base, absent = _load_base(directory, name, settings.get("revision"), config)
-    with quiet(), one_line(str(directory), "adapter"):
+    with quiet(), one_line(str(directory), "adapter"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is missing is looked for below
         model = PeftModel.from_pretrained(base, str(directory))
     saved = settings.get("modules_to_save") or []
     if new := [key for key in absent if not _inside(key, saved)]:
@@ -132,12 +133,14 @@ def _load_base(directory: Path, name: str, revision: str | None, config: Any) ->
     with quiet(), one_line(name, "configuration"):
         own = AutoConfig.from_pretrained(place, trust_remote_code=False, **gguf, **options)
     vocabulary, config.vocab_size = config.vocab_size, own.vocab_size
+    pad, config.pad_token_id = config.pad_token_id, own.pad_token_id  # it may be a row the base does not have yet
     pools = getattr(config, MARK, None) == "mean" != getattr(own, MARK, None)
     if pools:  # the layer that says so was added to the base, and is added again
         delattr(config, MARK)
         config.num_hidden_layers = own.num_hidden_layers
     base, info = open_classifier(place, config=config, ignore_mismatched_sizes=True, **gguf, **options)
     grow_embeddings(base, vocabulary)
+    base.config.pad_token_id = pad
     if pools:
         pool_by_mean(base)
     return base, sorted([*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])])

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from nlp_ft.errors import TrainingError
 from nlp_ft.lora import load_adapter_directory, merged, save_adapter
-from nlp_ft.opening import open_classifier
+from nlp_ft.opening import open_classifier, quiet
 from nlp_ft.tokenizers import open_tokenizer
 
 ROWS_COMPARED = 32
@@ -71,7 +71,8 @@ def save_and_verify(
     stage = directory / STAGE
     shutil.rmtree(stage, ignore_errors=True)  # of a save that was cut short
     stage.mkdir(parents=True)
-    labels = _write(model, tokenizer, stage, max_length, adapter_only)
+    with quiet():
+        labels = _write(model, tokenizer, stage, max_length, adapter_only)
     verify(stage, wanted, labels, texts, pairs, max_length)
     _publish(stage, directory)
 

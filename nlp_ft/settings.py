@@ -115,9 +115,10 @@ def _json_value(node: yaml.Node) -> Any:
         return [_json_value(item) for item in node.value]
     if node.tag == _NULL:
         return None
-    if node.style is None and node.value.lower() in ("true", "false"):
+    is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    if is_plain and node.value.lower() in ("true", "false"):
         return node.value.lower() == "true"
-    for number in (int, float) if node.style is None else ():
+    for number in (int, float) if is_plain else ():
         try:
             return number(node.value)
         except ValueError:

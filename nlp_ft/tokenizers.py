@@ -38,7 +38,10 @@ def load_tokenizer(args: ModelArguments) -> Any:
     with quiet(), one_line(args.model_name_or_path, "configuration"):
         config = AutoConfig.from_pretrained(args.config_name or place, **({} if args.config_name else gguf), **hub)
     name = args.tokenizer_name or args.model_name_or_path
-    tokenizer = open_tokenizer(name, **({} if args.tokenizer_name else gguf), **hub)
+    try:
+        tokenizer = open_tokenizer(name, **({} if args.tokenizer_name else gguf), **hub)
+    except ModelError as error:
+        raise ModelError(f"{str(error).removesuffix('.')}; --tokenizer_name can name another.") from error
     if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
         tokenizer.pad_token = _distinct_pad(tokenizer)
     set_padding_side(tokenizer, config)
@@ -52,14 +55,15 @@ def open_tokenizer(name: str, **options: Any) -> Any:
     """
     path = Path(name).expanduser()
     if path.is_dir() and not options.get("gguf_file") and not any((path / file).is_file() for file in _FILES):
-        raise ModelError(f"{name} has no tokenizer (no tokenizer.json or vocabulary in it); give --tokenizer_name.")
+        raise ModelError(f"{name} has no tokenizer (no tokenizer.json or vocabulary in it).")
     with quiet(), one_line(name, "tokenizer"):
         return AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name, **options)
 
 
 def set_padding_side(tokenizer: Any, config: Any) -> None:
     """On the right, but for XLNet; by the model's type: the name of the tokenizer's class says nothing since transformers 5."""
-    tokenizer.padding_side = "left" if config.model_type == "xlnet" else "right"
+    side = "left" if config.model_type == "xlnet" else "right"
+    tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = side  # only what is in init_kwargs is saved
 
 
 def _distinct_pad(tokenizer: Any) -> str:

@@ -44,7 +44,7 @@ def check_training(args: TrainingArguments, given: frozenset[str]) -> None:
 
 
 def _check_trackers(args: TrainingArguments) -> None:
-    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import get_available_reporting_integrations
 
     installed = get_available_reporting_integrations()
     for name in args.report_to or ():
@@ -56,22 +56,24 @@ def _check_optimizer(args: TrainingArguments) -> None:
     """An argument that the optimizer does not know is otherwise dropped without a word."""
     import torch
     from transformers import Trainer
+    from transformers.training_args import OptimizerNames
 
+    name = OptimizerNames(args.optim).value
     wanted = [part.partition("=") for part in (args.optim_args or "").replace(" ", "").split(",") if part]
-    if bad := [name for name, equals, _ in wanted if not equals]:
+    if bad := [key for key, equals, _ in wanted if not equals]:
         raise ConfigError(f"--optim_args {bad[0]}: wanted name=value, several with commas between.")
-    optimizer, taken = _tried(f"--optim {args.optim.value}", lambda: Trainer.get_optimizer_cls_and_kwargs(args))
-    if unknown := [name for name, _, _ in wanted if name not in taken]:
-        raise ConfigError(f"--optim_args {unknown[0]}: --optim {args.optim.value} takes no such argument.")
+    optimizer, taken = _tried(f"--optim {name}", lambda: Trainer.get_optimizer_cls_and_kwargs(args))
+    if unknown := [key for key, _, _ in wanted if key not in taken]:
+        raise ConfigError(f"--optim_args {unknown[0]}: --optim {name} takes no such argument.")
     if optimizer.__module__.startswith("torch.optim"):
-        _tried(f"--optim {args.optim.value}", lambda: optimizer([torch.zeros(1, requires_grad=True)], **taken))
+        _tried(f"--optim {name}", lambda: optimizer([torch.zeros(1, requires_grad=True)], **taken))
 
 
 def _check_scheduler(args: TrainingArguments) -> None:
     import torch
-    from transformers import get_scheduler
+    from transformers import SchedulerType, get_scheduler
 
-    name = args.lr_scheduler_type
+    name = SchedulerType(args.lr_scheduler_type)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     options = args.lr_scheduler_kwargs if isinstance(args.lr_scheduler_kwargs, dict) else {}
     _tried(

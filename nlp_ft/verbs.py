@@ -7,72 +7,117 @@ import csv
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nlp_ft.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from nlp_ft.inference import Prediction
 
 
 class _Parser(argparse.ArgumentParser):
     """argparse whose refusals are ConfigError, one line each."""
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {message}.")
+        raise ConfigError(f"{self.prog}: {message.removeprefix('argument ')}.")
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
+        for token in argv:
+            name = token.partition("=")[0]
+            if name.startswith("--") and name[2:] not in known:
+                hint = did_you_mean(name[2:], known).replace("'", "'--", 1)
+                raise ConfigError(f"{self.prog}: unknown flag '{name}'.{hint}")
         args, rest = self.parse_known_args(argv)
         if rest:
-            raise ConfigError(f"{self.prog}: unknown flag '{rest[0]}'.{did_you_mean(rest[0].lstrip('-'), known)}")
+            raise ConfigError(f"{self.prog}: unexpected argument '{rest[0]}'.")
+        if args.batch_size < 1:
+            raise ConfigError(f"{self.prog}: --batch_size must be at least 1, got {args.batch_size}.")
         return args
 
 
 def _parser(verb: str, about: str | None) -> _Parser:
     parser = _Parser(prog=f"nlp-ft {verb}", description=about, allow_abbrev=False)
     parser.add_argument("--model", required=True, help="a fine-tuned directory or a name on the Hub")
-    parser.add_argument("--revision", default="main", help="branch, tag or commit of a Hub name")
-    parser.add_argument("--batch_size", type=int, default=32, help="rows at a time (32)")
+    parser.add_argument("--revision", default="main", help="branch, tag or commit of a Hub name (default main)")
+    parser.add_argument("--batch_size", type=int, default=32, help="rows at a time (default 32)")
     parser.add_argument("--text_column_names", help="text column, or two for a pair; found where not given")
     parser.add_argument("--text_pair_column_name", help="second text of a pair")
     return parser
 
 
+def _free_path(verb: str, path: str | None, suffix: str) -> None:
+    """Refuse an --output that is there, has no directory to stand in, or another suffix. Raises: ConfigError."""
+    if path is None:
+        return
+    where = f"nlp-ft {verb}: --output {path}"
+    if Path(path).exists():
+        raise ConfigError(f"{where} is there already; name another. Nothing is written over.")
+    if Path(path).suffix != suffix:
+        raise ConfigError(f"{where}: its name must end in {suffix}, which is what is written.")
+    if not Path(path).absolute().parent.is_dir():
+        raise ConfigError(f"{where}: there is no directory {Path(path).parent}.")
+
+
 def predict(argv: Sequence[str]) -> None:
     """Label the texts of a file, or those given with --text."""
     parser = _parser("predict", predict.__doc__)
-    parser.add_argument("--text", nargs="+", help="texts to label, instead of a file")
+    parser.add_argument(
+        "--text", nargs="+", action="extend", help="texts instead of a file; one that begins with - is --text=TEXT"
+    )
     parser.add_argument("--input", help="CSV, TSV, JSONL or Parquet with the texts")
     parser.add_argument("--output", help="CSV to write: the input's columns, prediction, and a score a class")
     args = parser.parse(argv)
     if (args.text is None) == (args.input is None):
         raise ConfigError("nlp-ft predict: give --input or --text, one of the two.")
-    if args.input and not args.output:
-        raise ConfigError("nlp-ft predict: --input needs --output, the CSV to write.")
-    if args.output and Path(args.output).exists():
-        raise ConfigError(f"nlp-ft predict: --output {args.output} exists; name another. Nothing is written over.")
-    from nlp_ft.inference import load
-
+    if (args.output is None) != (args.input is None):
+        raise ConfigError("nlp-ft predict: --input and --output, the CSV to write, go together.")
+    _free_path("predict", args.output, ".csv")
     if args.text:
-        for text, found in zip(args.text, load(args.model, args.revision).predict(args.text), strict=True):
-            label = found.label if isinstance(found.label, str) else repr(found.label)
-            print(f"{label}\t{found.score:.4f}\t{text}")
-        return
+        from nlp_ft.inference import load
+
+        found = load(args.model, args.revision).predict(args.text, args.batch_size)
+        print(_lines(args.text, found))
+    else:
+        _predict_file(args)
+
+
+def _lines(texts: Sequence[str], found: Sequence[Prediction]) -> str:
+    """One text a line: label, its probability, the text; a regression's number alone is the answer."""
+    labels = [_label(one) for one in found]
+    width = max(map(len, labels))
+    scores = [f"  {one.score:.4f}" if one.scores else "" for one in found]
+    return "\n".join(f"{a:<{width}}{s}  {text}" for a, s, text in zip(labels, scores, texts, strict=True))
+
+
+def _label(one: Prediction) -> str:
+    """A label as a table has it: a class name, names joined by `;`, or a number."""
+    if isinstance(one.label, list):
+        return ";".join(one.label)
+    return one.label if isinstance(one.label, str) else f"{one.label:.6g}"
+
+
+def _predict_file(args: argparse.Namespace) -> None:
+    """Read before the model is loaded, so that a mistake in the file is told at once."""
     from nlp_ft.data import texts_for_prediction
 
     rows = texts_for_prediction(args.input, args.text_column_names, args.text_pair_column_name)
     for note in rows.notes:
         print(note, file=sys.stderr)
+    from nlp_ft.inference import load
+
     classifier = load(args.model, args.revision)
     texts = rows.texts if rows.pairs is None else list(zip(rows.texts, rows.pairs, strict=True))
-    _write_predictions(Path(args.output), rows.table.columns, classifier, texts, args.batch_size)
+    found = classifier.predict(texts, args.batch_size)
+    _write_predictions(Path(args.output), rows.table.columns, classifier.labels, found)
     print(f"{len(texts)} rows labelled, in {args.output}", file=sys.stderr)
 
 
 def _write_predictions(
-    path: Path, columns: dict[str, list[Any]], classifier: Any, texts: Sequence[Any], batch_size: int
+    path: Path, columns: dict[str, list[Any]], labels: Sequence[str], found: Sequence[Prediction]
 ) -> None:
     """The input's own columns first; the answers' columns get a `_` where the input has one of that name."""
-    found = classifier.predict(texts, batch_size=batch_size)
-    heads = ["prediction", *(f"score_{label}" for label in classifier.labels)]
+    heads = ["prediction", *(f"score_{label}" for label in labels)]
     while set(heads) & set(columns):
         heads = [f"{head}_" for head in heads]
     part = path.with_name(path.name + ".part")
@@ -80,9 +125,8 @@ def _write_predictions(
         writer = csv.writer(handle)
         writer.writerow([*columns, *heads])
         for i, one in enumerate(found):
-            label = ";".join(one.label) if isinstance(one.label, list) else one.label
             cells = ["" if columns[name][i] is None else columns[name][i] for name in columns]
-            writer.writerow([*cells, label, *(f"{score:.6f}" for score in one.scores.values())])
+            writer.writerow([*cells, _label(one), *(f"{score:.6f}" for score in one.scores.values())])
     part.replace(path)
 
 
@@ -93,8 +137,7 @@ def evaluate(argv: Sequence[str]) -> None:
     parser.add_argument("--label_column_name", help="label column; found where not given")
     parser.add_argument("--output", help="JSON to write the metrics to; they are printed in any case")
     args = parser.parse(argv)
-    if args.output and Path(args.output).exists():
-        raise ConfigError(f"nlp-ft evaluate: --output {args.output} exists; name another. Nothing is written over.")
+    _free_path("evaluate", args.output, ".json")
     from nlp_ft.data import load_labelled
     from nlp_ft.inference import load
     from nlp_ft.metrics import compute_metrics, confusion_matrix, per_class_table

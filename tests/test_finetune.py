@@ -1,0 +1,197 @@
+"""Whole runs on a tiny checkpoint: every kind of problem ends in a directory that plain transformers loads."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+import nlp_ft
+from nlp_ft.report import RunReport
+from tests.conftest import BAD, GOOD, MakeCsv, rows_of
+from tests.running import finetune_tiny
+
+SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+QUICK: dict[str, Any] = {"learning_rate": 3e-3, "num_train_epochs": 6, "per_device_train_batch_size": 8}
+
+
+def problem_rows(kind: str, count: int, seed: int) -> list[dict[str, Any]]:
+    """Rows of the tiny table with labels of another kind."""
+    rows: list[dict[str, Any]] = []
+    for row in rows_of(count, seed):
+        good = row["label"] == "positive"
+        second = "film" if any(word in row["text"] for word in ("film", "story", "cast", "scene", "script")) else "art"
+        label: Any = row["label"]
+        if kind == MULTI:
+            label = f"{'good' if good else 'bad'};{second}"
+        if kind == REGRESSION:
+            label = (2.5 if good else -1.5) + len(row["text"]) / 100
+        rows.append({"text": row["text"], "label": label})
+    return rows
+
+
+@pytest.fixture
+def files_of(make_csv: MakeCsv) -> Any:
+    def make(kind: str) -> dict[str, Path]:
+        sizes = {"train": 80, "validation": 30, "test": 40}
+        return {
+            split: make_csv(problem_rows(kind, n, seed), f"{split}.csv")
+            for seed, (split, n) in enumerate(sizes.items())
+        }
+
+    return make
+
+
+def plain_logits(directory: Path, texts: list[str]) -> np.ndarray:
+    """What a user without nlp_ft gets."""
+    model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    with torch.inference_mode():
+        return model(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).logits.numpy()
+
+
+def predictions_file(run: RunReport) -> list[dict[str, str]]:
+    with (run.output_dir / "test_predictions.csv").open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.mark.parametrize("kind", [SINGLE, MULTI, REGRESSION])
+@pytest.mark.parametrize("use_peft", [False, True])
+def test_a_run_of_every_kind_learns_and_repeats_its_logits_in_plain_transformers(
+    tiny_bert: Path, files_of: Any, tmp_path: Path, kind: str, use_peft: bool
+) -> None:
+    flags = {**QUICK, "use_peft": use_peft, "learning_rate": 1e-2 if use_peft else 3e-3, "num_train_epochs": 10}
+    run = finetune_tiny(tmp_path / "run", tiny_bert, files_of(kind), **flags)
+    metric, bar = {SINGLE: ("accuracy", 0.9), MULTI: ("f1_micro", 0.85), REGRESSION: ("pearson", 0.9)}[kind]
+    assert run.metrics[f"test_{metric}"] >= bar
+    rows = predictions_file(run)
+    logits = plain_logits(run.output_dir, [row["text"] for row in rows])
+    assert np.abs(logits - run.test_logits).max() < 1e-3
+    config = json.loads((run.output_dir / "config.json").read_text())
+    assert config["problem_type"] == kind
+    names = {SINGLE: ["negative", "positive"], MULTI: ["art", "bad", "film", "good"], REGRESSION: ["LABEL_0"]}[kind]
+    assert sorted(config["id2label"].values()) == names
+    assert (run.output_dir / "adapter" / "adapter_model.safetensors").exists() == use_peft
+    held = {path.name for path in run.output_dir.rglob("*")}
+    assert not {name for name in held if name.endswith((".bin", ".pt", ".pth", ".pkl"))}
+
+
+def test_the_report_is_whole_and_its_files_agree(tiny_bert: Path, files_of: Any, tmp_path: Path) -> None:
+    run = finetune_tiny(tmp_path / "run", tiny_bert, files_of(SINGLE), **QUICK)
+    results = json.loads((run.output_dir / "all_results.json").read_text())
+    for name in (
+        "accuracy",
+        "balanced_accuracy",
+        "precision_macro",
+        "recall_macro",
+        "f1_macro",
+        "f1_micro",
+        "f1_weighted",
+    ):
+        assert {f"eval_{name}", f"test_{name}", f"baseline_majority_{name}", f"baseline_tfidf_{name}"} <= set(results)
+    assert {"test_mcc", "test_auroc", "eval_loss", "test_loss", "train_runtime"} <= set(results)
+    rows = predictions_file(run)
+    assert list(rows[0]) == ["text", "label", "prediction", "score_negative", "score_positive"]
+    right = np.mean([row["label"] == row["prediction"] for row in rows])
+    assert results["test_accuracy"] == pytest.approx(right)
+    record = json.loads((run.output_dir / "run.json").read_text())
+    assert record["arguments"]["training"]["learning_rate"] == 3e-3
+    assert record["seed"] == 42
+    assert record["data"]["rows"] == {"train": 80, "validation": 30, "test": 40}
+    assert {"torch", "transformers", "nlp_ft", "python"} <= set(record["versions"])
+    assert "git" not in json.dumps(record).lower()
+    card = (run.output_dir / "README.md").read_text()
+    assert "model-index" in card
+    assert f"{results['test_accuracy']:.3f}" in card
+
+
+def test_the_card_is_valid_by_huggingface_hubs_own_class(tiny_bert: Path, files_of: Any, tmp_path: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    run = finetune_tiny(tmp_path / "run", tiny_bert, files_of(SINGLE), **QUICK)
+    data = ModelCard.load(run.output_dir / "README.md").data
+    assert data.pipeline_tag == "text-classification"
+    found = {result.metric_type: result.metric_value for result in data.eval_results or []}
+    assert found["accuracy"] == pytest.approx(run.metrics["test_accuracy"], abs=1e-4)
+
+
+def test_pipeline_gives_the_label_names(tiny_bert: Path, files_of: Any, tmp_path: Path) -> None:
+    run = finetune_tiny(tmp_path / "run", tiny_bert, files_of(SINGLE), **QUICK)
+    classify = pipeline("text-classification", model=str(run.output_dir), device="cpu")
+    assert classify(f"the film was {GOOD[0]} and {GOOD[1]}")[0]["label"] == "positive"
+    assert classify(f"the film was {BAD[0]} and {BAD[1]}")[0]["label"] == "negative"
+
+
+def test_a_pair_reaches_the_model_as_a_pair(tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path) -> None:
+    words = [*GOOD, *BAD]
+    rows = [
+        {"a": words[i % 20], "b": words[i % 20] if i % 2 else words[(i + 7) % 20], "label": ["other", "same"][i % 2]}
+        for i in range(120)
+    ]
+    table = make_csv(rows)
+    run = finetune_tiny(
+        tmp_path / "run", tiny_bert, {"train": table}, **{**QUICK, "text_column_names": "a,b", "num_train_epochs": 2}
+    )
+    rows_out = predictions_file(run)
+    assert list(rows_out[0])[:3] == ["text", "text_pair", "label"]
+    found = nlp_ft.load(run.output_dir, device="cpu").predict([(r["text"], r["text_pair"]) for r in rows_out])
+    for row, prediction in zip(rows_out, found, strict=True):
+        assert float(row["score_same"]) == pytest.approx(prediction.scores["same"], abs=1e-4)
+    swapped = nlp_ft.load(run.output_dir, device="cpu").predict([(r["text_pair"], r["text"]) for r in rows_out])
+    assert any(abs(a.scores["same"] - b.scores["same"]) > 1e-5 for a, b in zip(found, swapped, strict=True))
+
+
+def test_missing_splits_are_split_off_and_said(
+    tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = make_csv(problem_rows(SINGLE, 100, 0))
+    run = finetune_tiny(tmp_path / "run", tiny_bert, {"train": table})
+    rows = json.loads((run.output_dir / "run.json").read_text())["data"]["rows"]
+    assert sum(rows.values()) == 100
+    assert "split off train (stratified, equal texts together, seed 42)" in capsys.readouterr().out
+
+
+def test_a_run_without_gain_says_so(
+    tiny_bert: Path, files_of: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finetune_tiny(
+        tmp_path / "run", tiny_bert, files_of(SINGLE), head_start="random", learning_rate=1e-8, num_train_epochs=1
+    )
+    assert run.metrics["baseline_tfidf_accuracy"] > 0.9  # words decide the label: TF-IDF knows it at once
+    assert run.verdict.startswith("Fine-tuning is worse than TF-IDF + logistic regression by")
+    assert run.verdict in capsys.readouterr().out
+
+
+def test_a_run_is_the_start_of_the_next_one_with_its_head_or_a_new_one(
+    tiny_bert: Path, files_of: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = files_of(SINGLE)
+    first = finetune_tiny(tmp_path / "one", tiny_bert, files, **QUICK)
+    capsys.readouterr()
+    second = finetune_tiny(tmp_path / "two", first.output_dir, files, learning_rate=1e-8, num_train_epochs=1)
+    assert "its labels are these" in capsys.readouterr().out
+    assert np.abs(second.test_logits - first.test_logits).max() < 1e-3  # it went on from where it was
+    finetune_tiny(tmp_path / "three", first.output_dir, files_of(MULTI), num_train_epochs=1)
+    assert "head: started anew" in capsys.readouterr().out
+
+
+def test_the_probe_gives_a_better_start_than_chance(tiny_bert: Path, files_of: Any, tmp_path: Path) -> None:
+    scores = {}
+    for start in ("probe", "random"):
+        flags = {"head_start": start, "learning_rate": 1e-9, "num_train_epochs": 1}
+        scores[start] = finetune_tiny(tmp_path / start, tiny_bert, files_of(SINGLE), **flags).metrics["test_accuracy"]
+    assert scores["probe"] >= scores["random"] + 0.2
+
+
+def test_tokens_never_reach_a_file(
+    tiny_bert: Path, files_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_CANARYcanaryCANARY")
+    run = finetune_tiny(tmp_path / "run", tiny_bert, files_of(SINGLE), save_total_limit=3, num_train_epochs=1)
+    for path in run.output_dir.rglob("*"):
+        if path.is_file():
+            assert b"CANARY" not in path.read_bytes(), path

@@ -1,0 +1,262 @@
+"""`load` opens what was fine-tuned and nothing else; `predict` gives each text its answer, whatever stands beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from datasets import Dataset
+from tiny import DECODERS, FAMILIES, LABELS, TEXTS, checkpoint, classifier, make_checkpoint, train
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+from nlp_ft import Classifier, Prediction, load
+from nlp_ft.errors import ConfigError, DataError, ModelError
+from nlp_ft.metrics import MULTI, REGRESSION, SINGLE
+from nlp_ft.models import quiet
+from nlp_ft.saving import save_and_verify
+
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+def _saved(directory: Path, family: str, labels: Sequence[str] = LABELS, problem_type: str = SINGLE) -> Path:
+    model, tokenizer = classifier(family, labels, problem_type)
+    if problem_type == SINGLE:
+        train(model, tokenizer)
+    save_and_verify(model, tokenizer, directory, Dataset.from_dict({"text": TEXTS}), 48)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def bert_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _saved(tmp_path_factory.mktemp("bert"), "bert")
+
+
+@pytest.fixture(scope="module")
+def bert(bert_path: Path) -> Classifier:
+    return load(bert_path, device="cpu")
+
+
+def _scores(predictions: Sequence[Prediction]) -> np.ndarray:
+    return np.array([[one.scores[label] for label in LABELS] for one in predictions])
+
+
+@every_family
+def test_predictions_are_those_of_plain_transformers_in_any_batch_size(family: str, tmp_path: Path) -> None:
+    path = _saved(tmp_path, family)
+    loaded = load(path, device="cpu")
+    singles = loaded.logits(TEXTS, batch_size=1)
+    for size in (2, 5, 32):
+        np.testing.assert_allclose(loaded.logits(TEXTS, batch_size=size), singles, atol=1e-5)
+    with quiet():
+        plain = AutoModelForSequenceClassification.from_pretrained(path).eval()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    with torch.inference_mode():
+        for text, row in zip(TEXTS, singles, strict=True):
+            got = plain(**tokenizer(text, truncation=True, return_tensors="pt")).logits
+            np.testing.assert_allclose(got[0].numpy(), row, atol=1e-5)
+    answers: Any = pipeline("text-classification", model=str(path), top_k=None)(TEXTS, truncation=True)
+    for answer, mine in zip(answers, loaded.predict(TEXTS), strict=True):
+        assert mine.label == answer[0]["label"]
+        assert mine.scores == pytest.approx({one["label"]: one["score"] for one in answer}, abs=1e-5)
+        assert mine.score == mine.scores[str(mine.label)]
+
+
+def test_answers_come_in_the_order_of_the_texts(bert: Classifier) -> None:
+    forwards, backwards = bert.predict(TEXTS, batch_size=2), bert.predict(TEXTS[::-1], batch_size=2)
+    np.testing.assert_allclose(_scores(forwards), _scores(backwards)[::-1], atol=1e-6)
+    assert len({one.score for one in forwards}) == len(TEXTS)
+
+
+@pytest.mark.parametrize("kind", [np.array, pd.Series, tuple, lambda t: pd.Series(t, index=range(9, 9 + len(t)))])
+def test_any_sequence_of_texts_will_do(bert: Classifier, kind: Any) -> None:
+    assert bert.predict(kind(TEXTS)) == bert.predict(TEXTS)
+
+
+def test_two_texts_in_a_tuple_are_two_texts_and_a_tuple_in_a_list_is_a_pair(bert: Classifier) -> None:
+    assert len(bert.predict(("so", "so"))) == 2
+    (pair,) = bert.predict([(TEXTS[0], TEXTS[1])])
+    (single,) = bert.predict([TEXTS[0]])
+    assert pair.scores != pytest.approx(single.scores, abs=1e-4)
+    encoded = bert.tokenizer(TEXTS[0], TEXTS[1], truncation=True, max_length=48, return_tensors="pt")
+    with torch.inference_mode():
+        wanted = bert.model(**encoded).logits.softmax(-1)[0]
+    assert [pair.scores[label] for label in LABELS] == pytest.approx(wanted.tolist(), abs=1e-5)
+
+
+def test_a_long_text_is_cut_where_training_cut_it(bert: Classifier) -> None:
+    long = " ".join(TEXTS * 50)
+    assert bert.max_seq_length == 48
+    ids = bert.tokenizer(long, truncation=True, max_length=48)["input_ids"]
+    assert len(ids) == 48
+    np.testing.assert_allclose(bert.logits([long]), bert.logits([f"{long} and more"]), atol=1e-6)
+
+
+def test_a_decoder_trained_on_more_than_512_tokens_reads_them_all(tmp_path: Path) -> None:
+    path = make_checkpoint("llama", tmp_path / "base")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2048}))
+    model, tokenizer = classifier(path)
+    save_and_verify(model, tokenizer, tmp_path / "out", Dataset.from_dict({"text": TEXTS}), 1024)
+    assert load(tmp_path / "out", device="cpu").max_seq_length == 1024
+
+
+def test_no_texts_give_no_answers(bert: Classifier) -> None:
+    assert bert.predict([]) == []
+    assert bert.logits([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_blank_text_is_answered_the_same_in_any_company(family: str, tmp_path: Path) -> None:
+    model, tokenizer = classifier(family)
+    loaded = Classifier(model, tokenizer, "cpu")
+    alone = loaded.logits([""])
+    assert np.isfinite(alone).all()
+    np.testing.assert_allclose(loaded.logits(["", *TEXTS])[:1], alone, atol=1e-5)
+    if family in DECODERS and family != "llama":  # llama's own begin token stands for the text
+        np.testing.assert_allclose(alone, loaded.logits([tokenizer.eos_token]), atol=1e-6)
+
+
+def test_a_blank_text_is_refused_where_no_token_can_stand_for_it() -> None:
+    model, tokenizer = classifier("qwen2")
+    tokenizer.eos_token = None
+    with pytest.raises(DataError) as caught:
+        Classifier(model, tokenizer, "cpu").predict(["a", ""])
+    assert str(caught.value) == "row 1: '' has no tokens, and this tokenizer no end token to stand for them."
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("a text", "predict() takes a sequence of texts; for one text use predict([text])[0]."),
+        (b"a text", "predict() takes a sequence of texts, got bytes."),
+        (None, "predict() takes a sequence of texts, got NoneType."),
+        ({"text": "a"}, "predict() takes a sequence of texts, got dict."),
+        (pd.DataFrame({"text": ["a"]}), "predict() takes a sequence of texts, got DataFrame."),
+        (["a", None], "row 1: wanted a str, got NoneType 'None'."),
+        (["a", 5], "row 1: wanted a str, got int '5'."),
+        (pd.Series(["a", None, "b"]), "row 1: wanted a str, got {missing}."),
+        (["a", ("b", "c")], "row 1: wanted a str, got tuple \"('b', 'c')\"."),
+        ([("a", "b"), "c"], "row 1: wanted a (text, pair) tuple like row 0, got str 'c'."),
+        ([("a", None)], "row 0: wanted a (text, pair) tuple like row 0, got tuple \"('a', None)\"."),
+        ([("a", "b", "c")], "row 0: wanted a (text, pair) tuple like row 0, got tuple \"('a', 'b', 'c')\"."),
+    ],
+)
+def test_what_is_no_text_is_refused_by_row(bert: Classifier, texts: Any, message: str) -> None:
+    missing = pd.Series(["a", None, "b"])[1]
+    with pytest.raises(TypeError) as caught:
+        bert.predict(texts)
+    assert str(caught.value) == message.replace("{missing}", f"{type(missing).__name__} {str(missing)!r}")
+
+
+def test_a_batch_size_below_one_is_refused(bert: Classifier) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bert.predict(TEXTS, batch_size=0)
+    assert str(caught.value) == "batch_size must be at least 1, got 0."
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_a_multi_label_model_names_the_labels_above_one_half(family: str, tmp_path: Path) -> None:
+    loaded = load(_saved(tmp_path, family, LABELS, MULTI), device="cpu")
+    probabilities = 1 / (1 + np.exp(-loaded.logits(TEXTS).astype(np.float64)))
+    for one, row in zip(loaded.predict(TEXTS), probabilities, strict=True):
+        assert one.scores == pytest.approx(dict(zip(LABELS, row, strict=True)), abs=1e-5)
+        assert one.label == [label for label, p in zip(LABELS, row, strict=True) if p > 0.5]
+        chosen = [p for p in row if p > 0.5]
+        assert one.score == pytest.approx(min(chosen) if chosen else 1 - max(row), abs=1e-5)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_a_regression_model_answers_with_its_number(family: str, tmp_path: Path) -> None:
+    loaded = load(_saved(tmp_path, family, [], REGRESSION), device="cpu")
+    numbers = loaded.logits(TEXTS)[:, 0]
+    assert loaded.labels == []
+    for one, number in zip(loaded.predict(TEXTS), numbers, strict=True):
+        assert one == Prediction(pytest.approx(float(number)), pytest.approx(float(number)), {})
+
+
+# What cannot be loaded.
+
+
+@every_family
+def test_a_body_without_a_head_is_refused(family: str) -> None:
+    with pytest.raises(ModelError, match="is not in its weights, so its answers would be random; fine-tune it first"):
+        load(checkpoint(family))
+
+
+def test_a_directory_whose_head_was_lost_is_refused(bert_path: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(bert_path / "model.safetensors")
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((bert_path / name).read_bytes())
+    kept = {name: weight for name, weight in weights.items() if not name.startswith("classifier")}
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path} is no fine-tuned classifier: classifier.bias, classifier.weight is not in its weights, so its answers "
+        "would be random; fine-tune it first (nlp-ft finetune)."
+    )
+
+
+def test_a_directory_without_tokenizer_is_refused(bert_path: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((bert_path / name).read_bytes())
+    with pytest.raises(ModelError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"{tmp_path} has no tokenizer (no tokenizer.json or vocabulary in it)."
+
+
+def test_what_is_no_directory_is_refused(bert_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        load(tmp_path / "gone")
+    assert str(caught.value) == (
+        f"{tmp_path}/gone: no such directory, and no name on the Hub either (those are owner/name)."
+    )
+    with pytest.raises(ModelError) as caught:
+        load(bert_path / "config.json")
+    assert (
+        str(caught.value) == f"{bert_path}/config.json is a file; wanted a checkpoint directory or a name on the Hub."
+    )
+
+
+# Checkpoints from elsewhere.
+
+
+def test_a_decoder_from_elsewhere_that_pads_on_the_left_or_with_another_token_is_read_right(tmp_path: Path) -> None:
+    path = _saved(tmp_path, "gpt2")
+    wanted = load(path, device="cpu").logits(TEXTS, batch_size=1)
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    spoiled = settings | {"padding_side": "left", "pad_token": "<|endoftext|>"}
+    (path / "tokenizer_config.json").write_text(json.dumps(spoiled))
+    np.testing.assert_allclose(load(path, device="cpu").logits(TEXTS), wanted, atol=1e-5)
+
+
+def test_a_decoder_from_elsewhere_without_any_pad_token_is_refused(tmp_path: Path) -> None:
+    path = _saved(tmp_path, "gpt2")
+    for name, key in (("tokenizer_config.json", "pad_token"), ("config.json", "pad_token_id")):
+        settings = json.loads((path / name).read_text())
+        (path / name).write_text(json.dumps(settings | {key: None}))
+    with pytest.raises(ModelError) as caught:
+        load(path)
+    assert str(caught.value) == (
+        f"{path} has no pad token; set pad_token_id in its config.json and pad_token in its tokenizer."
+    )
+
+
+def test_loading_and_predicting_print_nothing(bert_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    load(bert_path, device="cpu").predict([*TEXTS, " ".join(TEXTS * 50)])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_model_goes_where_it_is_told_and_stays_in_evaluation_mode(bert_path: Path) -> None:
+    loaded = load(str(bert_path), device=torch.device("cpu"))
+    assert loaded.model.device.type == "cpu"
+    assert not loaded.model.training
+    assert (loaded.problem_type, loaded.labels) == (SINGLE, LABELS)
