@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -71,6 +72,10 @@ def guarded(action: Callable[[], object], after_interrupt: str = "") -> int:
         return _say(f"{place}{(error.strerror or _one_line(error)).lower()}", 1)
     except KeyboardInterrupt:
         return _say(f"interrupted{after_interrupt}", 1)
+    except Exception as error:
+        if not re.search("I/O error|PytorchStreamWriter failed", str(error)):
+            raise
+        return _say(f"writing failed: {str(error).partition(chr(10))[0]}", 1)  # a full disk, to safetensors and torch
     return 0
 
 

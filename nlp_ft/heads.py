@@ -24,6 +24,7 @@ from nlp_ft.errors import DataError, ModelError
 
 # Inverse strengths of the L2 penalty on standardised features, from which the likelihood of held-out rows picks one.
 _GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+_RIDGE_GRID = (1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0)  # L2 penalty per row; leave-one-out error picks one
 _NO_CHOICE = 1e-2  # where a class has one row only, and nothing can be held out
 _FOLDS = 5
 _ROWS_FOR_FOLDS = 1000  # above this, one split of 80 to 20 stands in for five folds
@@ -253,8 +254,10 @@ def _logistic_each(
 
 def _ridge(features: np.ndarray, targets: np.ndarray, intercept: bool) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Weight (outputs, features), bias (outputs,) and report; the penalty by leave-one-out error, in closed form."""
-    alphas = [len(targets) * strength for strength in (1e-3, 1e-2, 1e-1, 1.0, 10.0)]
-    fitted = RidgeCV(alphas=alphas, fit_intercept=intercept, scoring="neg_mean_squared_error").fit(features, targets)
+    alphas = [len(targets) * strength for strength in _RIDGE_GRID]
+    fitted: Any = RidgeCV(alphas=alphas, fit_intercept=intercept, scoring="neg_mean_squared_error").fit(
+        features, targets
+    )
     weight = np.atleast_2d(fitted.coef_)
     return (
         weight,

@@ -40,14 +40,15 @@ class Classifier:
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any, device: torch.device | str | None = None) -> None:
+        config: Any = model.config
+        self.problem_type: str = config.problem_type or (REGRESSION if config.num_labels == 1 else SINGLE)
+        names = [str(config.id2label[i]) for i in range(config.num_labels)]
+        self.labels = [] if self.problem_type == REGRESSION else names
         self.tokenizer = tokenizer
-        self.problem_type = _problem_type(model)
-        names = model.config.id2label or {}
-        self.labels = [] if self.problem_type == REGRESSION else [str(names[i]) for i in range(model.config.num_labels)]
         self.max_seq_length = capacity(model, tokenizer)
-        self._collate = DataCollatorWithPadding(tokenizer)
-        device = device or torch.accelerator.current_accelerator(check_available=True) or "cpu"
-        self.model: Any = model.to(device).eval()
+        self._collate: Any = DataCollatorWithPadding(tokenizer)
+        self.model: Any = model.eval()
+        self.model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
 
     def predict(self, texts: Sequence[Any], batch_size: int = 32) -> list[Prediction]:
         """Answers in the order of the texts; a pair is a tuple (text, pair). Texts longer than the model are cut.
@@ -108,10 +109,6 @@ class Classifier:
         return Prediction(label, by_name[label], by_name)
 
 
-def _problem_type(model: PreTrainedModel) -> str:
-    return model.config.problem_type or (REGRESSION if model.config.num_labels == 1 else SINGLE)
-
-
 def _checked(texts: Sequence[Any]) -> tuple[list[str], list[str] | None]:
     """First and second texts. Raises: TypeError, naming the row."""
     if isinstance(texts, str):
@@ -158,7 +155,7 @@ def _agree_on_pad(name: str, model: PreTrainedModel, tokenizer: Any) -> None:
 
     nlp_ft saves them so; a checkpoint from elsewhere may say nothing, or two things. Raises: ModelError if neither has one.
     """
-    set_padding_side(tokenizer, model.config)
+    set_padding_side(tokenizer, model.config.model_type)
     text = model.config.get_text_config()
     if text.pad_token_id is None:
         if tokenizer.pad_token_id is None:

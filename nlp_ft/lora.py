@@ -7,7 +7,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict
+from safetensors import safe_open
 from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -111,11 +112,14 @@ def load_adapter_directory(directory: Path) -> PreTrainedModel:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False)
     base, absent = _load_base(directory, name, settings.get("revision"), config)
     with quiet(), one_line(str(directory), "adapter"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is missing is looked for below
+        warnings.simplefilter("ignore")  # of weights that are missing, which are looked for here
         model = PeftModel.from_pretrained(base, str(directory))
-    saved = settings.get("modules_to_save") or []
-    if new := [key for key in absent if not _inside(key, saved)]:
-        raise ModelError(f"{directory}: neither it nor its base {name} holds {new[0]}; it would be random.")
+        with safe_open(directory / "adapter_model.safetensors", framework="pt") as file:
+            held = set(file.keys())
+        lost = sorted(get_peft_model_state_dict(model, save_embedding_layers=False).keys() - held)
+    new = [key for key in absent if not _inside(key, settings.get("modules_to_save") or [])]
+    if new or lost:
+        raise ModelError(f"{directory}: neither it nor its base {name} holds {[*new, *lost][0]}; it would be random.")
     return merged(model)
 
 
@@ -132,14 +136,16 @@ def _load_base(directory: Path, name: str, revision: str | None, config: Any) ->
     options: dict[str, Any] = {"revision": revision or "main"}
     with quiet(), one_line(name, "configuration"):
         own = AutoConfig.from_pretrained(place, trust_remote_code=False, **gguf, **options)
-    vocabulary, config.vocab_size = config.vocab_size, own.vocab_size
-    pad, config.pad_token_id = config.pad_token_id, own.pad_token_id  # it may be a row the base does not have yet
+    size, pad = config.vocab_size, config.pad_token_id
+    config.vocab_size = own.vocab_size
+    if pad >= own.vocab_size:  # a row that the base does not have yet
+        config.pad_token_id = own.pad_token_id
     pools = getattr(config, MARK, None) == "mean" != getattr(own, MARK, None)
     if pools:  # the layer that says so was added to the base, and is added again
         delattr(config, MARK)
         config.num_hidden_layers = own.num_hidden_layers
     base, info = open_classifier(place, config=config, ignore_mismatched_sizes=True, **gguf, **options)
-    grow_embeddings(base, vocabulary)
+    grow_embeddings(base, size)
     base.config.pad_token_id = pad
     if pools:
         pool_by_mean(base)

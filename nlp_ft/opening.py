@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, GgufConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from nlp_ft.errors import ModelError, NlpFtError
@@ -40,6 +40,7 @@ def one_line(name: str, what: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        reason = f"{reason} is missing" if isinstance(error, KeyError) else reason
         raise ModelError(f"{name}: cannot load its {what}: {reason[:_LONGEST_REASON]}") from error
 
 
@@ -92,14 +93,24 @@ def open_classifier(name: str, gguf_file: str | None = None, **options: Any) -> 
     Raises: ModelError for what `check_weights` refuses, or if there are no weights of a classifier.
     """
     check_weights(name)
-    source: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
+    source: dict[str, Any] = {"use_safetensors": True}
+    if gguf_file:
+        source = {"gguf_file": gguf_file, "quantization_config": GgufConfig(gguf_file=gguf_file, dequantize=True)}
     with quiet(), one_line(name, "weights"):
         model, info = AutoModelForSequenceClassification.from_pretrained(
             name, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **source, **options
         )
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config  # how a GGUF file packs its weights, which are float32 now
+    if gguf_file:
+        _forget_quantization(model)
     return model, info
+
+
+def _forget_quantization(model: PreTrainedModel) -> None:
+    """A GGUF file's weights are float32 once loaded, yet the model says quantized: it would not save, nor train in full."""
+    for name in ("hf_quantizer", "is_quantized", "quantization_method"):
+        vars(model).pop(name, None)
+    for name in ("quantization_config", "_is_quantized"):
+        vars(model.config).pop(name, None)
 
 
 @torch.no_grad()

@@ -35,8 +35,10 @@ def load_tokenizer(args: ModelArguments) -> Any:
     place = check_directory(args.model_name_or_path, args.gguf_file)
     hub: dict[str, Any] = {"revision": args.model_revision, "cache_dir": args.cache_dir, "trust_remote_code": False}
     gguf = {"gguf_file": args.gguf_file} if args.gguf_file else {}
-    with quiet(), one_line(args.model_name_or_path, "configuration"):
-        config = AutoConfig.from_pretrained(args.config_name or place, **({} if args.config_name else gguf), **hub)
+    kind = "gguf"  # a decoder; reading its configuration takes half a minute, and would say no more
+    if args.config_name or not gguf:
+        with quiet(), one_line(args.model_name_or_path, "configuration"):
+            kind = AutoConfig.from_pretrained(args.config_name or place, **hub).model_type
     name = args.tokenizer_name or args.model_name_or_path
     try:
         tokenizer = open_tokenizer(name, **({} if args.tokenizer_name else gguf), **hub)
@@ -44,7 +46,7 @@ def load_tokenizer(args: ModelArguments) -> Any:
         raise ModelError(f"{str(error).removesuffix('.')}; --tokenizer_name can name another.") from error
     if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
         tokenizer.pad_token = _distinct_pad(tokenizer)
-    set_padding_side(tokenizer, config)
+    set_padding_side(tokenizer, kind)
     return tokenizer
 
 
@@ -60,9 +62,9 @@ def open_tokenizer(name: str, **options: Any) -> Any:
         return AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name, **options)
 
 
-def set_padding_side(tokenizer: Any, config: Any) -> None:
-    """On the right, but for XLNet; by the model's type: the name of the tokenizer's class says nothing since transformers 5."""
-    side = "left" if config.model_type == "xlnet" else "right"
+def set_padding_side(tokenizer: Any, model_type: str) -> None:
+    """On the right, but for XLNet. By the model's type: the class of a tokenizer does not tell since transformers 5."""
+    side = "left" if model_type == "xlnet" else "right"
     tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = side  # only what is in init_kwargs is saved
 
 

@@ -30,7 +30,7 @@ GOOD, BAD, THINGS, FILLERS = (
     )
 )
 
-RunCli = Callable[[Sequence[str]], tuple[int, str, str]]
+RunCli = Callable[[Sequence[object]], tuple[int, str, str]]
 MakeCsv = Callable[..., Path]
 
 
@@ -108,7 +108,7 @@ def run_cli() -> RunCli:
     """`run_cli(argv)` -> (exit code, stdout, stderr) of `nlp-ft argv`, run in this process."""
     from nlp_ft.cli import main
 
-    def run(argv: Sequence[str]) -> tuple[int, str, str]:
+    def run(argv: Sequence[object]) -> tuple[int, str, str]:
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = main([str(token) for token in argv])
@@ -121,7 +121,7 @@ def run_cli() -> RunCli:
 def run_process() -> RunCli:
     """`run_process(argv)` -> (exit code, stdout, stderr) of `python argv` as a process of its own, in the repository."""
 
-    def run(argv: Sequence[str]) -> tuple[int, str, str]:
+    def run(argv: Sequence[object]) -> tuple[int, str, str]:
         command = [sys.executable, *(str(token) for token in argv)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
         return done.returncode, done.stdout, done.stderr

@@ -177,7 +177,7 @@ def test_a_regression_model_answers_with_its_number(family: str, tmp_path: Path)
     numbers = loaded.logits(TEXTS)[:, 0]
     assert loaded.labels == []
     for one, number in zip(loaded.predict(TEXTS), numbers, strict=True):
-        assert one == Prediction(pytest.approx(float(number)), pytest.approx(float(number)), {})
+        assert (one.label, one.score, one.scores) == (pytest.approx(float(number)), one.label, {})
 
 
 # What cannot be loaded.

@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from tiny import FAMILIES, LABELS, TEXTS, checkpoint, classifier, logits, lora_classifier, make_checkpoint, train
 from torch.testing import assert_close
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, pipeline
@@ -105,6 +106,12 @@ def test_a_target_that_names_no_layer_is_refused_with_those_there_are(targets: l
     )
 
 
+def _edit_weights(path: Path, change: Any) -> None:
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
 # Adapter alone.
 
 
@@ -182,6 +189,28 @@ def test_an_adapter_that_lacks_a_part_of_the_head_is_refused(tmp_path: Path) -> 
     )
 
 
+_QUERY = "base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight"
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        (_QUERY, f"neither it nor its base {{base}} holds {_QUERY}; it would be random."),
+        (
+            "base_model.model.classifier.weight",
+            "cannot load its adapter: 'base_model.model.classifier.weight' is missing",
+        ),
+    ],
+    ids=["adapter", "head"],
+)
+def test_an_adapter_file_that_lost_a_weight_is_refused(lost: str, message: str, tmp_path: Path) -> None:
+    out = _adapter(tmp_path)
+    _edit_weights(out / "adapter_model.safetensors", lambda weights: weights.pop(lost))
+    with pytest.raises(ModelError) as caught:
+        nlp_ft.load(out)
+    assert str(caught.value) == f"{out}: {message.replace('{base}', str(checkpoint('bert')))}"
+
+
 def test_an_adapter_of_another_kind_or_a_pickle_is_refused(tmp_path: Path) -> None:
     out = _adapter(tmp_path, peft_type="IA3")
     with pytest.raises(ModelError) as caught:
@@ -233,14 +262,6 @@ def _tamper(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
     monkeypatch.setattr(PreTrainedModel, "save_pretrained", spoiled)
 
 
-def _edit_weights(directory: Path, change: Any) -> None:
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(directory / "model.safetensors")
-    change(weights)
-    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
-
-
 def _edit_config(directory: Path, **entries: Any) -> None:
     path = directory / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | entries))
@@ -250,20 +271,20 @@ def _edit_config(directory: Path, **entries: Any) -> None:
     ("change", "message"),
     [
         (
-            lambda d: _edit_weights(d, lambda w: w.pop("classifier.weight")),
+            lambda d: _edit_weights(d / "model.safetensors", lambda w: w.pop("classifier.weight")),
             "{stage}: the saved model has missing keys (classifier.weight); do not use it.",
         ),
         (
-            lambda d: _edit_weights(d, lambda w: w.update(extra=torch.ones(1))),
+            lambda d: _edit_weights(d / "model.safetensors", lambda w: w.update(extra=torch.ones(1))),
             "{stage}: the saved model has unexpected keys (extra); do not use it.",
         ),
         (
-            lambda d: _edit_weights(d, lambda w: w["classifier.bias"].add_(1)),
+            lambda d: _edit_weights(d / "model.safetensors", lambda w: w["classifier.bias"].add_(1)),
             "{stage}: the saved model does not repeat the trained one's logits (off by 1, 0.001 allowed); do not use it, and "
             "report this.",
         ),
         (
-            lambda d: _edit_weights(d, lambda w: w["classifier.bias"].fill_(torch.nan)),
+            lambda d: _edit_weights(d / "model.safetensors", lambda w: w["classifier.bias"].fill_(torch.nan)),
             "{stage}: the saved model does not repeat the trained one's logits (off by nan, 0.001 allowed); do not use it, "
             "and report this.",
         ),
