@@ -21,6 +21,7 @@ from transformers import TrainerCallback
 from nlp_ft.errors import ConfigError
 
 MANIFEST = "manifest.json"
+_SAVING = {"save_strategy", "save_steps", "save_total_limit", "save_only_model"}  # flags that ask for checkpoints
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -63,6 +64,8 @@ def fault(directory: Path) -> str | None:
         return "it has no manifest.json: its save was cut short, or it is not of this program"
     except (OSError, ValueError, KeyError, TypeError):
         return "its manifest.json cannot be read"
+    if "scheduler.pt" not in files:
+        return "it was saved with --save_only_model, without what training would go on from"
     for name, wanted in files.items():
         path = directory / name
         if not path.is_file():
@@ -108,7 +111,7 @@ def choose(resume: str, output_dir: Path, run: Mapping[str, Any]) -> tuple[Path,
 
 def remove_finished(output_dir: Path, given: Collection[str]) -> None:
     """Remove a finished run's checkpoints, which only an interrupted one needs, unless the user asked for saving by flag."""
-    if not any(name.startswith("save_") for name in given):
+    if not _SAVING & set(given):
         for path in numbered(output_dir):
             if (path / MANIFEST).is_file():
                 shutil.rmtree(path)

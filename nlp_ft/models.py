@@ -81,7 +81,10 @@ def _config_for(source: Any, tokenizer: Any, problem_type: str, labels: Sequence
     config.problem_type = problem_type
     if tokenizer.pad_token_id < config.get_text_config().vocab_size:  # else once the embeddings have grown
         _set_pad(config, tokenizer.pad_token_id)
-    for name in ("use_cache", "use_mems_eval"):  # a classifier reads a text once; a pipeline cannot split XLNet's memories
+    for name in (
+        "use_cache",
+        "use_mems_eval",
+    ):  # a classifier reads a text once; a pipeline cannot split XLNet's memories
         if hasattr(config, name):
             setattr(config, name, False)
     return config

@@ -46,11 +46,8 @@ def prepare(args: TrainingArguments, given: Iterable[str] | None = None) -> None
             f"{args.n_gpu} GPUs are visible to one process; start one process a GPU (accelerate launch --num_processes "
             f"{args.n_gpu} ...), or set CUDA_VISIBLE_DEVICES=0 to use one."
         )
-    if args.do_train is False and given and "do_train" in given:
-        raise ConfigError("--do_train false: this command trains; `nlp-ft evaluate` and `nlp-ft predict` do not.")
     output = Path(str(args.output_dir))
-    if output.exists() and not output.is_dir():
-        raise ConfigError(f"--output_dir {output} is a file; wanted a new or empty directory.")
+    _check_writable(output)
     held = sorted(p.name for p in output.iterdir()) if output.is_dir() else []
     if held and not args.resume_from_checkpoint:
         more = ", ..." if len(held) > 4 else ""
@@ -60,6 +57,8 @@ def prepare(args: TrainingArguments, given: Iterable[str] | None = None) -> None
         )
     if (output / "run.json").exists():
         raise ConfigError(f"--output_dir {output} holds a finished run; there is nothing to resume. Name another.")
+    if given is None or "log_level" not in given:
+        args.log_level = "error"  # what matters of transformers' warnings is checked here, and said or raised
     if given is None or "disable_tqdm" not in given:
         args.disable_tqdm = not sys.stderr.isatty()
     if args.disable_tqdm:
@@ -68,6 +67,15 @@ def prepare(args: TrainingArguments, given: Iterable[str] | None = None) -> None
     if args.device.type == "cpu" and (given is None or "dataloader_pin_memory" not in given):
         args.dataloader_pin_memory = False  # there is nothing to pin for, and torch warns in every evaluation
     set_seed(args.seed)
+
+
+def _check_writable(output: Path) -> None:
+    """Refuse a directory that could not be made or written to, now and not after training. Raises: ConfigError."""
+    there = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"--output_dir {output}: {there} is a file; wanted a new or empty directory.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"--output_dir {output}: no permission to write in {there}; name another.")
 
 
 def check_metric_name(args: TrainingArguments, problem_type: str) -> None:

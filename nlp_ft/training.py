@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from nlp_ft.data import TextData
 from nlp_ft.errors import TrainingError
 from nlp_ft.losses import ClassifierLoss
 from nlp_ft.metrics import compute_metrics
+from nlp_ft.opening import quiet
 from nlp_ft.report import RunReport, describe, say, texts_of, write_report
 from nlp_ft.saving import save_and_verify
 
@@ -107,7 +109,11 @@ class ClassifierTrainer(Trainer):
                     f"{name} is not finite after step {self.state.global_step}, and was not saved. Lower --learning_rate, "
                     "or train in float32 (no --fp16); earlier checkpoints are untouched."
                 )
-        super().save_model(output_dir, _internal_call)
+        with quiet(), warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message=".*embedding layer.*"
+            )  # peft's, on a grown embedding it saves rightly
+            super().save_model(output_dir, _internal_call)
 
 
 class BarOnly(ProgressCallback):

@@ -60,11 +60,12 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one_to_the_bit(
         (lambda d: (d / "optimizer.pt").unlink(), "optimizer.pt is missing"),
         (lambda d: (d / "rng_state.pth").unlink(), "rng_state.pth is missing"),
         (lambda d: (d / "scheduler.pt").unlink(), "scheduler.pt is missing"),
+        (lambda d: _save_only_the_model(d), "it was saved with --save_only_model"),
         (lambda d: (d / "manifest.json").unlink(), "it has no manifest.json"),
         (lambda d: (d / "trainer_state.json").write_text("{}"), "trainer_state.json has 2 bytes"),
         (lambda d: _flip_a_bit(d / "model.safetensors"), "the content of model.safetensors has changed"),
     ],
-    ids=["optimizer", "rng", "scheduler", "cut short", "truncated", "bit flip"],
+    ids=["optimizer", "rng", "scheduler", "model only", "cut short", "truncated", "bit flip"],
 )
 def test_a_checkpoint_that_is_not_whole_is_passed_over_aloud_and_the_result_is_the_same(
     finished: Path,
@@ -81,6 +82,12 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over_aloud_and_the_result_is_t
     assert f"checkpoint-12 is passed over: {reason}" in said
     assert "resuming from" in said
     assert "checkpoint-8" in said
+
+
+def _save_only_the_model(directory: Path) -> None:
+    for name in ("manifest.json", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (directory / name).unlink()
+    checkpoints.write_manifest(directory, {})
 
 
 def _flip_a_bit(path: Path) -> None:

@@ -147,7 +147,7 @@ def test_two_runs_with_one_seed_are_equal_to_the_bit_and_another_seed_differs(
 @pytest.mark.parametrize(
     "flags",
     [
-        {"optim": "sgd", "optim_args": "momentum=0.9,nesterov=true", "learning_rate": 0.3, "num_train_epochs": 20},
+        {"optim": "sgd", "optim_args": "momentum=0.9,nesterov=true", "learning_rate": 0.05, "num_train_epochs": 40},
         {"optim": "adamw_torch", "lr_scheduler_type": "cosine", "weight_decay": 0.1, "max_grad_norm": 0.5},
         {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 3, "dropout": 0.2},
         {"label_smoothing_factor": 0.1, "class_weights": "balanced", "gradient_accumulation_steps": 2},
@@ -231,3 +231,28 @@ def test_weighted_classes_move_the_decision(tiny_bert: Path, tmp_path: Path) -> 
         logits, _ = trainer.predict_in_order(rows_of(tiny_bert, SINGLE), "test")
         chances.append(torch.softmax(torch.tensor(logits), dim=-1)[:, 2].mean().item())
     assert chances[1] > chances[0] + 0.2
+
+
+def test_an_output_directory_that_cannot_be_made_is_refused_before_anything_is_read(
+    tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        finetune_tiny(tmp_path / "file" / "run", tiny_bert, {"train": tmp_path / "absent.csv"})
+    assert str(caught.value) == (
+        f"--output_dir {tmp_path / 'file' / 'run'}: {tmp_path / 'file'} is a file; wanted a new or empty directory."
+    )
+
+
+def test_processes_that_would_train_apart_are_refused(
+    tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nlp_ft.preparing import prepare
+
+    arguments = TrainingArguments(output_dir=str(tmp_path / "run"), use_cpu=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError) as caught:
+        prepare(arguments)
+    assert str(caught.value) == (
+        "2 processes were started, and each would train alone; on the CPU add --use_cpu to join them."
+    )

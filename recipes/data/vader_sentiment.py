@@ -87,7 +87,9 @@ def write(directory: Path, found: list[tuple[str, float, str]]) -> dict[str, int
 def main() -> None:
     """Download, split, write; a second run finds the files and leaves them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", type=Path, default=Path("data"), help="Gets one folder a domain. Default: data.")
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("data"), help="Gets one folder a domain. Default: data."
+    )
     output_dir = parser.parse_args().output_dir
     if all((output_dir / domain / f"{split}.csv").is_file() for domain in DOMAINS for split in SPLITS):
         print(f"{output_dir}: the four domains are there already.")
