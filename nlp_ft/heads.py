@@ -125,7 +125,7 @@ def probe_rows(labels: np.ndarray, problem_type: str, max_rows: int, seed: int) 
 def _no_probe(labels: np.ndarray, problem_type: str, outputs: int) -> str:
     """Why no probe can be fitted on these labels, or an empty string."""
     if problem_type == "regression":
-        return "" if len(labels) > 1 else "there are fewer than two rows"
+        return "" if np.ptp(labels, axis=0).min() > 0 else "all training targets are the same"
     counts = np.bincount(labels, minlength=outputs) if labels.ndim == 1 else labels.sum(axis=0)
     if labels.ndim == 1:
         lacking = np.flatnonzero(counts == 0)

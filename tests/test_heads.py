@@ -184,6 +184,12 @@ def test_a_label_that_never_varies_leaves_the_head_as_it_was_and_says_so() -> No
     assert report == {"fitted": False, "reason": "label 2 is the same in all training rows"}
 
 
+def test_targets_that_never_vary_leave_the_head_as_it_was_and_say_so() -> None:
+    model = tiny("bert", outputs=1, problem_type="regression")
+    report = start_from_probe(model, batches(), np.full(60, 2.5), "regression")
+    assert report == {"fitted": False, "reason": "all training targets are the same"}
+
+
 def test_a_class_with_one_row_is_fitted_though_nothing_can_be_held_out() -> None:
     labels = np.array([0, 1] * 29 + [0, 2])
     report = start_from_probe(tiny("bert"), batches(), labels, "single_label_classification")

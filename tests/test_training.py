@@ -256,3 +256,22 @@ def test_processes_that_would_train_apart_are_refused(
     assert str(caught.value) == (
         "2 processes were started, and each would train alone; on the CPU add --use_cpu to join them."
     )
+
+
+def test_with_adapters_the_head_goes_at_a_tenth_of_their_rate_and_every_parameter_is_in_one_group(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    from nlp_ft.config import LoraArguments
+    from nlp_ft.models import add_lora
+
+    model = add_lora(model_of(tiny_bert, SINGLE), LoraArguments(use_peft=True))
+    trainer = trainer_of(tiny_bert, SINGLE, tmp_path, model, learning_rate=1e-2, weight_decay=0.01)
+    optimizer = trainer.create_optimizer()
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    trained = {name: id(p) for name, p in model.named_parameters() if p.requires_grad}
+    assert set(rates) == set(trained.values())
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(trained)
+    assert {rates[i] for name, i in trained.items() if "lora_" in name} == {1e-2}
+    assert {rates[i] for name, i in trained.items() if "lora_" not in name} == pytest.approx({1e-3})
+    full = trainer_of(tiny_bert, SINGLE, tmp_path, learning_rate=1e-2).create_optimizer()
+    assert {group["lr"] for group in full.param_groups} == {1e-2}

@@ -51,6 +51,7 @@ def run(
         notes += preparing.start_head(model, model_args, data.problem_type, splits["train"], tokenizer, training_args)
     if lora_args.use_peft:
         model = models.add_lora(model, lora_args)
+        notes.append(f"LoRA: the head trains in full, at {training.HEAD_RATE:g} of the adapters' learning rate")
     trained, parameters = models.trainable_share(model)
     notes.append(f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})")
     for note in (*cut, *notes):
