@@ -34,7 +34,6 @@ from nlp_ft.opening import quiet
 from nlp_ft.report import RunReport, describe, say, texts_of, write_report
 from nlp_ft.saving import save_and_verify
 
-
 HEAD_RATE = 0.1  # of the adapters' learning rate
 
 

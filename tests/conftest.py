@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -100,6 +101,20 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def learner(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_bert` with one layer and small weights: AdamW at 5e-3 learns the tiny tables by heart in a few epochs."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("learner") / "checkpoint"
+    shutil.copytree(tiny_bert, folder)
+    config = BertConfig.from_pretrained(tiny_bert, num_hidden_layers=1, initializer_range=0.1)
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(folder)
     return folder
 
 

@@ -147,19 +147,29 @@ def test_two_runs_with_one_seed_are_equal_to_the_bit_and_another_seed_differs(
 @pytest.mark.parametrize(
     "flags",
     [
-        {"optim": "sgd", "optim_args": "momentum=0.9,nesterov=true", "learning_rate": 0.05, "num_train_epochs": 40},
         {"optim": "adamw_torch", "lr_scheduler_type": "cosine", "weight_decay": 0.1, "max_grad_norm": 0.5},
         {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 3, "dropout": 0.2},
         {"label_smoothing_factor": 0.1, "class_weights": "balanced", "gradient_accumulation_steps": 2},
     ],
-    ids=["sgd", "cosine", "constant", "smoothed"],
+    ids=["cosine", "constant", "smoothed"],
 )
 def test_a_run_learns_words_that_decide_the_label(
-    tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path, flags: dict[str, Any]
+    learner: Path, tiny_csv: dict[str, Path], tmp_path: Path, flags: dict[str, Any]
 ) -> None:
-    defaults = {"learning_rate": 3e-3, "num_train_epochs": 8, "per_device_train_batch_size": 8, "head_start": "random"}
-    run = finetune_tiny(tmp_path / "run", tiny_bert, tiny_csv, **{**defaults, **flags})
+    defaults = {"learning_rate": 5e-3, "num_train_epochs": 20, "per_device_train_batch_size": 8, "head_start": "random"}
+    run = finetune_tiny(tmp_path / "run", learner, tiny_csv, **{**defaults, **flags})
     assert run.metrics["test_accuracy"] >= 0.9  # chance is 0.5
+
+
+def test_sgd_gets_momentum_and_a_rate_of_its_own_and_learns(
+    tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
+) -> None:
+    flags = {"optim": "sgd", "per_device_train_batch_size": 8, "num_train_epochs": 40, "head_start": "random"}
+    run = finetune_tiny(tmp_path / "run", tiny_bert, tiny_csv, **flags)
+    assert run.settings["training"]["optim_args"] == "momentum=0.9"
+    assert run.settings["training"]["learning_rate"] == 0.02
+    losses = [entry["loss"] for entry in run.log_history if "loss" in entry]
+    assert np.mean(losses[-3:]) < 0.5 * losses[0]
 
 
 def test_sgd_with_momentum_follows_its_formula(tiny_bert: Path, tmp_path: Path) -> None:
@@ -180,14 +190,14 @@ def test_sgd_with_momentum_follows_its_formula(tiny_bert: Path, tmp_path: Path) 
 
 
 def test_early_stopping_ends_before_the_last_epoch_and_keeps_the_best(
-    tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
+    learner: Path, tiny_csv: dict[str, Path], tmp_path: Path
 ) -> None:
     run = finetune_tiny(
         tmp_path / "run",
-        tiny_bert,
+        learner,
         tiny_csv,
         num_train_epochs=30,
-        learning_rate=3e-3,
+        learning_rate=5e-3,
         early_stopping_patience=2,
         head_start="random",
     )
@@ -220,15 +230,15 @@ def test_an_output_directory_in_use_is_refused_and_left_alone(
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["mine.txt"]
 
 
-def test_weighted_classes_move_the_decision(tiny_bert: Path, tmp_path: Path) -> None:
-    model = model_of(tiny_bert, SINGLE)
+def test_weighted_classes_move_the_decision(learner: Path, tmp_path: Path) -> None:
+    model = model_of(learner, SINGLE)
     twin = copy.deepcopy(model)
     chances = []
     for weights, one in ((None, model), ([0.1, 0.1, 2.8], twin)):
-        trainer = trainer_of(tiny_bert, SINGLE, tmp_path, one, max_steps=60, learning_rate=1e-3, save_strategy="no")
+        trainer = trainer_of(learner, SINGLE, tmp_path, one, max_steps=60, learning_rate=1e-3, save_strategy="no")
         trainer.compute_loss_func = ClassifierLoss(SINGLE, weights)
         trainer.train()
-        logits, _ = trainer.predict_in_order(rows_of(tiny_bert, SINGLE), "test")
+        logits, _ = trainer.predict_in_order(rows_of(learner, SINGLE), "test")
         chances.append(torch.softmax(torch.tensor(logits), dim=-1)[:, 2].mean().item())
     assert chances[1] > chances[0] + 0.2
 
@@ -272,6 +282,6 @@ def test_with_adapters_the_head_goes_at_a_tenth_of_their_rate_and_every_paramete
     assert set(rates) == set(trained.values())
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(trained)
     assert {rates[i] for name, i in trained.items() if "lora_" in name} == {1e-2}
-    assert {rates[i] for name, i in trained.items() if "lora_" not in name} == pytest.approx({1e-3})
+    assert [rates[i] for name, i in trained.items() if "lora_" not in name] == pytest.approx([1e-3] * 4)  # two layers
     full = trainer_of(tiny_bert, SINGLE, tmp_path, learning_rate=1e-2).create_optimizer()
     assert {group["lr"] for group in full.param_groups} == {1e-2}
