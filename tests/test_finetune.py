@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 import nlp_ft
 from nlp_ft.report import RunReport
-from tests.conftest import MakeCsv, rows_of
+from tests.conftest import BAD, GOOD, MakeCsv, rows_of
 from tests.running import finetune_tiny
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
