@@ -249,7 +249,12 @@ def _trainer(job: Job, identity: Mapping[str, Any]) -> ClassifierTrainer:
     args, problem_type, labels = job.training, job.data.problem_type, job.data.labels
 
     def scores(prediction: Any) -> dict[str, float]:
-        return compute_metrics(problem_type, prediction.predictions, prediction.label_ids, labels)
+        found = compute_metrics(problem_type, prediction.predictions, prediction.label_ids, labels)
+        # Trainer's own mean counts the rows twice with which several processes fill up their last batches
+        loss = job.loss.row_losses(
+            torch.as_tensor(prediction.predictions), torch.as_tensor(prediction.label_ids)
+        ).mean()
+        return {**found, "loss": loss.item()}
 
     args.remove_unused_columns = True
     trainer = ClassifierTrainer(

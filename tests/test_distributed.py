@@ -39,7 +39,7 @@ def launch(output_dir: Path, checkpoint: Path, files: dict[str, Path], **flags: 
         **flags,
     }
     argv = [str(token) for name, value in chosen.items() for token in (f"--{name}", value)]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
         [*command, "-m", "nlp_ft", "finetune", *argv], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
