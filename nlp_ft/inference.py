@@ -13,9 +13,9 @@ from transformers import DataCollatorWithPadding, PreTrainedModel
 
 from nlp_ft.errors import ConfigError, DataError, ModelError
 from nlp_ft.lora import load_adapter_directory
-from nlp_ft.metrics import MULTI, REGRESSION, SINGLE, predicted, probabilities
 from nlp_ft.models import capacity
 from nlp_ft.opening import check_directory, open_classifier
+from nlp_ft.scores import MULTI, REGRESSION, SINGLE, predicted, probabilities
 from nlp_ft.tokenizers import open_tokenizer, set_padding_side
 
 

@@ -128,9 +128,7 @@ class ClassifierTrainer(Trainer):
                     "or train in float32 (no --fp16); earlier checkpoints are untouched."
                 )
         with quiet(), warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message=".*embedding layer.*"
-            )  # peft's, on a grown embedding it saves rightly
+            warnings.filterwarnings("ignore", message=".*embedding layer.*")  # peft's; the embedding is saved rightly
             super().save_model(output_dir, _internal_call)
 
 
@@ -219,10 +217,13 @@ def fit(job: Job) -> RunReport:
 
 
 def _identity(job: Job) -> dict[str, Any]:
-    args = job.training
+    """What a checkpoint must have in common with the run that goes on from it."""
+    args, training = job.training, job.settings["training"]
     return {
-        "model_name_or_path": job.settings["model"]["model_name_or_path"],
-        "use_peft": job.settings["lora"]["use_peft"],
+        **{k: v for k, v in job.settings["model"].items() if k != "cache_dir"},
+        **job.settings["lora"],
+        **{k: training[k] for k in ("optim", "optim_args", "lr_scheduler_type", "weight_decay", "max_steps")},
+        "class_weights": job.fit.class_weights,
         "labels": job.data.labels,
         "data": {split: job.data.fingerprint["sha256"][split] for split in ("train", "validation")},
         "max_seq_length": job.max_seq_length,

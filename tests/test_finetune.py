@@ -119,7 +119,7 @@ def test_the_card_is_valid_by_huggingface_hubs_own_class(tiny_bert: Path, files_
     from huggingface_hub import ModelCard
 
     run = finetune_tiny(tmp_path / "run", tiny_bert, files_of(SINGLE), **QUICK)
-    data = ModelCard.load(run.output_dir / "README.md").data
+    data: Any = ModelCard.load(run.output_dir / "README.md").data
     assert data.pipeline_tag == "text-classification"
     found = {result.metric_type: result.metric_value for result in data.eval_results or []}
     assert found["accuracy"] == pytest.approx(run.metrics["test_accuracy"], abs=1e-4)
