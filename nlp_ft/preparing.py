@@ -73,7 +73,8 @@ def _check_writable(output: Path) -> None:
     """Refuse a directory that could not be made or written to, now and not after training. Raises: ConfigError."""
     there = next(path for path in (output, *output.absolute().parents) if path.exists())
     if not there.is_dir():
-        raise ConfigError(f"--output_dir {output}: {there} is a file; wanted a new or empty directory.")
+        what = f"{output} is" if there == output else f"{output}: {there} is"
+        raise ConfigError(f"--output_dir {what} a file; wanted a new or empty directory.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(f"--output_dir {output}: no permission to write in {there}; name another.")
 
