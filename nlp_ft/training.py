@@ -128,7 +128,8 @@ class ClassifierTrainer(Trainer):
                     "or train in float32 (no --fp16); earlier checkpoints are untouched."
                 )
         with quiet(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*embedding layer.*")  # peft's; the embedding is saved rightly
+            # peft's doubts on a grown embedding, and on a base without config.json (GGUF): both are saved rightly
+            warnings.filterwarnings("ignore", message=".*(embedding layer|config file).*")
             super().save_model(output_dir, _internal_call)
 
 
