@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import importlib.metadata
 import json
+import math
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +84,14 @@ def write_report(report: RunReport, data: TextData) -> None:
         "verdict": report.verdict,
         "per_class": _per_class(report, data),
         "metrics": report.metrics,
-        "log_history": report.log_history,
+        "log_history": [{k: _finite(v) for k, v in entry.items()} for entry in report.log_history],
     }
     write_json(directory / "run.json", run)  # last: its presence means that the run is whole
+
+
+def _finite(value: Any) -> Any:
+    """None for nan and inf, which JSON has no word for: fp16 logs such a gradient norm when it skips a step."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _per_class(report: RunReport, data: TextData) -> list[dict[str, Any]]:

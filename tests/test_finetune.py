@@ -209,3 +209,19 @@ def test_tokens_never_reach_a_file(
     for path in run.output_dir.rglob("*"):
         if path.is_file():
             assert b"CANARY" not in path.read_bytes(), path
+
+
+def test_a_skipped_fp16_step_in_the_log_does_not_lose_the_report(
+    tiny_bert: Path, files_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nlp_ft import training
+
+    write = training.write_report
+
+    def with_nan(report: RunReport, data: Any) -> None:
+        report.log_history.append({"step": 1, "grad_norm": float("nan")})
+        write(report, data)
+
+    monkeypatch.setattr(training, "write_report", with_nan)
+    run = finetune_tiny(tmp_path / "run", tiny_bert, files_of(SINGLE), num_train_epochs=1)
+    assert json.loads((run.output_dir / "run.json").read_text())["log_history"][-1] == {"step": 1, "grad_norm": None}
