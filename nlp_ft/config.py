@@ -21,6 +21,14 @@ def _at_least_one(flag: str, value: int | None) -> None:
         raise ConfigError(f"--{flag} must be at least 1, got {value}.")
 
 
+def _delimiter(written: str) -> str:
+    """One character; `tab` and `\\t` are a tab. Raises: ConfigError."""
+    character = {"tab": "\t", "\\t": "\t"}.get(written, written)
+    if len(character) != 1 or character in '"\r\n':
+        raise ConfigError(f"--delimiter must be one character that is no quote (or the word tab), got {written!r}.")
+    return character
+
+
 @dataclass(kw_only=True)
 class ModelArguments:
     """Model: which checkpoint, and how its head starts."""
@@ -71,15 +79,29 @@ class ModelArguments:
 class DataArguments:
     """Data: where the texts and labels are, and what kind of problem they pose."""
 
-    train_file: str | None = field(
-        default=None, metadata={"help": "Training rows: .csv, .tsv, .jsonl, .json or .parquet."}
+    train_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Training rows: .csv, .tsv, .jsonl, .json (also .gz), .parquet, .arrow, a pattern such as 'data/*.csv', or "
+            "a folder of text files by class; several are put together."
+        },
     )
-    validation_file: str | None = field(
+    validation_file: list[str] | None = field(
         default=None,
         metadata={"help": "Rows to choose the checkpoint by; split off the training rows where not given."},
     )
-    test_file: str | None = field(
+    test_file: list[str] | None = field(
         default=None, metadata={"help": "Rows for the final figures; split off the training rows where not given."}
+    )
+    delimiter: str | None = field(
+        default=None, metadata={"help": "What delimits the cells of a CSV file. Found where not given."}
+    )
+    skip_bad_rows: bool = field(
+        default=False,
+        metadata={
+            "help": "Leaves out rows that are malformed or lack text or label, counts them, and writes them to "
+            "rejected_rows.csv; without it they are refused with their lines."
+        },
     )
     dataset_name: str | None = field(default=None, metadata={"help": "A dataset on the Hub, instead of files."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of that dataset."})
@@ -88,10 +110,20 @@ class DataArguments:
     test_split_name: str | None = field(default=None, metadata={"help": "Its test split."})
     text_column_names: str | None = field(
         default=None,
-        metadata={"help": "Text column; two, comma-separated, are a sentence pair. Found where not given."},
+        metadata={
+            "help": "Text column; two, comma-separated, are a sentence pair, more are joined. Found where not given."
+        },
+    )
+    text_column_delimiter: str | None = field(
+        default=None, metadata={"help": "Joins the text columns, two as well, with this between them."}
     )
     text_pair_column_name: str | None = field(default=None, metadata={"help": "Second text of a sentence pair."})
-    label_column_name: str | None = field(default=None, metadata={"help": "Label column. Found where not given."})
+    label_column_name: str | None = field(
+        default=None,
+        metadata={
+            "help": "Label column; several, comma-separated, hold 0 or 1 and are a class each. Found where not given."
+        },
+    )
     problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] | None = field(
         default=None, metadata={"help": "Kind of problem. Found from the labels, and said aloud, where not given."}
     )
@@ -99,6 +131,30 @@ class DataArguments:
         default=0.1, metadata={"help": "Share of the rows split off for validation where no validation file is given."}
     )
     test_split_size: float = field(default=0.1, metadata={"help": "Likewise for the test split."})
+    group_column: str | None = field(
+        default=None,
+        metadata={"help": "Rows of equal value here stay on one side of every split (an author, a thread)."},
+    )
+    time_column: str | None = field(
+        default=None,
+        metadata={"help": "Splits by time instead: the newest rows are test, those before them validation."},
+    )
+    num_folds: int | None = field(
+        default=None,
+        metadata={
+            "help": "Cross-validation first: this many runs, each tested on rows it did not see; mean and spread of every metric."
+        },
+    )
+    mixing: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Of several training files: proportional (all their rows), equal, or a share for each, such as 2 1; rows "
+            "are left out, never repeated. (default proportional)"
+        },
+    )
+    allow_leakage: bool = field(
+        default=False, metadata={"help": "Goes on though test rows are among the training rows, too."}
+    )
     max_seq_length: int | None = field(
         default=None, metadata={"help": "Tokens after which a text is cut; default: what the model holds, 512 at most."}
     )
@@ -111,9 +167,14 @@ class DataArguments:
 
     def __post_init__(self) -> None:
         """Check the values. Raises: ConfigError."""
-        if (self.train_file is None) == (self.dataset_name is None):
-            given = "neither" if self.train_file is None else "both"
-            raise ConfigError(f"give --train_file or --dataset_name, one of the two; {given} came.")
+        if self.train_file is not None and self.dataset_name is not None:
+            raise ConfigError("give --train_file or --dataset_name, one of the two; both came.")
+        if self.num_folds is not None and self.num_folds < 2:
+            raise ConfigError(f"--num_folds must be at least 2, got {self.num_folds}.")
+        if self.num_folds is not None and self.time_column is not None:
+            raise ConfigError("--num_folds draws rows at random, --time_column splits by time; give one of the two.")
+        if self.delimiter is not None:
+            self.delimiter = _delimiter(self.delimiter)
         for flag in ("validation_split_size", "test_split_size"):
             value = getattr(self, flag)
             if not 0 < value < 1:

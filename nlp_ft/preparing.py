@@ -69,6 +69,13 @@ def prepare(args: TrainingArguments, given: Iterable[str] | None = None) -> None
     set_seed(args.seed)
 
 
+def start_afresh(args: TrainingArguments) -> None:
+    """After other fits of the same run: the same seed again, and no resuming where there is nothing to resume from."""
+    set_seed(args.seed)
+    if not any(Path(str(args.output_dir)).glob("checkpoint-*")):
+        args.resume_from_checkpoint = None
+
+
 def _check_writable(output: Path) -> None:
     """Refuse a directory that could not be made or written to, now and not after training. Raises: ConfigError."""
     there = next(path for path in (output, *output.absolute().parents) if path.exists())

@@ -8,6 +8,8 @@ import importlib.metadata
 import json
 import math
 import platform
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from datasets import Dataset
 
 from nlp_ft.baselines import Baseline
 from nlp_ft.data import TextData
+from nlp_ft.data.bad_rows import BadRow
 from nlp_ft.hub import write_card
-from nlp_ft.metrics import confusion_matrix, per_class_table
+from nlp_ft.metrics import compute_metrics, confusion_matrix, per_class_table
 from nlp_ft.scores import predicted, probabilities
 from nlp_ft.tables import format_confusion, format_per_class
 
@@ -74,6 +77,8 @@ def write_report(report: RunReport, data: TextData) -> None:
     directory = report.output_dir
     write_json(directory / "all_results.json", dict(sorted(report.metrics.items())))
     write_predictions(directory / "test_predictions.csv", data.test, report.test_logits, data.problem_type, data.labels)
+    if data.rejected:
+        write_rejected(directory / "rejected_rows.csv", data.rejected)
     write_card(directory, _card_facts(report, data))
     run = {
         "arguments": report.settings,
@@ -131,6 +136,14 @@ def write_predictions(path: Path, rows: Dataset, logits: np.ndarray, problem_typ
     part.replace(path)
 
 
+def write_rejected(path: Path, rejected: Sequence[BadRow]) -> None:
+    """CSV of the rows that were left out: where they stand, why, and what stands there."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle).writerows([("place", "reason", "content"), *rejected])
+    part.replace(path)
+
+
 def named(value: Any, labels: list[str]) -> str:
     """A label as its file has it: a class name, names joined by `;`, or a number."""
     if not labels:
@@ -145,7 +158,14 @@ def describe(report: RunReport, data: TextData) -> str:
     shown = [name for name in _SHOWN[data.problem_type] if f"test_{name}" in report.metrics]
     heads = ["", *shown]
     rows = [["fine-tuned, test", *(_cell(report.metrics[f"test_{name}"]) for name in shown)]]
+    for source, count in _sources(data.test).items():
+        cells = (_cell(report.metrics.get(f"test_{name}@{source}")) for name in shown)
+        rows.append([f"  its {count} rows of {source}", *cells])
     rows.append(["fine-tuned, validation", *(_cell(report.metrics.get(f"eval_{name}")) for name in shown)])
+    if "cv_folds" in report.metrics:
+        spreads = ((report.metrics.get(f"cv_{name}"), report.metrics.get(f"cv_{name}_std")) for name in shown)
+        cells = ["-" if mean is None else f"{mean:.3f} \u00b1 {spread:.3f}" for mean, spread in spreads]
+        rows.append([f"mean \u00b1 sd of {report.metrics['cv_folds']:.0f} folds", *cells])
     for baseline in report.baselines.values():
         rows.append([f"{baseline.title}, test", *(_cell(baseline.metrics.get(name)) for name in shown)])
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
@@ -165,6 +185,29 @@ def describe(report: RunReport, data: TextData) -> str:
         f'its logits.\nTry it: nlp-ft predict --model {report.output_dir} --text "..."'
     )
     return "\n\n" + "\n\n".join(blocks)
+
+
+def described_in_one_line(report: RunReport, data: TextData) -> str:
+    """The test metrics that matter most, for one of several fits."""
+    shown = [name for name in _SHOWN[data.problem_type] if f"test_{name}" in report.metrics]
+    return "  test: " + ", ".join(f"{name} {report.metrics[f'test_{name}']:.3f}" for name in shown)
+
+
+def _sources(rows: Dataset) -> dict[str, int]:
+    """Rows of each source, where the split has several."""
+    counts = Counter(rows["source"]) if "source" in rows.column_names else Counter()
+    return dict(counts) if len(counts) > 1 else {}
+
+
+def source_metrics(rows: Dataset, logits: np.ndarray, problem_type: str, labels: list[str]) -> dict[str, float]:
+    """`test_accuracy@movies` and so on for each source of the test rows, where there are several."""
+    found = {}
+    for source in _sources(rows):
+        places = [place for place, name in enumerate(rows["source"]) if name == source]
+        cells = rows.select(places)["label"][:]
+        metrics = compute_metrics(problem_type, logits[places], cells, labels)
+        found |= {f"test_{name}@{source}": value for name, value in metrics.items()}
+    return found
 
 
 def _cell(value: float | None) -> str:

@@ -31,7 +31,15 @@ from nlp_ft.errors import TrainingError
 from nlp_ft.losses import ClassifierLoss
 from nlp_ft.metrics import compute_metrics
 from nlp_ft.opening import quiet
-from nlp_ft.report import RunReport, describe, say, texts_of, write_report
+from nlp_ft.report import (
+    RunReport,
+    describe,
+    described_in_one_line,
+    say,
+    source_metrics,
+    texts_of,
+    write_report,
+)
 from nlp_ft.saving import save_and_verify
 
 HEAD_RATE = 0.1  # of the adapters' learning rate
@@ -42,6 +50,7 @@ class Job:
     """What a method hands to `fit`.
 
     `settings`: every resolved argument by group, for run.json; `given`: the names the user set; `notes`: what was decided.
+    `brief`: one of several fits of a run, which says one line.
     """
 
     model: Any
@@ -56,6 +65,7 @@ class Job:
     given: Collection[str] = ()
     save_adapter_only: bool = False
     notes: list[str] = field(default_factory=list)
+    brief: bool = False
 
 
 class ClassifierTrainer(Trainer):
@@ -172,9 +182,10 @@ class EvaluationLines(TrainerCallback):
         )
 
 
-def fit(job: Job) -> RunReport:
+def fit(job: Job, scores: Mapping[str, float] | None = None) -> RunReport:
     """Resume, train, evaluate, merge, save, reload and compare, write the report. Returns: what was reported.
 
+    scores: metrics found elsewhere (in cross-validation), to be reported with the rest.
     Raises: TrainingError if a loss, gradient or weight is not finite, or the saved model does not repeat its logits;
     ConfigError if the checkpoint to resume from is not of this run.
     """
@@ -187,8 +198,10 @@ def fit(job: Job) -> RunReport:
     metrics["train_minutes"] = (time.monotonic() - started) / 60
     logits = {}
     for prefix, split in (("eval", "validation"), ("test", "test")):
-        logits[split], scores = trainer.predict_in_order(job.splits[split], prefix)
-        metrics |= scores
+        logits[split], found = trainer.predict_in_order(job.splits[split], prefix)
+        metrics |= found
+    metrics |= source_metrics(job.data.test, logits["test"], job.data.problem_type, job.data.labels)
+    metrics |= scores or {}
     references = _baselines(job)
     for name, baseline in references.items():
         metrics |= {f"baseline_{name}_{key}": value for key, value in baseline.metrics.items()}
@@ -213,7 +226,7 @@ def fit(job: Job) -> RunReport:
         write_report(report, job.data)
         checkpoints.remove_finished(output_dir, given=job.given)
     trainer.accelerator.wait_for_everyone()
-    say(describe(report, job.data))
+    say(described_in_one_line(report, job.data) if job.brief else describe(report, job.data))
     return report
 
 

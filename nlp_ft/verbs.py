@@ -43,6 +43,8 @@ def _parser(verb: str, about: str | None) -> _Parser:
     parser.add_argument("--batch_size", type=int, default=32, help="rows at a time (default 32)")
     parser.add_argument("--text_column_names", help="text column, or two for a pair; found where not given")
     parser.add_argument("--text_pair_column_name", help="second text of a pair")
+    parser.add_argument("--text_column_delimiter", help="joins several text columns")
+    parser.add_argument("--delimiter", help="what delimits the cells of a CSV file; found where not given")
     return parser
 
 
@@ -101,7 +103,13 @@ def _predict_file(args: argparse.Namespace) -> None:
     """Read before the model is loaded, so that a mistake in the file is told at once."""
     from nlp_ft.data import texts_for_prediction
 
-    rows = texts_for_prediction(args.input, args.text_column_names, args.text_pair_column_name)
+    rows = texts_for_prediction(
+        args.input,
+        args.text_column_names,
+        args.text_pair_column_name,
+        args.text_column_delimiter,
+        delimiter=args.delimiter,
+    )
     for note in rows.notes:
         print(note, file=sys.stderr)
     from nlp_ft.inference import load
@@ -114,7 +122,7 @@ def _predict_file(args: argparse.Namespace) -> None:
 
 
 def _write_predictions(
-    path: Path, columns: dict[str, list[Any]], labels: Sequence[str], found: Sequence[Prediction]
+    path: Path, columns: dict[str, Sequence[Any]], labels: Sequence[str], found: Sequence[Prediction]
 ) -> None:
     """The input's own columns first; the answers' columns get a `_` where the input has one of that name."""
     heads = ["prediction", *(f"score_{label}" for label in labels)]
@@ -124,8 +132,8 @@ def _write_predictions(
     with part.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow([*columns, *heads])
-        for i, one in enumerate(found):
-            cells = ["" if columns[name][i] is None else columns[name][i] for name in columns]
+        for one, row in zip(found, zip(*columns.values(), strict=True), strict=True):
+            cells = ["" if cell is None else cell for cell in row]
             writer.writerow([*cells, _label(one), *(f"{score:.6f}" for score in one.scores.values())])
     part.replace(path)
 
@@ -152,6 +160,8 @@ def evaluate(argv: Sequence[str]) -> None:
         args.text_column_names,
         args.text_pair_column_name,
         args.label_column_name,
+        args.text_column_delimiter,
+        delimiter=args.delimiter,
     )
     for note in notes:
         print(note, file=sys.stderr)

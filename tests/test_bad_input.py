@@ -93,7 +93,7 @@ def test_a_label_seen_only_in_validation_or_test(refused: Refused, make_csv: Mak
 
 def test_null_labels(refused: Refused, make_csv: MakeCsv) -> None:
     make_csv([*rows_of(6, 0), {"text": "so so", "label": ""}], "a.csv")
-    assert refused(train_file="a.csv") == "a.csv:8: no label in column 'label'; write it, or drop the row."
+    assert refused(train_file="a.csv") == "a.csv:8: no label in column 'label'; write it, or drop the row, as --skip_bad_rows does in training."
 
 
 def test_mixed_label_types(refused: Refused) -> None:
@@ -121,8 +121,9 @@ def test_a_row_too_short_or_too_long_names_its_line(refused: Refused, row: str, 
             "if it is Latin-1).",
         ),
         (
-            "text,label\na,b\n".encode("utf-16"),
-            "a.csv:1: the file is UTF-16 (byte order mark at byte 0); save it as UTF-8.",
+            "text,label\na,b\nc,d".encode("utf-16") + b"\x00\xd8\n\x00",
+            "a.csv:3: byte 0x00 at offset 38 is not UTF-16; save the file as UTF-8 (iconv -f LATIN1 -t UTF-8, "
+            "if it is Latin-1).",
         ),
     ],
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nlp_ft.data.columns import find_columns
+from nlp_ft.data.columns import find_columns, with_label
+from nlp_ft.data.rows import texts_of
 from nlp_ft.data.table import Table
-from nlp_ft.errors import ConfigError, DataError
+from nlp_ft.errors import DataError
 
 LONG = [
     "a text that is rather long",
@@ -18,7 +19,7 @@ LONG = [
 
 def find(columns: dict[str, list], text: str | None = None, pair: str | None = None, label: str | None = None) -> tuple:
     found = find_columns(Table("a.csv", columns), text, pair, label)
-    return found.text, found.text_pair, found.label, found.notes
+    return found.texts[0], found.text_pair, found.label, found.notes
 
 
 def test_columns_are_found_by_their_names_and_the_reason_is_said() -> None:
@@ -54,7 +55,8 @@ def test_sentence_pairs_are_found_by_name_or_taken_from_two_names() -> None:
     text, pair, _, notes = find(columns, text="hypothesis, premise")
     assert (text, pair) == ("hypothesis", "premise")
     assert notes[0] == (
-        'text columns: "hypothesis" and "premise" as a sentence pair (two names in --text_column_names)'
+        'text columns: "hypothesis" and "premise" as a sentence pair (two names in --text_column_names; '
+        "--text_column_delimiter joins them instead)"
     )
 
 
@@ -118,17 +120,6 @@ def test_a_first_row_that_was_taken_for_a_header_is_noticed_unless_the_column_is
 
 def test_flags_that_contradict_each_other_are_refused() -> None:
     columns = {"a": LONG, "b": LONG, "c": LONG, "label": ["a", "b"] * 2}
-    for names, pair, message in (
-        ("a,b,c", None, "--text_column_names takes one column, or two for a sentence pair; got a,b,c."),
-        (
-            "a,b",
-            "c",
-            "--text_column_names takes one column, or two for a sentence pair; got a,b and --text_pair_column_name c.",
-        ),
-    ):
-        with pytest.raises(ConfigError) as caught:
-            find(columns, text=names, pair=pair)
-        assert str(caught.value) == message
     with pytest.raises(DataError, match=r"column 'a' is both text \(--text_column_names\) and pair"):
         find(columns, text="a", pair="a")
     with pytest.raises(DataError, match=r"column 'a' is both text \(--text_column_names\) and label"):
@@ -137,4 +128,38 @@ def test_flags_that_contradict_each_other_are_refused() -> None:
 
 def test_without_labels_a_single_column_is_the_text() -> None:
     found = find_columns(Table("a.csv", {"whatever": ["x", "y"]}), None, None, None, labelled=False)
-    assert (found.text, found.label) == ("whatever", None)
+    assert (found.texts, found.labels) == (("whatever",), ())
+
+
+def test_text_columns_are_joined_where_there_are_three_or_a_delimiter_is_given() -> None:
+    table = Table("a.csv", {"title": ["A", "B"], "lead": ["c", "d"], "body": ["e", "f"], "label": ["x", "y"]})
+    three = find_columns(table, "title,lead,body", None, None)
+    assert list(texts_of(table, three)[0]) == ["A c e", "B d f"]
+    assert three.notes[0] == 'text columns: "title" + "lead" + "body" joined by \' \' (3 names in --text_column_names)'
+    two = find_columns(table, "title, body", None, None, delimiter=" | ")
+    assert texts_of(table, two) == (["A | e", "B | f"], None)
+    paired = find_columns(table, "title,lead", "body", None)
+    assert texts_of(table, paired) == (["A c", "B d"], ["e", "f"])
+
+
+@pytest.mark.parametrize("named", ["toxic,insult,threat", None])
+@pytest.mark.parametrize("on_off", [("1", "0"), (1, 0), (True, False), ("1.0", "0.0")])
+def test_columns_of_zeros_and_ones_are_a_class_each(named: str | None, on_off: tuple) -> None:
+    on, off = on_off
+    table = Table(
+        "a.csv", {"text": LONG[:3], "toxic": [on, off, on], "insult": [off, off, on], "threat": [on, off, off]}
+    )
+    columns = find_columns(table, "text", None, named)
+    assert columns.labels == ("toxic", "insult", "threat")
+    made = with_label(table, columns)
+    assert list(made.columns[columns.label]) == [[0, 2], [], [0, 1]]
+    assert made.class_names[columns.label] == ["toxic", "insult", "threat"]
+
+
+def test_a_class_column_that_holds_something_else_is_refused_with_its_place() -> None:
+    table = Table("a.csv", {"text": LONG[:2], "toxic": ["1", "0"], "insult": ["0", "maybe"]}, [2, 3])
+    with pytest.raises(DataError) as caught:
+        with_label(table, find_columns(table, "text", None, "toxic,insult"))
+    assert str(caught.value) == (
+        "a.csv:3: column 'insult' holds 'maybe'; a column that is a class holds 1 where it applies, else 0."
+    )

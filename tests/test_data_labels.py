@@ -95,17 +95,29 @@ def test_class_label_names_keep_their_order_and_unused_ones_stay() -> None:
     assert read([2, 0, 2], names=["zero", "one", "2"]) == (SINGLE, ["zero", "one", "2"], ["2", "zero", "2"])
     assert read([[1], [1, 0]], names=["b", "a"]) == (MULTI, ["b", "a"], [["a"], ["a", "b"]])
     assert refusal([0, 5], names=["b", "a"]) == "a.csv:3: class id 5 in column 'y', which has 2 class names."
-    assert refusal([0, -1, 1], names=["b", "a"]) == "a.csv:3: no label in column 'y'; write it, or drop the row."
+    assert (
+        refusal([0, -1, 1], names=["b", "a"])
+        == "a.csv:3: no label in column 'y'; write it, or drop the row, as --skip_bad_rows does in training."
+    )
 
 
 @pytest.mark.parametrize("cells", [["a", None, "b", None], ["a", "", "b", "  "], [1.5, float("nan"), 2.5, None]])
 def test_rows_without_a_label_are_counted_and_placed(cells: list[Any]) -> None:
-    assert refusal(cells) == "a.csv:3: no label in column 'y' in 2 rows (lines 3, 5); write them, or drop the rows."
+    assert refusal(cells) == (
+        "a.csv:3: no label in column 'y' in 2 rows (lines 3, 5); write them, or drop the rows, "
+        "as --skip_bad_rows does in training."
+    )
 
 
 def test_words_for_null_among_numbers_are_no_classes() -> None:
-    assert refusal(["0", "1", "NA", "1"]) == "a.csv:4: no label in column 'y'; write it, or drop the row."
-    assert refusal(["0.5", "nan", "1.5"]) == "a.csv:3: no label in column 'y'; write it, or drop the row."
+    assert (
+        refusal(["0", "1", "NA", "1"])
+        == "a.csv:4: no label in column 'y'; write it, or drop the row, as --skip_bad_rows does in training."
+    )
+    assert (
+        refusal(["0.5", "nan", "1.5"])
+        == "a.csv:3: no label in column 'y'; write it, or drop the row, as --skip_bad_rows does in training."
+    )
     assert refusal(["1"] * 3 + [""] * 7).startswith(
         "a.csv:5: no label in column 'y' in 7 rows (lines 5, 6, 7, 8, 9, ...)"
     )

@@ -54,8 +54,8 @@ def test_one_file_becomes_three_splits_and_every_decision_is_said() -> None:
         'problem: single_label_classification, because "label" holds 2 distinct strings (--problem_type overrides)',
         "labels: a, b",
         "train: 100 rows of rows.csv",
-        "validation: 10 rows split off train (stratified, equal texts together, seed 7)",
-        "test: 10 rows split off train (stratified, equal texts together, seed 7)",
+        "validation: 10 rows split off train (stratified, equal texts together, by hash (seed 7))",
+        "test: 10 rows split off train (stratified, equal texts together, by hash (seed 7))",
         "train: 80 rows left",
     ]
     assert sorted([*data.train["text"], *data.validation["text"], *data.test["text"]]) == sorted(
@@ -142,10 +142,20 @@ def test_blank_texts_and_texts_on_both_sides_are_counted() -> None:
         {"text": ["  TEXT 3", "new", "", " \n"], "label": ["a", "b", "a", "b"], "score": ["1"] * 4},
         ",",
     )
-    assert load(train_file="rows.csv", test_file="test.csv").notes[-2:] == [
-        "warning: 2 texts are in test blank; kept as they are",
-        "warning: 1 text is in test also in train, so its figures flatter the model",
-    ]
+    leak = "1 row of 4 in test has a text that is in train too (test.csv:2 = rows.csv:5)"
+    assert refusal(train_file="rows.csv", test_file="test.csv") == (
+        f"{leak}, so the test figures would flatter the model; take them out (nlp-ft data check ... --fix DIR writes clean "
+        "files), or go on with --allow_leakage."
+    )
+    notes = load(train_file="rows.csv", test_file="test.csv", allow_leakage=True).notes
+    assert notes[-1] == "warning: 2 blank texts in test; kept as they are"
+    assert f"warning: {leak}, so its figures flatter the model" in notes
+    write_delimited(Path("valid.csv"), {"text": ["text 3"], "label": ["b"], "score": ["1"]}, ",")
+    notes = load(train_file="rows.csv", validation_file="valid.csv").notes
+    assert notes[6] == (
+        "warning: 1 row of 1 in validation has a text that is in train too (valid.csv:2 = rows.csv:5), so its figures "
+        "flatter the model"
+    )
 
 
 def test_a_label_seen_only_in_another_split_names_split_file_label_and_count() -> None:

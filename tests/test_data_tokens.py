@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from nlp_ft.data import tokenize
 from nlp_ft.data.problem import MULTI, SINGLE
-from nlp_ft.data.rows import Rows
+from nlp_ft.data.rows import make_rows
 from nlp_ft.errors import DataError
 
 WORDS = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "one", "two", "three", "NA"])}
@@ -27,7 +27,7 @@ def make_tokenizer(special: bool = True, **kwargs: Any) -> PreTrainedTokenizerFa
 
 
 def test_rows_become_ids_with_their_length_and_are_not_padded() -> None:
-    rows, note = tokenize(Rows(["one", "NA  two"], None, [1, 0]).to_dataset(SINGLE), make_tokenizer(), split="train")
+    rows, note = tokenize(make_rows(["one", "NA  two"], None, [1, 0], SINGLE).data, make_tokenizer(), split="train")
     assert set(rows.column_names) == {"input_ids", "attention_mask", "token_type_ids", "labels", "length"}
     assert rows[0]["input_ids"] == [2, 4, 3]
     assert rows[1]["input_ids"] == [2, 7, 5, 3]
@@ -36,14 +36,14 @@ def test_rows_become_ids_with_their_length_and_are_not_padded() -> None:
 
 
 def test_pairs_reach_the_tokenizer_as_pairs() -> None:
-    rows, _ = tokenize(Rows(["one"], ["two three"], [[1.0, 0.0]]).to_dataset(MULTI), make_tokenizer())
+    rows, _ = tokenize(make_rows(["one"], ["two three"], [[1.0, 0.0]], MULTI).data, make_tokenizer())
     assert rows[0]["input_ids"] == [2, 4, 3, 5, 6, 3]
     assert rows[0]["token_type_ids"] == [0, 0, 0, 1, 1, 1]
     assert rows[0]["labels"] == [1.0, 0.0]
 
 
 def test_long_rows_are_cut_whole_and_counted() -> None:
-    data = Rows(["one two three one", "one", "three two one"], None, [0, 1, 0]).to_dataset(SINGLE)
+    data = make_rows(["one two three one", "one", "three two one"], None, [0, 1, 0], SINGLE).data
     rows, note = tokenize(data, make_tokenizer(), 4, split="test")
     assert rows["input_ids"][:] == [[2, 4, 5, 3], [2, 4, 3], [2, 6, 5, 3]]
     assert [len(row["attention_mask"]) for row in rows.to_list()] == rows["length"][:] == [4, 3, 4]
@@ -51,12 +51,12 @@ def test_long_rows_are_cut_whole_and_counted() -> None:
 
 
 def test_long_pairs_lose_tokens_of_the_longer_text() -> None:
-    rows, _ = tokenize(Rows(["one two three"], ["two"], [0]).to_dataset(SINGLE), make_tokenizer(), 6)
+    rows, _ = tokenize(make_rows(["one two three"], ["two"], [0], SINGLE).data, make_tokenizer(), 6)
     assert rows[0]["input_ids"] == [2, 4, 5, 3, 5, 3]
 
 
 def test_the_limit_is_never_more_than_the_model_holds() -> None:
-    data = Rows(["one " * 600], None, [0]).to_dataset(SINGLE)
+    data = make_rows(["one " * 600], None, [0], SINGLE).data
     for model_max_length, wanted, limit in (
         (8, None, 8),
         (8, 100, 8),
@@ -70,7 +70,7 @@ def test_the_limit_is_never_more_than_the_model_holds() -> None:
 
 
 def test_a_text_without_tokens_is_refused() -> None:
-    data = Rows(["one", " ", ""], None, [0, 1, 0]).to_dataset(SINGLE)
+    data = make_rows(["one", " ", ""], None, [0, 1, 0], SINGLE).data
     with pytest.raises(DataError) as caught:
         tokenize(data, make_tokenizer(special=False), split="train")
     assert str(caught.value) == (

@@ -1,20 +1,29 @@
 """Tables in, labelled splits out: the only code that knows columns, splits and label names."""
 
+from nlp_ft.data.folds import fold_rows
 from nlp_ft.data.labelled import Texts, load_labelled, texts_for_prediction
+from nlp_ft.data.labelling import Labelled, read_rows
 from nlp_ft.data.labels import encode_labels
 from nlp_ft.data.load import TextData, load_data
 from nlp_ft.data.read import read_table
+from nlp_ft.data.rows import text_digest
+from nlp_ft.data.split import split_rows
 from nlp_ft.data.table import Table
 from nlp_ft.data.tokens import tokenize
 
 __all__ = [
+    "Labelled",
     "Table",
     "TextData",
     "Texts",
     "encode_labels",
+    "fold_rows",
     "load_data",
     "load_labelled",
+    "read_rows",
     "read_table",
+    "split_rows",
+    "text_digest",
     "texts_for_prediction",
     "tokenize",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nlp_ft.data.table import Table, shown
-from nlp_ft.errors import ConfigError, DataError
+from nlp_ft.data.store import Store
+from nlp_ft.data.table import SOURCE, Table, shown
+from nlp_ft.errors import DataError
 
 TEXT_FLAG, PAIR_FLAG, LABEL_FLAG = "--text_column_names", "--text_pair_column_name", "--label_column_name"
 _PAIR_NAMES = (
@@ -41,12 +43,26 @@ _ID_NAMES = ("", "id", "idx", "index")
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns in use, and why each was taken."""
+    """Names of the columns in use, and why each was taken.
 
-    text: str
+    Several `texts` are joined by `delimiter`. Several `labels` are 0/1 columns of which each is a class.
+    """
+
+    texts: tuple[str, ...]
     text_pair: str | None
-    label: str | None
+    labels: tuple[str, ...]
+    delimiter: str = " "
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """The column that holds the labels, once `with_label` has put it there."""
+        return ",".join(self.labels)
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Every column that is read."""
+        return (*self.texts, *([self.text_pair] if self.text_pair is not None else []), *self.labels)
 
 
 def find_columns(
@@ -56,65 +72,118 @@ def find_columns(
     label_column_name: str | None,
     *,
     labelled: bool = True,
+    delimiter: str | None = None,
 ) -> Columns:
     """Take the named columns, and find those that are not named; without `labelled` no label column is looked for.
 
+    delimiter: what joins several text columns; without one, two are a sentence pair.
     Raises: DataError where a named column does not exist, or where nothing tells which column is meant.
     """
-    label, reason = label_column_name, f"given by {LABEL_FLAG}"
-    if label is None:
-        label, reason = _first_named(table, _LABEL_NAMES, [text_column_names, text_pair_column_name]), "by its name"
+    labels, reason = _given_labels(table, label_column_name), f"given by {LABEL_FLAG}"
+    if not labels:
+        named = _first_named(table, _LABEL_NAMES, [*_split(text_column_names), text_pair_column_name])
+        labels, reason = (named,) if named is not None else (), "by its name"
     elif labelled:
-        table.column(label, LABEL_FLAG)
-    text, pair, notes = _text_columns(table, text_column_names, text_pair_column_name, label)
+        for name in labels:
+            table.column(name, LABEL_FLAG)
+    texts, pair, notes = _text_columns(table, text_column_names, text_pair_column_name, labels, delimiter)
+    columns = Columns(texts, pair, (), " " if delimiter is None else delimiter, notes)
     if not labelled:
-        return Columns(text, pair, None, notes)
-    if label is None:
-        label, reason = _label_by_values(table, [text, pair])
-    if label in (text, pair):
-        raise DataError(f"{table.source}: column {label!r} is both text ({TEXT_FLAG}) and label ({LABEL_FLAG}).")
-    if label_column_name is None:
-        _refuse_a_row_as_header(table, label)
-    distinct = _distinct(table.columns[label])
-    notes.append(f'label column: "{label}" ({reason}; {distinct} distinct values in {len(table)} rows)')
-    return Columns(text, pair, label, notes)
+        return columns
+    if not labels:
+        labels, reason = _labels_by_values(table, [*texts, pair])
+    if both := set(labels) & {*texts, pair}:
+        raise DataError(f"{table.source}: column {both.pop()!r} is both text ({TEXT_FLAG}) and label ({LABEL_FLAG}).")
+    if label_column_name is None and len(labels) == 1:
+        _refuse_a_row_as_header(table, labels[0])
+    if len(labels) == 1:
+        distinct = _distinct(table.columns[labels[0]])
+        notes.append(f'label column: "{labels[0]}" ({reason}; {distinct} distinct values in {len(table)} rows)')
+    else:
+        notes.append(f"label columns: {', '.join(labels)}, a class each ({reason}; 1 where it applies)")
+    return replace(columns, labels=labels)
+
+
+def with_label(table: Table, columns: Columns) -> Table:
+    """The table with its 0/1 label columns as one column of lists; as it is where the labels stand in one column.
+
+    Raises: DataError for a cell that is neither 0 nor 1.
+    """
+    if len(columns.labels) == 1:
+        return table
+    flags = [table.column(name, LABEL_FLAG) for name in columns.labels]
+    store = Store([columns.label])
+    for row, cells in enumerate(zip(*flags, strict=True)):
+        ons = [_as_flag(cell) for cell in cells]
+        if None in ons:
+            at = ons.index(None)
+            raise DataError(
+                f"{table.where(row)}: column {columns.labels[at]!r} holds {shown(cells[at])}; a column that is a class "
+                "holds 1 where it applies, else 0."
+            )
+        store.add_object({columns.label: [at for at, on in enumerate(ons) if on]})
+    table = table.with_column(columns.label, store.columns()[columns.label])
+    return replace(table, class_names={**table.class_names, columns.label: list(columns.labels)})
+
+
+def _as_flag(cell: Any) -> bool | None:
+    """A 0/1 cell as a boolean; None for any other."""
+    return {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}.get(
+        str(cell).strip().lower()
+    )
+
+
+def _split(names: str | None) -> list[str]:
+    return [] if names is None else [part.strip() for part in names.split(",")]
+
+
+def _given_labels(table: Table, names: str | None) -> tuple[str, ...]:
+    """`a` is a label column, `a,b` are two that are classes, unless a column is itself called `a,b`."""
+    if names is None:
+        return ()
+    return (names,) if names in table.columns or "," not in names else tuple(_split(names))
 
 
 def _text_columns(
-    table: Table, names: str | None, pair: str | None, label: str | None
-) -> tuple[str, str | None, list[str]]:
-    """(text, pair, notes)."""
+    table: Table, names: str | None, pair: str | None, labels: tuple[str, ...], delimiter: str | None
+) -> tuple[tuple[str, ...], str | None, list[str]]:
+    """(texts, pair, notes)."""
     if names is not None:
-        text, pair, reason = _given_text(table, names, pair)
-    elif pair is None and (found := _named_pair(table, label)):
+        texts, pair, reason = _given_texts(table, names, pair, delimiter)
+    elif pair is None and (found := _named_pair(table, labels)):
         (text, pair), reason = found, "by their names"
+        texts = (text,)
     else:
-        text, reason = _find_text(table, [label, pair])
-    for name, flag in ((text, TEXT_FLAG), (pair, PAIR_FLAG)):
-        if name is not None:
-            table.column(name, flag)
-    if pair is None:
-        return text, None, [f'text column: "{text}" ({reason})']
-    if text == pair:
-        raise DataError(f"{table.source}: column {text!r} is both text ({TEXT_FLAG}) and pair ({PAIR_FLAG}).")
-    return text, pair, [f'text columns: "{text}" and "{pair}" as a sentence pair ({reason})']
+        text, reason = _find_text(table, [*labels, pair])
+        texts = (text,)
+    for name in texts:
+        table.column(name, TEXT_FLAG)
+    if pair is not None:
+        table.column(pair, PAIR_FLAG)
+    if pair in texts:
+        raise DataError(f"{table.source}: column {pair!r} is both text ({TEXT_FLAG}) and pair ({PAIR_FLAG}).")
+    named = " + ".join(f'"{name}"' for name in texts)
+    if pair is not None:
+        return texts, pair, [f'text columns: {named} and "{pair}" as a sentence pair ({reason})']
+    if len(texts) > 1:
+        return texts, None, [f"text columns: {named} joined by {' ' if delimiter is None else delimiter!r} ({reason})"]
+    return texts, None, [f"text column: {named} ({reason})"]
 
 
-def _given_text(table: Table, names: str, pair: str | None) -> tuple[str, str | None, str]:
-    """`a` is a text, `a,b` a pair, unless a column is itself called `a,b`."""
+def _given_texts(
+    table: Table, names: str, pair: str | None, delimiter: str | None
+) -> tuple[tuple[str, ...], str | None, str]:
+    """`a` is a text, `a,b` a pair or (with a delimiter, or a third) joined, unless a column is itself called `a,b`."""
     if names in table.columns or "," not in names:
-        return names, pair, f"given by {TEXT_FLAG}" + (f" and {PAIR_FLAG}" if pair else "")
-    parts = [part.strip() for part in names.split(",")]
-    if len(parts) > 2 or pair is not None:
-        raise ConfigError(
-            f"{TEXT_FLAG} takes one column, or two for a sentence pair; got {names}"
-            + (f" and {PAIR_FLAG} {pair}." if pair is not None else ".")
-        )
-    return parts[0], parts[1], f"two names in {TEXT_FLAG}"
+        return (names,), pair, f"given by {TEXT_FLAG}" + (f" and {PAIR_FLAG}" if pair else "")
+    parts = _split(names)
+    if len(parts) == 2 and pair is None and delimiter is None:
+        return (parts[0],), parts[1], f"two names in {TEXT_FLAG}; --text_column_delimiter joins them instead"
+    return tuple(parts), pair, f"{len(parts)} names in {TEXT_FLAG}" + (f", and {PAIR_FLAG}" if pair else "")
 
 
-def _named_pair(table: Table, label: str | None) -> tuple[str, str] | None:
-    lower = {name.lower(): name for name in table.columns if name != label}
+def _named_pair(table: Table, labels: tuple[str, ...]) -> tuple[str, str] | None:
+    lower = {name.lower(): name for name in table.columns if name not in labels}
     for first, second in _PAIR_NAMES:
         if first in lower and second in lower:
             return lower[first], lower[second]
@@ -134,7 +203,7 @@ def _find_text(table: Table, taken: list[str | None]) -> tuple[str, str]:
     lengths = {
         name: sum(map(len, cells)) / len(cells)
         for name, cells in table.columns.items()
-        if name not in taken and not _is_id(name) and all(isinstance(cell, str) for cell in cells)
+        if name not in (*taken, SOURCE) and not _is_id(name) and all(isinstance(cell, str) for cell in cells)
     }
     ranked = sorted(lengths, key=lambda name: -lengths[name])
     if not ranked:
@@ -151,14 +220,19 @@ def _find_text(table: Table, taken: list[str | None]) -> tuple[str, str]:
     return ranked[0], f"the longest strings, {lengths[ranked[0]]:.0f} characters on average"
 
 
-def _label_by_values(table: Table, taken: list[str | None]) -> tuple[str, str]:
-    """The only other column, else the only one whose values recur: at most 100 distinct ones, each twice on average."""
-    left = [name for name in table.columns if name not in taken and not _is_id(name)]
+def _labels_by_values(table: Table, taken: list[str | None]) -> tuple[tuple[str, ...], str]:
+    """The only other column; or all others, where all are 0/1; or the only one whose values recur.
+
+    Values recur where there are at most 100 distinct ones, each twice on average.
+    """
+    left = [name for name in table.columns if name not in (*taken, SOURCE) and not _is_id(name)]
     if len(left) == 1:
-        return left[0], "the only column left"
+        return (left[0],), "the only column left"
+    if len(left) > 1 and all(_are_flags(table.columns[name]) for name in left):
+        return tuple(left), "the columns left hold 0 and 1"
     recurring = [name for name in left if 2 <= _distinct(table.columns[name]) <= min(100, len(table) / 2)]
     if len(recurring) == 1:
-        return recurring[0], "the only column whose values recur"
+        return (recurring[0],), "the only column whose values recur"
     why = f"{' and '.join(map(repr, recurring))} could all be labels" if recurring else "none looks like labels"
     raise DataError(
         f"{table.source}: no column is called label, and {why}; "
@@ -166,7 +240,11 @@ def _label_by_values(table: Table, taken: list[str | None]) -> tuple[str, str]:
     )
 
 
-def _distinct(cells: list[Any]) -> int:
+def _are_flags(cells: Sequence[Any]) -> bool:
+    return all(_as_flag(cell) is not None for cell in cells) and len({_as_flag(cell) for cell in cells}) == 2
+
+
+def _distinct(cells: Sequence[Any]) -> int:
     return len({repr(cell) for cell in cells})
 
 
@@ -176,7 +254,7 @@ def _is_id(name: str) -> bool:
 
 def _refuse_a_row_as_header(table: Table, label: str) -> None:
     """A file without a header would lose its first row to it; that row's label then recurs below."""
-    if label in [cell for cell in table.columns[label] if isinstance(cell, str)]:
+    if any(cell == label for cell in table.columns[label]):
         raise DataError(
             f"{table.source}: the first line ({_names(table)}) looks like a row: {label!r} is also a label below it; "
             f"add a header line such as text,label (or name the column with {LABEL_FLAG})."

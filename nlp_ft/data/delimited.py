@@ -3,58 +3,110 @@
 from __future__ import annotations
 
 import csv
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
-from nlp_ft.data.lines import read_lines
+from nlp_ft.data.bad_rows import BadRows
+from nlp_ft.data.lines import Lines
+from nlp_ft.data.store import Store
 from nlp_ft.data.table import Table
 from nlp_ft.errors import DataError
 
+_DELIMITERS = (",", "\t", ";", "|")
+_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
+_SNIFFED_ROWS = 50
 
-def read_delimited(path: Path, delimiter: str) -> Table:
-    """Read a file with a header row; all cells are strings. Raises: DataError with the line a bad row starts at."""
-    rows = _rows(path, delimiter)
+
+def read_delimited(path: Path, delimiter: str | None, bad: BadRows) -> Table:
+    """Read a file with a header row; all cells are strings. A delimiter that is not given is found by the first rows.
+
+    Raises: DataError with the line a bad row starts at.
+    """
+    sniffed = delimiter is None
+    delimiter = delimiter or _sniff(path)
+    rows = _rows(path, delimiter, bad)
     _, header = next(rows, (0, []))
     if not header:
+        bad.settle(str(path))
         raise DataError(f"{path} is empty; the first line must name the columns, as in text,label.")
     _check_header(path, header)
-    cells: list[list[str]] = [[] for _ in header]
-    appends = [column.append for column in cells]
-    lines: list[int] = []
+    store = Store(header)
+    lines = array("q")
     for line, row in rows:
-        if len(row) != len(header):
-            raise DataError(_wrong_length(path, line, row, header, delimiter))
-        for append, cell in zip(appends, row, strict=True):
-            append(cell)
-        lines.append(line)
+        if len(row) == len(header):
+            store.add_cells(row)
+            lines.append(line)
+        else:
+            bad.add(f"{path}:{line}", _wrong_length(row, header, delimiter), delimiter.join(row))
+    bad.settle(str(path))
     if not lines:
-        raise DataError(f"{path} has a header ({', '.join(header)}) and no rows.")
-    return Table(str(path), dict(zip(header, cells, strict=True)), lines)
+        raise DataError(f"{path} has a header ({', '.join(header)}) and no {'readable ' * bool(bad.count)}rows.")
+    notes = [] if delimiter == "," or not sniffed else [f"{path}: cells are delimited by {_name(delimiter)} (found)"]
+    return Table(str(path), store.columns(), lines, notes=notes, rejected=bad.found)
 
 
-def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """(first line, cells) of each row; empty lines are skipped, except between rows of a single column."""
-    reader = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
-    line, empty, columns = 1, 0, 0
+def _name(delimiter: str) -> str:
+    return f"a {_NAMES[delimiter]}" if delimiter in _NAMES else repr(delimiter)
+
+
+def _sniff(path: Path) -> str:
+    """The delimiter that names two columns or more and gives the most of the first rows as many cells; else the comma."""
+    scores = {}
+    for delimiter in _DELIMITERS:
+        try:
+            rows = [row for _, row in islice(_rows(path, delimiter, BadRows(skip=True)), _SNIFFED_ROWS)]
+        except DataError:
+            continue
+        if rows and len(rows[0]) > 1:
+            fitting = sum(len(row) == len(rows[0]) for row in rows)
+            scores[delimiter] = (fitting / len(rows), len(rows[0]))
+    if not scores:
+        return ","
+    best = max(score for score, _ in scores.values())
+    fitting = [delimiter for delimiter, (score, _) in scores.items() if score == best]
+    return fitting[0]
+
+
+def _rows(path: Path, delimiter: str, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+    """(first line, cells) of each row; empty lines are skipped, except between rows of a single column.
+
+    After a quote that is never closed, reading goes on in the line after it, where bad rows are skipped.
+    """
+    start: int | None = 1
     with _no_field_limit():
-        while True:
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise DataError(f"{path}:{line}: {_mend(str(error))}") from None
-            if row:
-                columns = columns or len(row)
-                if empty and columns == 1 and line > empty:
-                    raise DataError(
-                        f'{path}:{empty}: empty line between rows of one column; write "" for an empty text.'
-                    )
-                yield line, row
-            elif columns:
-                empty = empty or line
-            line = reader.line_num + 1
+        while start is not None:
+            start = yield from _rows_from(path, delimiter, bad, start)
+
+
+def _rows_from(path: Path, delimiter: str, bad: BadRows, start: int) -> Iterator[tuple[int, list[str]]]:
+    """Rows from this line on. Returns: the line to go on from, or None at the end."""
+    lines = Lines(path, start)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    line, empty, columns = start, 0, 0
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return None
+        except csv.Error as error:
+            bad.add(f"{path}:{line}", _mend(str(error)), "")
+            if "unexpected end of data" in str(error):
+                return line + 1 if bad.skip else None
+            row = None
+        if row is not None and (fault := lines.fault(line, lines.number)):
+            bad.add(f"{path}:{line if lines.number == line else lines.number}", fault, delimiter.join(row))
+        elif row:
+            columns = columns or len(row)
+            if empty and columns == 1 and line > empty:
+                bad.add(f"{path}:{empty}", 'empty line between rows of one column; write "" for an empty text.', "")
+                empty = 0
+            yield line, row
+        elif row is not None and columns:
+            empty = empty or line
+        line = lines.number + 1
 
 
 @contextmanager
@@ -84,10 +136,9 @@ def _check_header(path: Path, header: list[str]) -> None:
             raise DataError(f"{path}:1: the header names column {name!r} twice ({', '.join(header)}); rename one.")
 
 
-def _wrong_length(path: Path, line: int, row: list[str], header: list[str], delimiter: str) -> str:
-    name = {"\t": "tab"}.get(delimiter, "comma")
+def _wrong_length(row: list[str], header: list[str], delimiter: str) -> str:
     cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
     return (
-        f"{path}:{line}: {cells} where the header has {len(header)} ({', '.join(header)}); "
-        f"put a text that holds a {name} between double quotes, or complete the row."
+        f"{cells} where the header has {len(header)} ({', '.join(header)}); put a text that holds {_name(delimiter)} "
+        "between double quotes, or complete the row."
     )

@@ -3,66 +3,94 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from array import array
 from pathlib import Path
 from typing import Any
 
-from nlp_ft.data.lines import read_lines
+from nlp_ft.data.bad_rows import BadRows
+from nlp_ft.data.lines import Lines
+from nlp_ft.data.store import Store
 from nlp_ft.data.table import Table, shown
 from nlp_ft.errors import DataError
 
 
-def read_json(path: Path) -> Table:
+class _NotARow(Exception):
+    """Why a value is no row, with the line of the fault counted from its first."""
+
+    def __init__(self, reason: str, line: int = 0) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def read_json(path: Path, bad: BadRows) -> Table:
     """Read JSON lines, or a JSON array of objects. Raises: DataError with the line (or the place in the array)."""
-    first = next((line for line in read_lines(path) if line.strip()), None)
+    first = next((line for line in Lines(path) if line.strip()), None)
     if first is None:
         raise DataError(f'{path} is empty; each line must be an object, as in {{"text": "...", "label": "..."}}.')
-    if first.lstrip().startswith("["):
-        return _read_array(path)
-    numbers: list[int] = []
-    return Table(str(path), _columns(_objects(path, numbers)), numbers)
+    table = _read_array(path, bad) if first.lstrip().startswith("[") else _read_lines(path, bad)
+    bad.settle(str(path))
+    if not len(table):
+        raise DataError(f"{path} has no readable rows.")
+    return table
 
 
-def _objects(path: Path, numbers: list[int]) -> Iterator[dict[str, Any]]:
-    """One object a line; blank lines are no rows. The line of each goes to `numbers`."""
-    for number, line in enumerate(read_lines(path), start=1):
-        if line.strip():
-            numbers.append(number)
-            yield _object(f"{path}:{number}", _parse(path, number, line.rstrip("\r\n")))
+def _read_lines(path: Path, bad: BadRows) -> Table:
+    """One object a line; blank lines are no rows."""
+    store, numbers, lines = Store(), array("q"), Lines(path)
+    for line in lines:
+        if fault := lines.fault(lines.number):
+            bad.add(f"{path}:{lines.number}", fault, line)
+        elif line.strip():
+            try:
+                store.add_object(_object(_parse(line.rstrip("\r\n"))))
+                numbers.append(lines.number)
+            except _NotARow as reason:
+                bad.add(f"{path}:{lines.number}", str(reason), line)
+    return Table(str(path), store.columns(), numbers, rejected=bad.found)
 
 
-def _read_array(path: Path) -> Table:
-    items = _parse(path, 1, "".join(read_lines(path)))
+def _read_array(path: Path, bad: BadRows) -> Table:
+    """The whole array is held while it is read. A fault in its syntax spoils it all; an item that is no object does not."""
+    lines = Lines(path)
+    text = "".join(lines)
+    for number, fault in lines.faults.items():
+        raise DataError(f"{path}:{number}: {fault}")
+    try:
+        items = _parse(text)
+    except _NotARow as reason:
+        raise DataError(f"{path}:{1 + reason.line}: {reason}") from None
     if not items:
         raise DataError(f"{path} holds an empty array; it needs objects with a text and a label.")
-    return Table(str(path), _columns(_object(f"{path}, row {row}", item) for row, item in enumerate(items, start=1)))
+    store = Store()
+    for row, item in enumerate(items, start=1):
+        try:
+            store.add_object(_object(item))
+        except _NotARow as reason:
+            bad.add(f"{path}, row {row}", str(reason), json.dumps(item, ensure_ascii=False))
+    return Table(str(path), store.columns(), rejected=bad.found)
 
 
-def _parse(path: Path, number: int, text: str) -> Any:
-    """The value of a text that starts at this line. Raises: DataError, with the line of the fault."""
-    where = f"{path}:{number}"
+def _parse(text: str) -> Any:
+    """The value of a text. Raises: _NotARow."""
     try:
         value = json.loads(text, object_pairs_hook=_no_repeated_key)
     except json.JSONDecodeError as error:
-        line = number + error.lineno - 1
-        raise DataError(f"{path}:{line}: not JSON: {error.msg} (column {error.colno}).") from None
+        raise _NotARow(f"not JSON: {error.msg} (column {error.colno}).", error.lineno - 1) from None
     except RecursionError:
-        raise DataError(f"{where}: nested too deeply to be a row of a table.") from None
+        raise _NotARow("nested too deeply to be a row of a table.") from None
     except ValueError as error:  # a repeated key, or a number of thousands of digits
-        raise DataError(f"{where}: {str(error).split(';')[0]}.") from None
+        raise _NotARow(f"{str(error).split(';')[0]}.") from None
     if "\\ud" in text.lower():
-        _require_whole_characters(where, value)
+        _require_whole_characters(value)
     return value
 
 
-def _require_whole_characters(where: str, value: Any) -> None:
+def _require_whole_characters(value: Any) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(error.object[error.start]):04x}"
-        raise DataError(
-            f"{where}: {half} is half of a surrogate pair and no character; write the other half too."
-        ) from None
+        raise _NotARow(f"{half} is half of a surrogate pair and no character; write the other half too.") from None
 
 
 def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -73,24 +101,7 @@ def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _object(where: str, value: Any) -> dict[str, Any]:
+def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise DataError(
-            f'{where}: {shown(value)} is not an object; a row is written as {{"text": "...", "label": "..."}}.'
-        )
+        raise _NotARow(f'{shown(value)} is not an object; a row is written as {{"text": "...", "label": "..."}}.')
     return value
-
-
-def _columns(rows: Iterator[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Rows to columns, in order of first appearance; a key that a row lacks is None there."""
-    columns: dict[str, list[Any]] = {}
-    length = 0
-    for row in rows:
-        for name, value in row.items():
-            column = columns.setdefault(name, [])
-            column.extend([None] * (length - len(column)))
-            column.append(value)
-        length += 1
-    for column in columns.values():
-        column.extend([None] * (length - len(column)))
-    return columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,7 +71,7 @@ def read_label_column(table: Table, name: str) -> LabelColumn:
     Raises: DataError where there is no such column, where cells are null (with their count and first places), or where
     the rows hold values of different kinds.
     """
-    cells = table.column(name, "--label_column_name")
+    cells = list(table.column(name, "--label_column_name"))
     names = table.class_names.get(name)
     if names is not None:
         return _from_class_ids(table, name, cells, names)
@@ -89,6 +90,29 @@ def read_label_column(table: Table, name: str) -> LabelColumn:
 def is_unlabelled(table: Table, name: str) -> bool:
     """Whether every row lacks its label (null, or the -1 of a hidden one), as in the test splits of GLUE."""
     return all(cell is None or (cell == -1 and name in table.class_names) for cell in table.columns.get(name, [0]))
+
+
+def faulty_labels(table: Table, name: str, problem_type: str | None) -> dict[int, str]:
+    """Rows without a label, or with one of another kind than most, and the reason: what `--skip_bad_rows` leaves out.
+
+    An empty string is a row without labels where the problem is multi-label, and no label at all otherwise.
+    """
+    cells = list(table.column(name, "--label_column_name"))
+    kinds = Counter(kind for cell in cells if (kind := _kind(cell)) is not None)
+    most = kinds.most_common(1)[0][0] if kinds else None
+    listed = problem_type == "multi_label_classification" or any(isinstance(c, str) and ";" in c for c in cells)
+    written = {cell.strip() for cell in cells if isinstance(cell, str)} - {""}
+    as_numbers = most == "string" and all(is_number(cell) or cell.lower() in _NULL_WORDS for cell in written)
+    faults = {}
+    for row, cell in enumerate(cells):
+        text = cell.strip() if isinstance(cell, str) else None
+        if cell is None or (isinstance(cell, float) and math.isnan(cell)) or (text == "" and not listed):
+            faults[row] = f"no label in column {name!r}."
+        elif as_numbers and text and not is_number(text):
+            faults[row] = f"no label in column {name!r} ({text} among numbers)."
+        elif _kind(cell) != most:
+            faults[row] = f"column {name!r} holds {shown(cell)}, where most rows hold a {most}."
+    return faults
 
 
 def _from_class_ids(table: Table, name: str, cells: list[Any], names: list[str]) -> LabelColumn:
@@ -115,13 +139,16 @@ def _require_no_null(table: Table, name: str, cells: list[Any]) -> None:
 
 def _empty(table: Table, name: str, rows: list[int]) -> str:
     if len(rows) == 1:
-        return f"{table.where(rows[0])}: no label in column {name!r}; write it, or drop the row."
-    lines = [str(row + 1 if table.lines is None else table.lines[row]) for row in rows[:5]]
-    places = ", ".join(lines) + (", ..." if len(rows) > 5 else "")
-    unit = "rows" if table.lines is None else "lines"
+        place = table.where(rows[0])
+        return f"{place}: no label in column {name!r}; write it, or drop the row, as --skip_bad_rows does in training."
+    if table.place is not None:
+        places = ", ".join(table.where(row) for row in rows[:5])
+    else:
+        unit, numbers = ("rows", rows) if table.lines is None else ("lines", [table.lines[row] for row in rows])
+        places = f"{unit} {', '.join(map(str, [n + (table.lines is None) for n in numbers[:5]]))}"
     return (
-        f"{table.where(rows[0])}: no label in column {name!r} in {len(rows)} rows ({unit} {places}); "
-        "write them, or drop the rows."
+        f"{table.where(rows[0])}: no label in column {name!r} in {len(rows)} rows ({places}"
+        f"{', ...' if len(rows) > 5 else ''}); write them, or drop the rows, as --skip_bad_rows does in training."
     )
 
 

@@ -1,46 +1,105 @@
-"""Lines of a text file, decoded strictly: what is not UTF-8 is refused with its place instead of being repaired."""
+"""Lines of a text file, decoded strictly: what is not UTF-8 (or marked UTF-16) is named with its place, never repaired."""
 
 from __future__ import annotations
 
 import codecs
+import gzip
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from nlp_ft.errors import DataError
 
-_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
-def read_lines(path: Path) -> Iterator[str]:
-    r"""Every line with its ending, split at \n alone (a lone \r, \u2028 and the like stay inside); no byte order mark.
+class Lines:
+    r"""Every line of a file with its ending, split at \n alone (a lone \r, \u2028 and the like stay inside).
 
-    Raises: DataError with line and byte offset where the bytes are not UTF-8, or hold a NUL.
+    A byte order mark is no part of the first. `.gz` files are unpacked. `number`: the line handed out last, from 1.
+    `faults`: the reason why a line is not text, by its number: it is handed out with its wrong bytes escaped, and whoever
+    reads a row of it takes the reason out.
     """
-    offset = 0
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            start = offset
-            offset += len(raw)
-            if number == 1:
-                if raw.startswith(_UTF16_MARKS):
-                    raise DataError(f"{path}:1: the file is UTF-16 (byte order mark at byte 0); save it as UTF-8.")
-                if raw.startswith(codecs.BOM_UTF8):
-                    raw = raw[len(codecs.BOM_UTF8) :]
-                    start += len(codecs.BOM_UTF8)
-            yield _decode(path, number, start, raw)
+
+    def __init__(self, path: Path, start: int = 1) -> None:
+        """`start`: the first line handed out."""
+        self._path = path
+        self._start = start
+        self.number = start - 1
+        self.faults: dict[int, str] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        offset = 0
+        with _unpacked(self._path) as file:
+            mark = file.peek(2)[:2]  # type: ignore[attr-defined]
+            encoding = _UTF16.get(mark, "utf-8")
+            lines = file if encoding == "utf-8" else _utf16_lines(file, encoding)
+            for number, raw in enumerate(lines, start=1):
+                begin = offset
+                offset += len(raw)
+                if number == 1 and encoding != "utf-8":
+                    raw, begin = raw[2:], 2
+                elif number == 1 and raw.startswith(codecs.BOM_UTF8):
+                    raw, begin = raw[3:], 3
+                if number >= self._start:
+                    self.number = number
+                    yield self._decoded(raw, number, begin, encoding)
+
+    def _decoded(self, raw: bytes, number: int, begin: int, encoding: str) -> str:
+        try:
+            line = raw.decode(encoding)
+        except UnicodeDecodeError as error:
+            name = "UTF-8" if encoding == "utf-8" else "UTF-16"
+            self.faults[number] = (
+                f"byte 0x{raw[error.start]:02x} at offset {begin + error.start} is not {name}; save the file as UTF-8 "
+                "(iconv -f LATIN1 -t UTF-8, if it is Latin-1)."
+            )
+            return raw.decode(encoding, errors="backslashreplace" if encoding == "utf-8" else "replace")
+        if "\0" in line:
+            at = begin + raw.index(0) if encoding == "utf-8" else begin + 2 * line.index("\0")
+            self.faults[number] = (
+                f"NUL at byte offset {at}; the file is damaged or not UTF-8 (UTF-16?), save it as UTF-8."
+            )
+        return line
+
+    def fault(self, first: int, last: int | None = None) -> str | None:
+        """The reason why one of these lines is not text, taken out; None where all are."""
+        if not self.faults:
+            return None
+        found = [number for number in self.faults if first <= number <= (last or first)]
+        reasons = [self.faults.pop(number) for number in found]
+        return reasons[0] if reasons else None
 
 
-def _decode(path: Path, number: int, start: int, raw: bytes) -> str:
+@contextmanager
+def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, of a .gz file what is in it. Raises: DataError where that is cut short or damaged."""
+    if path.suffix.lower() != ".gz":
+        with path.open("rb") as file:
+            yield file
+        return
     try:
-        line = raw.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}:{number}: byte 0x{raw[error.start]:02x} at offset {start + error.start} is not UTF-8; "
-            "save the file as UTF-8 (iconv -f LATIN1 -t UTF-8, if it is Latin-1)."
-        ) from None
-    if "\0" in line:
-        at = start + raw.index(0)
-        raise DataError(
-            f"{path}:{number}: NUL at byte offset {at}; the file is damaged or not UTF-8 (UTF-16?), save it as UTF-8."
-        )
-    return line
+        with path.open("rb") as packed, gzip.open(packed) as file:
+            yield file  # type: ignore[misc]
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be unpacked: {str(error).rstrip('.').lower()}.") from None
+
+
+def _utf16_lines(file: IO[bytes], encoding: str) -> Iterator[bytes]:
+    """Lines of two-byte units: a line feed is one whole unit, never the halves of two."""
+    feed = "\n".encode(encoding)
+    rest = b""
+    for piece in iter(lambda: file.read(1 << 20), b""):
+        rest += piece
+        begin = at = 0
+        while (at := rest.find(feed, at)) >= 0:
+            if at % 2:
+                at += 1
+                continue
+            yield rest[begin : at + 2]
+            begin = at = at + 2
+        rest = rest[begin:]
+    if rest:
+        yield rest

@@ -1,19 +1,21 @@
-"""`load_data`: from arguments to three labelled splits, every decision noted with its reason."""
+"""`load_data`: from arguments to three labelled splits, every decision noted with its reason and every row accounted for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 
-from nlp_ft.data.columns import find_columns
-from nlp_ft.data.label_cells import read_label_column
-from nlp_ft.data.labels import class_names, listed, number_targets, targets
-from nlp_ft.data.problem import find_problem
-from nlp_ft.data.rows import Rows, rows_of
-from nlp_ft.data.sources import SPLITS, read_sources
-from nlp_ft.data.split import sample_rows, split_rows
+from nlp_ft.data.bad_rows import BadRow
+from nlp_ft.data.labelling import Labelled, read_rows
+from nlp_ft.data.leaks import refuse_leaks
+from nlp_ft.data.mixing import mix
+from nlp_ft.data.read import Source
+from nlp_ft.data.rows import Rows
+from nlp_ft.data.sources import SPLITS
+from nlp_ft.data.split import describe, sample_rows, settled_rows, split_rows
 from nlp_ft.data.summary import fingerprint, warnings
 from nlp_ft.data.table import counted
 from nlp_ft.errors import ConfigError
@@ -24,12 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class TextData:
-    """Three splits with the columns `text`, (`text_pair`,) `label`, and how they came about.
+    """Three splits with the columns `text`, (`text_pair`, `source`, `group`,) `label`, and how they came about.
 
     `label` is a class id (single-label), a list of 0.0/1.0 in the order of `labels` (multi-label) or a float
     (regression). `labels`: class names in id order, [] for regression. `notes`: one decision a line, with its reason.
     `fingerprint`: sources, rows, rows per class and the sha256 of the content of each split, which depends neither on
-    the machine nor on the format of the files.
+    the machine nor on the format of the files; how the rows were split, and where those went that are in none of them.
+    `rejected`: rows left out because they could not be read, or lack text or label. `given`: splits that came as such.
     """
 
     train: Dataset
@@ -39,57 +42,70 @@ class TextData:
     labels: list[str]
     notes: list[str]
     fingerprint: dict[str, Any]
+    rejected: list[BadRow] = field(default_factory=list)
+    given: frozenset[str] = frozenset()
 
 
-def load_data(args: DataArguments, seed: int = 42) -> TextData:
-    """Read, find columns and problem, number the labels, split off what is missing, sample; all chance is the seed's.
+def load_data(args: DataArguments, seed: int = 42, frames: Mapping[str, Source] | None = None) -> TextData:
+    """Read, find columns and problem, number the labels, split off what is missing, mix, sample; all chance is the seed's.
 
+    frames: a data frame (or anything else `read_table` takes) for train, validation or test, in place of its file.
     Raises: DataError for anything wrong in the data, ConfigError for arguments that do not go together.
     """
-    tables, notes = read_sources(args)
-    columns = find_columns(tables["train"], args.text_column_names, args.text_pair_column_name, args.label_column_name)
-    assert columns.label is not None  # find_columns found one, or raised
-    label_columns = {split: read_label_column(table, columns.label) for split, table in tables.items()}
-    problem = find_problem(label_columns["train"], args.problem_type)
-    named = {split: targets(column, problem.kind) for split, column in label_columns.items()}
-    labels = class_names(label_columns["train"], named["train"], problem.kind)
-    notes += [*columns.notes, f"problem: {problem.kind}, because {problem.reason}"]
-    notes += [f"labels: {listed(labels)}"] if labels else []
-    splits = {}
-    for split, table in tables.items():
-        numbers = number_targets(label_columns[split], named[split], labels, problem.kind)
-        splits[split] = rows_of(table, columns, numbers)
-        notes.append(f"{split}: {counted(len(table), 'row')} of {table.source}")
-    notes += _split_off_missing(splits, problem.kind, args, seed)
-    notes += _sample(splits, problem.kind, args, seed)
-    notes += warnings(splits, labels, problem.kind)
-    sources = {split: tables[split].source if split in tables else "split off train" for split in SPLITS}
+    found = read_rows(args, frames)
+    splits, notes = dict(found.rows), list(found.notes)
+    notes += refuse_leaks(found.tables, splits, args.allow_leakage)
+    how, more = _split_off_missing(splits, found, args, seed)
+    read = {split: len(rows) for split, rows in splits.items()}
+    mixed, left_out = mix(splits["train"], args.mixing, seed)
+    splits["train"] = mixed
+    notes += [*more, *left_out]
+    notes += _sample(splits, found.problem, args, seed)
+    notes += warnings(splits, found.labels, found.problem)
+    sources = {split: found.tables[split].source if split in found.tables else "split off train" for split in SPLITS}
+    record = fingerprint(splits, found.labels, found.problem, sources)
+    record["left_out"] = {
+        "rejected": {split: len(table.rejected) for split, table in found.tables.items()},
+        "mixing": read["train"] - len(mixed),
+        "samples": {split: (len(mixed) if split == "train" else read[split]) - len(splits[split]) for split in SPLITS},
+    }
+    record["split"] = how
     return TextData(
-        **{split: splits[split].to_dataset(problem.kind) for split in SPLITS},
-        problem_type=problem.kind,
-        labels=labels,
+        **{split: splits[split].data for split in SPLITS},
+        problem_type=found.problem,
+        labels=found.labels,
         notes=notes,
-        fingerprint=fingerprint(splits, labels, problem.kind, sources),
+        fingerprint=record,
+        rejected=[bad for table in found.tables.values() for bad in table.rejected],
+        given=frozenset(found.tables),
     )
 
 
-def _split_off_missing(splits: dict[str, Rows], problem: str, args: DataArguments, seed: int) -> list[str]:
-    """Add validation and test, where they are missing, out of train. Returns: notes."""
+def _split_off_missing(
+    splits: dict[str, Rows], found: Labelled, args: DataArguments, seed: int
+) -> tuple[dict[str, Any], list[str]]:
+    """Add validation and test, where they are missing, out of train. Returns: how, for the record; and notes."""
     sizes = {"validation": args.validation_split_size, "test": args.test_split_size}
     missing = {split: size for split, size in sizes.items() if split not in splits}
     if not missing:
-        return []
+        return {}, []
     if sum(missing.values()) >= 1:
         raise ConfigError(
             f"--validation_split_size {args.validation_split_size} and --test_split_size {args.test_split_size} "
             "leave nothing to train on; their sum must be below 1."
         )
     rows = splits["train"]
-    places = split_rows(rows, problem, missing, seed)
+    groups = rows.cells("group")
+    times = list(found.tables["train"].column(args.time_column, "--time_column")) if args.time_column else None
+    places = split_rows(rows.keys, rows.labels, found.problem, missing, seed, groups=groups, times=times)
     splits.update({split: rows.take(places[split]) for split in places})
-    how = f"split off train (stratified, equal texts together, seed {seed})"
-    notes = [f"{split}: {counted(len(splits[split]), 'row')} {how}" for split in missing]
-    return [*notes, f"train: {counted(len(splits['train']), 'row')} left"]
+    settled = None
+    if times is None:
+        settled = settled_rows(rows.keys, rows.labels, found.problem, missing, groups=groups), len(rows)
+    how = describe(found.problem, missing, seed, groups=groups, times=times, settled=settled)
+    notes = [f"{split}: {counted(len(splits[split]), 'row')} split off train ({how})" for split in missing]
+    record = {"shares": missing, "seed": seed, "group_column": args.group_column, "time_column": args.time_column}
+    return {**record, "how": how}, [*notes, f"train: {counted(len(splits['train']), 'row')} left"]
 
 
 def _sample(splits: dict[str, Rows], problem: str, args: DataArguments, seed: int) -> list[str]:
@@ -103,6 +119,6 @@ def _sample(splits: dict[str, Rows], problem: str, args: DataArguments, seed: in
     for split, (flag, limit) in limits.items():
         rows = splits[split]
         if limit is not None and limit < len(rows):
-            splits[split] = rows.take(sample_rows(rows, problem, limit, seed))
+            splits[split] = rows.take(sample_rows(rows.keys, rows.labels, problem, limit, seed))
             notes.append(f"{split}: a sample of {limit} of {len(rows)} rows (--{flag}, stratified, seed {seed})")
     return notes

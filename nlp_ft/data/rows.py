@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from datasets import Dataset, Features, List, Value
 
 from nlp_ft.data.columns import PAIR_FLAG, TEXT_FLAG, Columns
 from nlp_ft.data.problem import MULTI, REGRESSION, SINGLE
+from nlp_ft.data.store import Column, Store, as_column
 from nlp_ft.data.table import Table
 
 _LABEL_FEATURES = {SINGLE: Value("int64"), MULTI: List(Value("float32")), REGRESSION: Value("float64")}
@@ -19,46 +20,88 @@ _LABEL_FEATURES = {SINGLE: Value("int64"), MULTI: List(Value("float32")), REGRES
 
 @dataclass(frozen=True)
 class Rows:
-    """Texts, their pairs (or None), and their targets: class id, 0/1 list or float."""
+    """Rows of a split.
 
-    texts: list[str]
-    pairs: list[str] | None
+    `data`: columns `text`, (`text_pair`,) `label` (int64, list of float32, or float64 by problem) and what else was asked
+    for (`source`, `group`); texts that lie on disk stay there.
+    `labels`: class id, 0/1 list or float of each row. `keys`: 8 bytes a row, equal for equal texts (or pairs): equal words,
+    whatever the case and the spaces between.
+    """
+
+    data: Dataset
     labels: list[Any]
+    keys: list[bytes]
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.labels)
 
     def take(self, places: Iterable[int]) -> Rows:
         """The rows at these places, in this order."""
         places = list(places)
-        pairs = None if self.pairs is None else [self.pairs[place] for place in places]
-        return Rows([self.texts[place] for place in places], pairs, [self.labels[place] for place in places])
+        labels, keys = [self.labels[place] for place in places], [self.keys[place] for place in places]
+        return Rows(self.data.select(places), labels, keys)
 
-    @cached_property
-    def keys(self) -> list[str]:
-        """What makes two texts (or pairs) equal: their words, whatever the case and the spaces between."""
-        keys = [" ".join(text.lower().split()) for text in self.texts]
-        if self.pairs is None:
-            return keys
-        return [f"{key}\0{' '.join(pair.lower().split())}" for key, pair in zip(keys, self.pairs, strict=True)]
-
-    def blank(self) -> list[int]:
-        """Places of the rows without a single visible character."""
-        return [place for place, key in enumerate(self.keys) if not key.strip("\0")]
-
-    def to_dataset(self, problem: str) -> Dataset:
-        """Columns `text`, (`text_pair`,) `label`: int64, list of float32, or float64 by problem."""
-        pair_column = {} if self.pairs is None else {"text_pair": self.pairs}
-        features = {
-            "text": Value("string"),
-            **dict.fromkeys(pair_column, Value("string")),
-            "label": _LABEL_FEATURES[problem],
-        }
-        cells = {"text": self.texts, **pair_column, "label": self.labels}
-        return Dataset(pa.table(cells, schema=Features(features).arrow_schema))
+    def cells(self, name: str) -> list[Any] | None:
+        """The cells of a column such as `group`, or None where there is none."""
+        return list(self.data[name]) if name in self.data.column_names else None
 
 
-def rows_of(table: Table, columns: Columns, labels: list[Any]) -> Rows:
-    """The rows of a table with these targets. Raises: DataError for a text that is no string."""
+def make_rows(
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    labels: list[Any],
+    problem: str,
+    others: dict[str, Sequence[Any]] | None = None,
+) -> Rows:
+    """Rows of these columns; `others` are kept beside them as strings."""
+    features = {"text": Value("string")}
+    columns: dict[str, Any] = {"text": as_column(texts).arrow(pa.string())}
+    if pairs is not None:
+        features["text_pair"] = Value("string")
+        columns["text_pair"] = as_column(pairs).arrow(pa.string())
+    for name, cells in (others or {}).items():
+        features[name] = Value("string")
+        columns[name] = pa.array([None if cell is None else str(cell) for cell in cells], pa.string())
+    features["label"] = _LABEL_FEATURES[problem]
+    schema = Features(features).arrow_schema
+    columns["label"] = pa.array(labels, schema.field("label").type)
+    data = Dataset(pa.table(columns, schema=schema))
+    return Rows(data, labels, [text_digest(*both) for both in zip(texts, pairs or _nothing(len(texts)), strict=True)])
+
+
+def _nothing(count: int) -> Iterable[None]:
+    return (None for _ in range(count))
+
+
+def text_digest(text: str, pair: str | None = None) -> bytes:
+    """8 bytes that are equal for texts (or pairs) of equal words."""
+    return hashlib.blake2b(text_key(text, pair).encode(), digest_size=8).digest()
+
+
+def text_key(text: str, pair: str | None = None) -> str:
+    """What makes two texts (or pairs) equal: their words, whatever the case and the spaces between."""
+    key = " ".join(text.lower().split())
+    return key if pair is None else f"{key}\0{' '.join(pair.lower().split())}"
+
+
+def texts_of(table: Table, columns: Columns) -> tuple[Sequence[str], Sequence[str] | None]:
+    """The texts of a table and their pairs; several text columns are joined. Raises: DataError for one that is no string."""
+    parts = [table.texts(name, TEXT_FLAG) for name in columns.texts]
     pairs = None if columns.text_pair is None else table.texts(columns.text_pair, PAIR_FLAG)
-    return Rows(table.texts(columns.text, TEXT_FLAG), pairs, labels)
+    return parts[0] if len(parts) == 1 else _joined(parts, columns.delimiter), pairs
+
+
+def _joined(parts: Sequence[Sequence[str]], delimiter: str) -> Column:
+    store = Store(["text"])
+    for cells in zip(*parts, strict=True):
+        store.add_cells([delimiter.join(cells)])
+    return store.columns()["text"]
+
+
+def rows_of(
+    table: Table, columns: Columns, labels: list[Any], problem: str, kept: dict[str, str] | None = None
+) -> Rows:
+    """The rows of a table with these targets; `kept`: other columns to keep, by the name that they get."""
+    texts, pairs = texts_of(table, columns)
+    others = {name: table.columns[column] for name, column in (kept or {}).items()}
+    return make_rows(texts, pairs, labels, problem, others)

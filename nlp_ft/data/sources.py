@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset, load_dataset, load_dataset_builder, load_from_disk
 
+from nlp_ft.data.arrow import from_dataset
 from nlp_ft.data.label_cells import is_unlabelled
-from nlp_ft.data.parquet import from_dataset
-from nlp_ft.data.read import read_table
+from nlp_ft.data.read import Source, read_table
 from nlp_ft.data.table import Table
 from nlp_ft.errors import ConfigError, DataError, did_you_mean
 
@@ -20,19 +21,24 @@ SPLITS = ("train", "validation", "test")
 _USUAL_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 
 
-def read_sources(args: DataArguments) -> tuple[dict[str, Table], list[str]]:
+def read_sources(args: DataArguments, frames: Mapping[str, Source] | None = None) -> tuple[dict[str, Table], list[str]]:
     """Read every file, or every split of the dataset, that the arguments name.
 
-    Returns: the tables by split (train always), and notes on the splits that were left out.
+    frames: a data frame (or anything else `read_table` takes) for some splits, in place of their files.
+    Returns: the tables by split (train always), and notes on how they were read and on the splits that were left out.
     Raises: ConfigError where both or neither are named; DataError for a file or dataset that cannot be read.
     """
-    if (args.train_file is None) == (args.dataset_name is None):
-        given = "neither" if args.train_file is None else "both"
+    files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file} | dict(frames or {})
+    if unknown := set(files) - set(SPLITS):
+        raise ConfigError(f"frames are for {', '.join(SPLITS)}; got {', '.join(sorted(unknown))}.")
+    if (files["train"] is None) == (args.dataset_name is None):
+        given = "neither" if files["train"] is None else "both"
         raise ConfigError(f"give --train_file or --dataset_name, one of the two; {given} came.")
     if args.dataset_name is not None:
         return _dataset_tables(args, args.dataset_name)
-    files = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
-    return {split: read_table(file) for split, file in files.items() if file is not None}, []
+    how: dict[str, Any] = {"delimiter": args.delimiter, "skip_bad_rows": args.skip_bad_rows}
+    tables = {split: read_table(file, **how) for split, file in files.items() if file is not None}
+    return tables, [note for table in tables.values() for note in table.notes]
 
 
 def _dataset_tables(args: DataArguments, name: str) -> tuple[dict[str, Table], list[str]]:

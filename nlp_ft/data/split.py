@@ -1,148 +1,179 @@
-"""Splitting rows by the hash of their text: stratified, equal texts together, and the same in every process."""
+"""Splitting rows by the hash of their text: stratified, equal texts together, and the same in every process.
+
+Rows that must stay together form a component, whose hash falls somewhere in [0, 1): validation lies at the low end,
+test at the high end. Large strata are cut there, so that rows added later move none; small ones get exact quotas.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from nlp_ft.data.balance import balance, holds_only, settled_labels
+from nlp_ft.data.components import Components, components, label_counts
 from nlp_ft.data.problem import MULTI, REGRESSION
-from nlp_ft.data.rows import Rows
+from nlp_ft.data.strata import component_strata, label_pairs, row_strata, settled_strata, split_strata
+from nlp_ft.data.times import split_by_time
 from nlp_ft.errors import DataError
 
-_REGRESSION_STRATA = 10
+_ENOUGH_TARGETS = 200
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Rows with equal texts, which stay on one side."""
+def split_rows(
+    keys: Sequence[bytes],
+    labels: Sequence[Any],
+    problem: str,
+    wanted: dict[str, float],
+    seed: int,
+    *,
+    groups: Sequence[Hashable] | None = None,
+    times: Sequence[Any] | None = None,
+) -> dict[str, list[int]]:
+    """Row numbers of `train` and of each split in `wanted` (validation, test: its share of all rows), in file order.
 
-    order: bytes
-    rows: list[int]
+    keys: 8-byte digests, equal for equal texts. Rows of equal key or equal group (None, "" and nan are no group) are in
+    one split. Classes (all labels of multi-label rows, ranges of a target) keep their shares, and a label that occurs
+    at all occurs in train. With times instead: the newest rows are test, the next newest validation, the cuts fall
+    between different times, equal texts and groups go with their newest row, and a label may be new in a later split.
 
-
-def split_rows(rows: Rows, problem: str, wanted: dict[str, float], seed: int) -> dict[str, list[int]]:
-    """Row numbers of `train` and of each split in `wanted` (its share of all rows), each in file order.
-
-    Classes (of multi-label rows the rarest one, of regression ten ranges of equal count) keep their shares; the last
-    texts of a class stay in train. Raises: DataError where too few rows are left for a split.
+    Raises: DataError where too few rows are left for a split, or for a time that cannot be read.
     """
-    strata = _strata(rows, problem)
-    pools: dict[Hashable, list[_Group]] = defaultdict(list)
-    for group in _groups(rows.keys, seed):
-        pools[strata[group.rows[0]]].append(group)
-    parts = {name: _take(pools, round(share * len(rows)) or 1) for name, share in wanted.items()}
-    parts["train"] = [group for pool in pools.values() for group in pool]
-    _give_back_missing_labels(parts, rows, problem)
-    for name, part in parts.items():
-        if not part:
-            raise DataError(
-                f"{len(rows)} rows are too few to split {' and '.join(wanted)} off train: nothing is left for {name}; "
-                "add rows, or give the splits as files."
-            )
-    split = {name: sorted(row for group in part for row in group.rows) for name, part in parts.items()}
-    assert sorted(row for part in split.values() for row in part) == list(range(len(rows))), "a row was lost"
+    parts = components(keys, seed, groups)
+    names = _names(wanted)
+    train = names.index("train")
+    if len(parts) <= len(wanted):
+        raise DataError(_too_few(len(labels), parts, groups, wanted, list(wanted)[-1]))
+    if times is not None:
+        side = np.array([names.index(name) for name in split_by_time(parts, times, wanted)])
+    else:
+        side = _stratified(parts, labels, problem, _shares(wanted), train, grouped=groups is not None)
+    split = {name: np.flatnonzero(side[parts.of_row] == names.index(name)).tolist() for name in ("train", *wanted)}
+    for name, rows in split.items():
+        if not rows:
+            raise DataError(_too_few(len(labels), parts, groups, wanted, name))
+    assert sum(map(len, split.values())) == len(labels), "a row was lost"
     return split
 
 
-def sample_rows(rows: Rows, problem: str, size: int, seed: int) -> list[int]:
-    """`size` row numbers in file order, drawn class by class in proportion, at least one of each while they last."""
-    if size >= len(rows):
-        return list(range(len(rows)))
-    strata = _strata(rows, problem)
-    pools: dict[Hashable, list[int]] = defaultdict(list)
-    for group in _groups(rows.keys, seed):
-        for row in group.rows:
-            pools[strata[row]].append(row)
-    sizes = {stratum: len(pool) for stratum, pool in pools.items()}
-    quotas = _allocate(sizes, size, at_least=1 if size >= len(pools) else 0)
-    return sorted(row for stratum, pool in pools.items() for row in pool[: quotas[stratum]])
+def settled_rows(
+    keys: Sequence[bytes],
+    labels: Sequence[Any],
+    problem: str,
+    wanted: dict[str, float],
+    *,
+    groups: Sequence[Hashable] | None = None,
+) -> int:
+    """How many rows lie in strata so large that rows added later move none of them (but by joining two groups)."""
+    parts, shares = components(keys, 0, groups), _shares(wanted)
+    counts, stratum = _labels_of(parts, labels, problem, shares, grouped=groups is not None)
+    settled = settled_labels(parts, counts, shares) if stratum is None else settled_strata(parts, stratum, shares)
+    return int(parts.sizes[settled].sum())
 
 
-def _groups(keys: list[str], seed: int) -> list[_Group]:
-    """Rows by equal key, in the order of a hash of seed and key, which knows nothing of the order of the file."""
-    by_key: dict[str, list[int]] = defaultdict(list)
-    for row, key in enumerate(keys):
-        by_key[key].append(row)
-    groups = (_Group(hashlib.sha256(f"{seed}\0{key}".encode()).digest(), rows) for key, rows in by_key.items())
-    return sorted(groups, key=lambda group: group.order)
+def sample_rows(keys: Sequence[bytes], labels: Sequence[Any], problem: str, size: int, seed: int) -> list[int]:
+    """`size` row numbers in file order, drawn class by class in proportion, at least one of each while they last.
+
+    A smaller sample is part of a larger one. A multi-label row counts for its rarest label, a target for its range.
+    """
+    if size >= len(labels):
+        return list(range(len(labels)))
+    parts = components(keys, seed)
+    stratum = row_strata(len(labels), *label_pairs(labels, problem, parts.of_row))
+    ties = np.asarray(labels, np.float64) if problem == REGRESSION else np.zeros(len(labels))
+    order = np.lexsort((ties, parts.of_row, stratum))
+    stratum = stratum[order]
+    counts = np.bincount(stratum)
+    turn = np.arange(len(order)) - (np.cumsum(counts) - counts)[stratum]
+    due = np.where(turn == 0, 0, (turn + 0.5) / counts[stratum])  # the share of a class drawn before the row: Webster's
+    return np.sort(order[np.lexsort((stratum, -counts[stratum], due))[:size]]).tolist()
 
 
-def _strata(rows: Rows, problem: str) -> list[Hashable]:
+def describe(
+    problem: str,
+    wanted: dict[str, float],
+    seed: int,
+    groups: object = None,
+    times: object = None,
+    *,
+    settled: tuple[int, int] | None = None,
+) -> str:
+    """One line on how rows are split, for the notes; `settled`: `settled_rows` and the number of all rows."""
+    together = "equal texts" if groups is None else "equal texts and groups"
+    if times is not None:
+        held_out = ", the next newest ".join(name for name in ("test", "validation") if name in wanted)
+        return f"by time: the newest rows are {held_out}; {together} together, with their newest row"
+    by = {MULTI: "stratified by all labels", REGRESSION: "stratified by the target"}.get(problem, "stratified")
+    line = f"{by}, {together} together, by hash (seed {seed})"
+    if settled is None or not settled[0]:
+        return line
+    which = f"{settled[0]}" if settled[0] == settled[1] else f"{settled[0]} of {settled[1]}"
+    return f"{line}: added rows move none of {which}" + ("" if groups is None else ", unless they join two groups")
+
+
+def _names(wanted: dict[str, float]) -> list[str]:
+    """The splits in the order in which they lie in [0, 1)."""
+    return [name for name in ("validation", "train", "test") if name == "train" or name in wanted]
+
+
+def _shares(wanted: dict[str, float]) -> NDArray[np.float64]:
+    return np.array([wanted.get(name, 1 - sum(wanted.values())) for name in _names(wanted)])
+
+
+def _labels_of(
+    parts: Components, labels: Sequence[Any], problem: str, shares: NDArray[np.float64], *, grouped: bool
+) -> tuple[csr_array, NDArray[np.int64] | None]:
+    """(rows of each label, and rows, in each component; the stratum of each, where it has but one)."""
+    enough = problem == REGRESSION and not grouped and len(parts) * shares.min() >= _ENOUGH_TARGETS
+    rows, classes = label_pairs(labels, problem, parts.of_row, 1 if enough else None)
+    counts = label_counts(parts, rows, classes)
+    several = grouped or problem == MULTI
+    return counts, None if several else component_strata(parts, rows, classes)
+
+
+def _stratified(
+    parts: Components, labels: Sequence[Any], problem: str, shares: NDArray[np.float64], train: int, *, grouped: bool
+) -> NDArray[np.int64]:
+    """The side of each component; no label is missing in train, and no side empty where that can be."""
+    counts, stratum = _labels_of(parts, labels, problem, shares, grouped=grouped)
+    if stratum is None:
+        settled = settled_labels(parts, counts, shares)
+        side = balance(parts, counts, shares, settled=settled, train=None if problem == REGRESSION else train)
+    else:
+        side = split_strata(parts, stratum, shares, train)
     if problem == REGRESSION:
-        bins = max(1, min(_REGRESSION_STRATA, len(rows) // _REGRESSION_STRATA))
-        ranked = sorted(range(len(rows)), key=lambda row: (rows.labels[row], rows.keys[row]))
-        return [rank * bins // len(rows) for _, rank in sorted(zip(ranked, range(len(rows)), strict=True))]
-    if problem == MULTI:
-        counts = [sum(column) for column in zip(*rows.labels, strict=True)]
-        return [
-            min((at for at, on in enumerate(row) if on), key=lambda at: (counts[at], at), default=-1)
-            for row in rows.labels
-        ]
-    return list(rows.labels)
+        counts = counts[:, :0]
+    _give_back(side, counts, parts.sizes, train)
+    for number in range(len(shares)):
+        if number != train and not (side == number).any():
+            _fill(side, counts, parts.sizes, train, number)
+    return side
 
 
-def _take(pools: dict[Hashable, list[_Group]], total: int) -> list[_Group]:
-    """Move groups of about `total` rows out of the pools, leaving each its last group."""
-    sizes = {stratum: sum(len(group.rows) for group in pool) for stratum, pool in pools.items()}
-    spare = {stratum: sizes[stratum] - len(pool[-1].rows) for stratum, pool in pools.items()}
-    taken = []
-    for stratum, quota in _allocate(sizes, min(total, sum(spare.values())), limits=spare).items():
-        kept = []
-        for group in pools[stratum][:-1]:
-            if len(group.rows) <= quota:
-                quota -= len(group.rows)
-                taken.append(group)
-            else:
-                kept.append(group)
-        pools[stratum] = [*kept, pools[stratum][-1]]
-    return taken or _take_smallest(pools)
+def _give_back(side: NDArray[np.int64], counts: csr_array, sizes: NDArray[np.int64], train: int) -> None:
+    """Move to train the smallest component of each label that only other splits hold."""
+    holders = counts.tocsc()
+    for label in np.flatnonzero((counts[side == train].sum(axis=0) == 0) & (counts.sum(axis=0) > 0)):
+        places = holders.indices[holders.indptr[label] : holders.indptr[label + 1]]
+        if not (side[places] == train).any():
+            side[places[np.lexsort((places, sizes[places]))[0]]] = train
 
 
-def _take_smallest(pools: dict[Hashable, list[_Group]]) -> list[_Group]:
-    """Move one group out of the pools, where all are larger than any quota; none where each pool is down to its last."""
-    spare = [(len(group.rows), group.order, stratum) for stratum, pool in pools.items() for group in pool[:-1]]
-    if not spare:
-        return []
-    _, order, stratum = min(spare, key=lambda item: item[:2])
-    found = next(group for group in pools[stratum] if group.order == order)
-    pools[stratum].remove(found)
-    return [found]
+def _fill(side: NDArray[np.int64], counts: csr_array, sizes: NDArray[np.int64], train: int, number: int) -> None:
+    """Move the smallest component that train can spare to an empty side."""
+    here = np.flatnonzero(side == train)
+    free = here[~holds_only(counts[here])]
+    if len(here) > 1 and len(free):
+        side[free[sizes[free].argmin()]] = number
 
 
-def _allocate(
-    sizes: dict[Hashable, int], total: int, *, limits: dict[Hashable, int] | None = None, at_least: int = 0
-) -> dict[Hashable, int]:
-    """Shares of `total` in proportion to the sizes, by largest remainder, none above its limit; they add up to it."""
-    limits = limits or sizes
-    every = sum(sizes.values())
-    exact = {name: total * size / every for name, size in sizes.items()}
-    quotas = {name: min(limits[name], max(at_least, int(share))) for name, share in exact.items()}
-    while (missing := total - sum(quotas.values())) != 0:
-        step = 1 if missing > 0 else -1
-        open_ = [name for name in quotas if (quotas[name] < limits[name] if step > 0 else quotas[name] > at_least)]
-        open_.sort(key=lambda name: (step * (quotas[name] - exact[name]), -sizes[name], str(name)))
-        for name in open_[: abs(missing)]:
-            quotas[name] += step
-    return quotas
-
-
-def _give_back_missing_labels(parts: dict[str, list[_Group]], rows: Rows, problem: str) -> None:
-    """Move to train a group of each label that only other splits hold (a label that never comes alone may be one)."""
-    if problem == REGRESSION:
-        return
-    in_train = Counter(label for group in parts["train"] for label in _labels(group, rows, problem))
-    for part in (part for name, part in parts.items() if name != "train"):
-        for group in list(part):
-            found = _labels(group, rows, problem)
-            if found - in_train.keys():
-                part.remove(group)
-                parts["train"].append(group)
-                in_train.update(found)
-
-
-def _labels(group: _Group, rows: Rows, problem: str) -> set[int]:
-    if problem == MULTI:
-        return {at for row in group.rows for at, on in enumerate(rows.labels[row]) if on}
-    return {rows.labels[row] for row in group.rows}
+def _too_few(rows: int, parts: Components, groups: object, wanted: dict[str, float], name: str) -> str:
+    why = "equal texts" if groups is None else "equal texts and groups"
+    have = f"{rows} rows" if len(parts) == rows else f"{rows} rows in {len(parts)} sets ({why} stay together)"
+    return (
+        f"{have} are too few to split {' and '.join(wanted)} off train: nothing is left for {name}; "
+        "add rows, or give the splits as files."
+    )

@@ -1,4 +1,4 @@
-"""What is said and recorded about the splits: fingerprint, blank texts, texts on two sides, classes without rows."""
+"""What is said and recorded about the splits: fingerprint, blank texts, classes without rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections import Counter
 from typing import Any
 
 from nlp_ft.data.problem import MULTI, REGRESSION
-from nlp_ft.data.rows import Rows
+from nlp_ft.data.rows import Rows, text_digest
+from nlp_ft.data.table import counted
+
+_BLANK = {text_digest(""), text_digest("", "")}
 
 
 def fingerprint(splits: dict[str, Rows], labels: list[str], problem: str, sources: dict[str, str]) -> dict[str, Any]:
@@ -28,25 +31,18 @@ def class_counts(rows: Rows, labels: list[str], problem: str) -> dict[str, int]:
 
 
 def warnings(splits: dict[str, Rows], labels: list[str], problem: str) -> list[str]:
-    """Notes on what is likely wrong with the rows: blank texts, texts on both sides, classes without rows."""
+    """Notes on what is likely wrong with the rows: blank texts, classes without rows."""
     notes = []
     for split, rows in splits.items():
-        if blank := len(rows.blank()):
-            notes.append(f"warning: {_texts(blank)} in {split} blank; kept as they are")
-    in_train = set(splits["train"].keys)
-    for split, rows in splits.items():
-        shared = sum(key in in_train for key in rows.keys)
-        if split != "train" and shared:
-            notes.append(f"warning: {_texts(shared)} in {split} also in train, so its figures flatter the model")
+        if blank := sum(key in _BLANK for key in rows.keys):
+            notes.append(
+                f"warning: {counted(blank, 'blank text')} in {split}; kept as {'it is' if blank == 1 else 'they are'}"
+            )
     if labels and (
         empty := [name for name, count in class_counts(splits["train"], labels, problem).items() if not count]
     ):
         notes.append(f"warning: no training rows for {', '.join(empty)}; the model cannot learn what it does not see")
     return notes
-
-
-def _texts(count: int) -> str:
-    return "1 text is" if count == 1 else f"{count} texts are"
 
 
 def _names(label: Any, labels: list[str], problem: str) -> list[str]:
@@ -58,8 +54,8 @@ def _names(label: Any, labels: list[str], problem: str) -> list[str]:
 def _sha256(rows: Rows, labels: list[str], problem: str) -> str:
     """Over one JSON line a row: text, pair (or null), and label by name, so that it outlives a change of the ids."""
     digest = hashlib.sha256()
-    for place, text in enumerate(rows.texts):
-        label = rows.labels[place] if problem == REGRESSION else _names(rows.labels[place], labels, problem)
-        pair = None if rows.pairs is None else rows.pairs[place]
-        digest.update(json.dumps([text, pair, label]).encode() + b"\n")
+    pairs = rows.cells("text_pair") or [None] * len(rows)
+    for text, pair, label in zip(rows.data["text"], pairs, rows.labels, strict=True):
+        named = label if problem == REGRESSION else _names(label, labels, problem)
+        digest.update(json.dumps([text, pair, named]).encode() + b"\n")
     return digest.hexdigest()

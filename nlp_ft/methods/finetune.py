@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from nlp_ft.config import DataArguments, FitArguments, LoraArguments, ModelArguments
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
+    from nlp_ft.data import TextData
     from nlp_ft.report import RunReport
+    from nlp_ft.training import Job
 
 ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, FitArguments)
 
@@ -22,20 +24,49 @@ def run(
     fit_args: FitArguments,
     training_args: TrainingArguments,
     given: Collection[str] | None = None,
+    frames: Mapping[str, Any] | None = None,
 ) -> RunReport:
-    """Data, checkpoint, head start, LoRA, training, report.
+    """Data and its check, cross-validation where it is asked for, checkpoint, head start, LoRA, training, report.
 
     given: the names the user set; learning rate, epochs and batch size follow from model and data where they are not among
-    them. None: training_args holds for everything.
+    them. None: training_args holds for everything. frames: a data frame for train, validation or test, in place of its file.
     """
-    from nlp_ft import losses, models, preparing, recipe, training
+    from nlp_ft import preparing, training
+    from nlp_ft.crossval import cross_validate
     from nlp_ft.data import load_data
-    from nlp_ft.report import say, settings_of
+    from nlp_ft.report import say
 
     preparing.prepare(training_args, given)
-    data = load_data(data_args, seed=training_args.seed)
+    data = load_data(data_args, seed=training_args.seed, frames=frames)
     for note in data.notes:
         say(note)
+
+    def fit_one(part: TextData, args: TrainingArguments, scores: Mapping[str, float] | None = None) -> RunReport:
+        settings = (model_args, data_args, lora_args, fit_args, args)
+        return training.fit(_job(part, *settings, given, brief=scores is None), scores)
+
+    scores = {}
+    if data_args.num_folds is not None:
+        scores = cross_validate(data, data_args.num_folds, data_args.validation_split_size, training_args, fit_one)
+        preparing.start_afresh(training_args)
+    return fit_one(data, training_args, scores)
+
+
+def _job(
+    data: TextData,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    lora_args: LoraArguments,
+    fit_args: FitArguments,
+    training_args: TrainingArguments,
+    given: Collection[str] | None,
+    *,
+    brief: bool,
+) -> Job:
+    """A model that is ready to be trained on this data, and everything that goes with it."""
+    from nlp_ft import losses, models, preparing, recipe, training
+    from nlp_ft.report import say, settings_of
+
     tokenizer = models.load_tokenizer(model_args)
     model, notes, trained_head = models.load_classifier(model_args, tokenizer, data.problem_type, data.labels)
     limit = models.token_limit(model, tokenizer, data_args.max_seq_length)
@@ -54,24 +85,23 @@ def run(
         notes.append(f"LoRA: the head trains in full, at {training.HEAD_RATE:g} of the adapters' learning rate")
     trained, parameters = models.trainable_share(model)
     notes.append(f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})")
-    for note in (*cut, *notes):
+    for note in () if brief else (*cut, *notes):
         say(note)
-    return training.fit(
-        training.Job(
-            model=model,
-            tokenizer=tokenizer,
-            data=data,
-            splits=splits,
-            max_seq_length=limit,
-            loss=loss,
-            training=training_args,
-            fit=fit_args,
-            settings={
-                **settings_of(model=model_args, data=data_args, lora=lora_args, fit=fit_args, training=training_args),
-                "processes": training_args.world_size,
-            },
-            given=given or (),
-            save_adapter_only=lora_args.save_adapter_only,
-            notes=[*data.notes, *cut, *notes],
-        )
+    return training.Job(
+        model=model,
+        tokenizer=tokenizer,
+        data=data,
+        splits=splits,
+        max_seq_length=limit,
+        loss=loss,
+        training=training_args,
+        fit=fit_args,
+        settings={
+            **settings_of(model=model_args, data=data_args, lora=lora_args, fit=fit_args, training=training_args),
+            "processes": training_args.world_size,
+        },
+        given=given or (),
+        save_adapter_only=lora_args.save_adapter_only,
+        notes=[*data.notes, *cut, *notes],
+        brief=brief,
     )
