@@ -56,7 +56,7 @@ def guarded(action: Callable[[], object], after_interrupt: str = "") -> int:
     Returns: the exit code.
     """
     try:
-        action()
+        code = action()
         sys.stdout.flush()
     except BrokenPipeError:  # `nlp-ft predict ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,7 +76,7 @@ def guarded(action: Callable[[], object], after_interrupt: str = "") -> int:
         if not re.search("I/O error|PytorchStreamWriter failed", str(error)):
             raise
         return _say(f"writing failed: {str(error).partition(chr(10))[0]}", 1)  # a full disk, to safetensors and torch
-    return 0
+    return code if type(code) is int else 0
 
 
 def _say(message: str, code: int) -> int:

@@ -22,7 +22,7 @@ def _at_least_one(flag: str, value: int | None) -> None:
 
 
 def _delimiter(written: str) -> str:
-    """One character; `tab` and `\\t` are a tab. Raises: ConfigError."""
+    """One character; the word tab, and a backslash with t, are a tab. Raises: ConfigError."""
     character = {"tab": "\t", "\\t": "\t"}.get(written, written)
     if len(character) != 1 or character in '"\r\n':
         raise ConfigError(f"--delimiter must be one character that is no quote (or the word tab), got {written!r}.")
@@ -142,14 +142,14 @@ class DataArguments:
     num_folds: int | None = field(
         default=None,
         metadata={
-            "help": "Cross-validation first: this many runs, each tested on rows it did not see; mean and spread of every metric."
+            "help": "Cross-validation first: this many runs, each tested on rows it did not see; all metrics' mean and spread."
         },
     )
     mixing: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Of several training files: proportional (all their rows), equal, or a share for each, such as 2 1; rows "
-            "are left out, never repeated. (default proportional)"
+            "help": "Of several training files: proportional (all their rows, the default), equal, or a share for each, such "
+            "as 2 1; rows are left out, never repeated."
         },
     )
     allow_leakage: bool = field(

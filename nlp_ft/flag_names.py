@@ -27,7 +27,6 @@ REPLACED = {
     "dtype": "use --bf16 or --fp16 (weights themselves are kept in float32)",
     "do_regression": "use --problem_type regression",
     "metric_name": "use --metric_for_best_model; every metric is reported",
-    "text_column_delimiter": "use --text_column_names a,b, which passes the two columns as a sentence pair",
     "remove_columns": "leave it out; only the text and label columns are read",
     "remove_splits": "leave it out; the splits are named by --train_split_name and its like",
     "pad_to_max_length": "leave it out; a batch is padded to its longest row",

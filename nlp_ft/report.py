@@ -19,8 +19,7 @@ from accelerate import PartialState
 from datasets import Dataset
 
 from nlp_ft.baselines import Baseline
-from nlp_ft.data import TextData
-from nlp_ft.data.bad_rows import BadRow
+from nlp_ft.data import BadRow, TextData
 from nlp_ft.hub import write_card
 from nlp_ft.metrics import compute_metrics, confusion_matrix, per_class_table
 from nlp_ft.scores import predicted, probabilities
@@ -153,9 +152,14 @@ def named(value: Any, labels: list[str]) -> str:
     return labels[int(value)]
 
 
-def describe(report: RunReport, data: TextData) -> str:
-    """The report as text: the metrics beside the baselines', classes and confusions, what fine-tuning bought."""
+def describe(report: RunReport, data: TextData, *, brief: bool = False) -> str:
+    """The report as text: the metrics beside the baselines', classes and confusions, what fine-tuning bought.
+
+    brief: the test metrics alone, in one line.
+    """
     shown = [name for name in _SHOWN[data.problem_type] if f"test_{name}" in report.metrics]
+    if brief:
+        return "  test: " + ", ".join(f"{name} {report.metrics[f'test_{name}']:.3f}" for name in shown)
     heads = ["", *shown]
     rows = [["fine-tuned, test", *(_cell(report.metrics[f"test_{name}"]) for name in shown)]]
     for source, count in _sources(data.test).items():
@@ -185,12 +189,6 @@ def describe(report: RunReport, data: TextData) -> str:
         f'its logits.\nTry it: nlp-ft predict --model {report.output_dir} --text "..."'
     )
     return "\n\n" + "\n\n".join(blocks)
-
-
-def described_in_one_line(report: RunReport, data: TextData) -> str:
-    """The test metrics that matter most, for one of several fits."""
-    shown = [name for name in _SHOWN[data.problem_type] if f"test_{name}" in report.metrics]
-    return "  test: " + ", ".join(f"{name} {report.metrics[f'test_{name}']:.3f}" for name in shown)
 
 
 def _sources(rows: Dataset) -> dict[str, int]:

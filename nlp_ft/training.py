@@ -31,15 +31,7 @@ from nlp_ft.errors import TrainingError
 from nlp_ft.losses import ClassifierLoss
 from nlp_ft.metrics import compute_metrics
 from nlp_ft.opening import quiet
-from nlp_ft.report import (
-    RunReport,
-    describe,
-    described_in_one_line,
-    say,
-    source_metrics,
-    texts_of,
-    write_report,
-)
+from nlp_ft.report import RunReport, describe, say, source_metrics, texts_of, write_report
 from nlp_ft.saving import save_and_verify
 
 HEAD_RATE = 0.1  # of the adapters' learning rate
@@ -226,7 +218,7 @@ def fit(job: Job, scores: Mapping[str, float] | None = None) -> RunReport:
         write_report(report, job.data)
         checkpoints.remove_finished(output_dir, given=job.given)
     trainer.accelerator.wait_for_everyone()
-    say(described_in_one_line(report, job.data) if job.brief else describe(report, job.data))
+    say(describe(report, job.data, brief=job.brief))
     return report
 
 
@@ -235,6 +227,7 @@ def _identity(job: Job) -> dict[str, Any]:
     args, training = job.training, job.settings["training"]
     return {
         **{k: v for k, v in job.settings["model"].items() if k != "cache_dir"},
+        **job.settings["augment"],
         **job.settings["lora"],
         **{k: training[k] for k in ("optim", "optim_args", "lr_scheduler_type", "weight_decay", "max_steps")},
         "class_weights": job.fit.class_weights,

@@ -1,4 +1,4 @@
-"""The verbs of `nlp-ft` that work on a fine-tuned directory: predict, evaluate. Heavy imports wait until a verb runs."""
+"""The verbs of `nlp-ft`: predict and evaluate, which work on a fine-tuned directory, and data. Heavy imports wait."""
 
 from __future__ import annotations
 
@@ -7,37 +7,17 @@ import csv
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from nlp_ft.errors import ConfigError, did_you_mean
+from nlp_ft.argv import Parser, require_free_path
+from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:
     from nlp_ft.inference import Prediction
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse whose refusals are ConfigError, one line each."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{self.prog}: {message.removeprefix('argument ')}.")
-
-    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
-        for token in argv:
-            name = token.partition("=")[0]
-            if name.startswith("--") and name[2:] not in known:
-                hint = did_you_mean(name[2:], known).replace("'", "'--", 1)
-                raise ConfigError(f"{self.prog}: unknown flag '{name}'.{hint}")
-        args, rest = self.parse_known_args(argv)
-        if rest:
-            raise ConfigError(f"{self.prog}: unexpected argument '{rest[0]}'.")
-        if args.batch_size < 1:
-            raise ConfigError(f"{self.prog}: --batch_size must be at least 1, got {args.batch_size}.")
-        return args
-
-
-def _parser(verb: str, about: str | None) -> _Parser:
-    parser = _Parser(prog=f"nlp-ft {verb}", description=about, allow_abbrev=False)
+def _parser(verb: str, about: str | None) -> Parser:
+    parser = Parser(prog=f"nlp-ft {verb}", description=about, allow_abbrev=False)
     parser.add_argument("--model", required=True, help="a fine-tuned directory or a name on the Hub")
     parser.add_argument("--revision", default="main", help="branch, tag or commit of a Hub name (default main)")
     parser.add_argument("--batch_size", type=int, default=32, help="rows at a time (default 32)")
@@ -46,19 +26,6 @@ def _parser(verb: str, about: str | None) -> _Parser:
     parser.add_argument("--text_column_delimiter", help="joins several text columns")
     parser.add_argument("--delimiter", help="what delimits the cells of a CSV file; found where not given")
     return parser
-
-
-def _free_path(verb: str, path: str | None, suffix: str) -> None:
-    """Refuse an --output that is there, has no directory to stand in, or another suffix. Raises: ConfigError."""
-    if path is None:
-        return
-    where = f"nlp-ft {verb}: --output {path}"
-    if Path(path).exists():
-        raise ConfigError(f"{where} is there already; name another. Nothing is written over.")
-    if Path(path).suffix != suffix:
-        raise ConfigError(f"{where}: its name must end in {suffix}, which is what is written.")
-    if not Path(path).absolute().parent.is_dir():
-        raise ConfigError(f"{where}: there is no directory {Path(path).parent}.")
 
 
 def predict(argv: Sequence[str]) -> None:
@@ -74,7 +41,7 @@ def predict(argv: Sequence[str]) -> None:
         raise ConfigError("nlp-ft predict: give --input or --text, one of the two.")
     if (args.output is None) != (args.input is None):
         raise ConfigError("nlp-ft predict: --input and --output, the CSV to write, go together.")
-    _free_path("predict", args.output, ".csv")
+    require_free_path(args.output, "nlp-ft predict: --output", ".csv")
     if args.text:
         from nlp_ft.inference import load
 
@@ -145,7 +112,7 @@ def evaluate(argv: Sequence[str]) -> None:
     parser.add_argument("--label_column_name", help="label column; found where not given")
     parser.add_argument("--output", help="JSON to write the metrics to; they are printed in any case")
     args = parser.parse(argv)
-    _free_path("evaluate", args.output, ".json")
+    require_free_path(args.output, "nlp-ft evaluate: --output", ".json")
     from nlp_ft.data import load_labelled
     from nlp_ft.inference import load
     from nlp_ft.metrics import compute_metrics, confusion_matrix, per_class_table
@@ -178,4 +145,11 @@ def evaluate(argv: Sequence[str]) -> None:
         write_json(Path(args.output), metrics)
 
 
-VERBS: dict[str, Callable[[Sequence[str]], None]] = {"predict": predict, "evaluate": evaluate}
+def data(argv: Sequence[str]) -> int:
+    """Check labelled texts: nlp-ft data check train.csv."""
+    from nlp_ft.checks.command import main
+
+    return main(argv)
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int | None]] = {"predict": predict, "evaluate": evaluate, "data": data}

@@ -369,7 +369,7 @@ def test_no_new_row_of_a_split_equals_a_text_held_out() -> None:
 
 def test_without_an_operation_that_makes_rows_the_split_is_as_it_was() -> None:
     train = Dataset.from_dict({"text": FILMS, "label": [0] * 4})
-    for names in ([], ["mixup"]):
+    for names in (None, [], ["mixup"]):
         assert augment_train(train, AugmentArguments(augment=names), 0) == (train, [])
 
 

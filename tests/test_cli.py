@@ -85,7 +85,7 @@ def test_help_piped_into_head_ends_quietly() -> None:
 def test_nlp_ft_alone_lists_its_commands(run_cli: RunCli, argv: list[str]) -> None:
     code, out, _ = run_cli(argv)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()[2:]] == [*cli.method_names(), "predict", "evaluate"]
+    assert [line.split()[0] for line in out.splitlines()[2:]] == [*cli.method_names(), "predict", "evaluate", "data"]
 
 
 def test_the_version_is_the_package_s(run_cli: RunCli) -> None:
@@ -96,7 +96,7 @@ def test_an_unknown_command_names_the_nearest_one(run_cli: RunCli) -> None:
     assert run_cli(["finetun"]) == (
         2,
         "",
-        "nlp-ft: unknown command 'finetun'; there are finetune, predict, evaluate. Did you mean 'finetune'?\n",
+        "nlp-ft: unknown command 'finetun'; there are finetune, predict, evaluate, data. Did you mean 'finetune'?\n",
     )
 
 

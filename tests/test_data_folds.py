@@ -33,6 +33,12 @@ def test_a_text_that_occurs_often_leaves_the_folds_within_its_own_size() -> None
     assert len({number for number, rows in enumerate(folds) for row in rows if row < 12}) == 1
 
 
+def test_a_text_that_occurs_often_does_not_skew_the_folds_of_another_class() -> None:
+    texts, labels = [*["thanks"] * 5, *range(7)], [0] * 6 + [1] * 6
+    for rows in fold_rows(keys_of(texts), labels, SINGLE, 2, seed=1):
+        assert take(labels, rows).count(1) == 3
+
+
 def test_each_fold_of_a_regression_spans_the_whole_range() -> None:
     targets = [n / 1000 for n in range(1000)]
     for rows in fold_rows(keys_of(range(1000)), targets, REGRESSION, 5, seed=1):

@@ -15,8 +15,8 @@ OPERATIONS = (*ROW_OPERATIONS, "mixup")
 class AugmentArguments:
     """Augment: more training rows out of few, made after splitting; validation and test stay as they are."""
 
-    augment: list[str] = field(
-        default_factory=list,
+    augment: list[str] | None = field(
+        default=None,
         metadata={
             "help": "Any of swap, delete, synonym, insert (words; EDA), noise (typing errors), paraphrase (a checkpoint of "
             "yours) and mixup (rows mixed while training). Each new row is made by one of them, in turn."
@@ -32,8 +32,8 @@ class AugmentArguments:
             "help": "Checkpoint that paraphrases (text to text); two, comma-separated, translate there and back."
         },
     )
-    augment_prefix: list[str] = field(
-        default_factory=list,
+    augment_prefix: list[str] | None = field(
+        default=None,
         metadata={
             "help": "What that checkpoint wants in front of a text, such as 'paraphrase: '; one for each of two."
         },
@@ -44,12 +44,13 @@ class AugmentArguments:
 
     def __post_init__(self) -> None:
         """Check the values. Raises: ConfigError."""
-        for name in self.augment:
+        names = self.augment or []
+        for name in names:
             if name not in OPERATIONS:
                 hint = did_you_mean(name, OPERATIONS)
                 raise ConfigError(f"--augment '{name}' is not known; it can be {', '.join(OPERATIONS)}.{hint}")
-        if len(set(self.augment)) < len(self.augment):
-            raise ConfigError(f"--augment names an operation twice: {' '.join(self.augment)}.")
+        if len(set(names)) < len(names):
+            raise ConfigError(f"--augment names an operation twice: {' '.join(names)}.")
         if not 0 < self.augment_rate <= 0.5:
             raise ConfigError(f"--augment_rate must be above 0 and at most 0.5, got {self.augment_rate}.")
         if self.augment_copies < 1:
@@ -59,7 +60,7 @@ class AugmentArguments:
         self._check_models()
 
     def _check_models(self) -> None:
-        if ("paraphrase" in self.augment) != (self.augment_model_name_or_path is not None):
+        if ("paraphrase" in self.row_operations) != (self.augment_model_name_or_path is not None):
             raise ConfigError(
                 "--augment paraphrase and --augment_model_name_or_path go together; one of them came alone."
             )
@@ -78,7 +79,12 @@ class AugmentArguments:
     @property
     def row_operations(self) -> list[str]:
         """Those of --augment that make new rows, in the order given."""
-        return [name for name in self.augment if name in ROW_OPERATIONS]
+        return [name for name in self.augment or [] if name in ROW_OPERATIONS]
+
+    @property
+    def mixes(self) -> bool:
+        """Whether --augment names mixup."""
+        return "mixup" in (self.augment or [])
 
     @property
     def paraphrase_models(self) -> list[str]:

@@ -32,7 +32,7 @@ def paraphrase(
 
     models: one checkpoint that rewrites, or one that translates there and one that translates back. prefixes: what each wants
     in front of a text, or []. A text that a checkpoint cannot hold, or does not bring to an end, has no candidates. The first
-    process generates for all, so that every one trains on the same rows. One text can equal its source; callers look.
+    process generates for all, so that every one trains on the same rows. A candidate may equal its source: callers look.
 
     Raises: ModelError for a checkpoint that is no sequence-to-sequence model with all its weights, in safetensors.
     """

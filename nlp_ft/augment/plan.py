@@ -155,7 +155,7 @@ def _chance(*seed: object) -> Random:
 def _operations(args: AugmentArguments) -> dict[str, Operation]:
     """Those that need no checkpoint. Raises: ConfigError if the lexicon is lacking."""
     rate, found = args.augment_rate, dict[str, Operation]()
-    if {"synonym", "insert"} & set(args.augment):
+    if {"synonym", "insert"} & set(args.row_operations):
         lexicon = load_lexicon()
         found["synonym"] = lambda text, chance: words.replace_synonyms(text, rate, chance, lexicon)
         found["insert"] = lambda text, chance: words.insert(text, rate, chance, lexicon)
@@ -175,7 +175,7 @@ def _drafts(
     from nlp_ft.augment.paraphrase import paraphrase
 
     # one more than the copies: the likeliest is often the text itself
-    found = paraphrase([*wanted], args.paraphrase_models, args.augment_prefix, args.augment_copies + 1, device)
+    found = paraphrase([*wanted], args.paraphrase_models, args.augment_prefix or [], args.augment_copies + 1, device)
     return dict(zip(wanted, found, strict=True))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from nlp_ft.data.rows import text_key
+from nlp_ft.data import text_key
 
 __all__ = ["Checked", "Example", "Finding", "Severity", "Split", "cut", "text_key"]
 

@@ -53,7 +53,9 @@ def suspected(checked: Checked, progress: Progress | None = None, seed: int = 42
     measures = _quality(checked, answers.by_split["train"])
     if measures["explained"] < max(_LITTLE, 3 / len(train)):
         known = f"accuracy {measures['accuracy']:.3f} out of fold, {measures['majority']:.3f} for the majority class"
-        return [_unknown(train, f"a cheap model hardly learns these labels ({known}), so it cannot doubt any", measures)]
+        return [
+            _unknown(train, f"a cheap model hardly learns these labels ({known}), so it cannot doubt any", measures)
+        ]
     doubts = _doubts(checked, answers.by_split)
     model = f"a cheap model (out-of-fold accuracy {measures['accuracy']:.3f}, majority {measures['majority']:.3f}"
     model += ")" if answers.length >= 20_000 else f", first {answers.length} characters of each text)"

@@ -1,17 +1,20 @@
 """Tables in, labelled splits out: the only code that knows columns, splits and label names."""
 
+from nlp_ft.data.bad_rows import BadRow
 from nlp_ft.data.folds import fold_rows
 from nlp_ft.data.labelled import Texts, load_labelled, texts_for_prediction
 from nlp_ft.data.labelling import Labelled, read_rows
 from nlp_ft.data.labels import encode_labels
 from nlp_ft.data.load import TextData, load_data
 from nlp_ft.data.read import read_table
-from nlp_ft.data.rows import text_digest
+from nlp_ft.data.rows import text_digest, text_key, texts_of
 from nlp_ft.data.split import split_rows
-from nlp_ft.data.table import Table
+from nlp_ft.data.table import SOURCE, Table
 from nlp_ft.data.tokens import tokenize
 
 __all__ = [
+    "SOURCE",
+    "BadRow",
     "Labelled",
     "Table",
     "TextData",
@@ -24,6 +27,8 @@ __all__ = [
     "read_table",
     "split_rows",
     "text_digest",
+    "text_key",
     "texts_for_prediction",
+    "texts_of",
     "tokenize",
 ]

@@ -23,26 +23,20 @@ def balance(
     shares: NDArray[np.float64],
     *,
     settled: NDArray[np.bool_] | None = None,
-    train: int | None = None,
 ) -> NDArray[np.int64]:
     """The side of each component, such that all labels (and all rows) have nearly these shares on every side.
 
-    counts: rows of each label, of shape (components, labels). Settled components stay where their hash falls, the only
-    component of a label on side `train` (where there is one). Iterative stratification, the rarest label first
-    (Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10), over components, with two differences: a component goes
-    where its hash falls while that side still wants the label, so that rows added later move few; and single moves at
-    the end settle what is left, so that groups of many rows come out even.
+    counts: rows of each label, of shape (components, labels). Settled components stay where their hash falls. Iterative
+    stratification, the rarest label first (Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10), over components,
+    with two differences: a component goes where its hash falls while that side still wants the label, so that rows
+    added later move few; and single moves at the end settle what is left, so that groups of many rows come out even.
     """
     side = parts.home(shares)
     places = np.arange(len(parts)) if settled is None else np.flatnonzero(~settled)
     if not len(places):
         return side
-    fixed = np.zeros(len(places), bool)
-    if train is not None:
-        fixed = holds_only(counts)[places]
-        side[places[fixed]] = train
     counts = csr_array(hstack([counts, parts.sizes[:, None]], format="csr"))  # all rows: the last, most frequent label
-    state = _State(counts[places], shares, side[places], fixed)
+    state = _State(counts[places], shares, side[places])
     state.fit(parts.margin(shares)[places])
     state.polish()
     side[places] = state.side
@@ -56,26 +50,16 @@ def settled_labels(parts: Components, counts: csr_array, shares: NDArray[np.floa
     return (counts.astype(bool) @ rare.astype(np.int64) == 0) & (every * shares.min() >= _ENOUGH)
 
 
-def holds_only(counts: csr_array) -> NDArray[np.bool_]:
-    """Which components hold a label that no other holds."""
-    held = counts.astype(bool)
-    return held @ (held.sum(axis=0) == 1).astype(np.int64) > 0
-
-
 class _State:
     """Who is where, how many rows of each label that gives each side, and how many it should have."""
 
-    def __init__(
-        self, counts: csr_array, shares: NDArray[np.float64], home: NDArray[np.int64], fixed: NDArray[np.bool_]
-    ) -> None:
-        self.counts, self.side, self.free = counts, home.copy(), ~fixed
+    def __init__(self, counts: csr_array, shares: NDArray[np.float64], home: NDArray[np.int64]) -> None:
+        self.counts, self.side = counts, home.copy()
         self.totals = counts.sum(axis=0)
         self.wanted = np.outer(self.totals, shares)
         self.held = [[0] * len(shares) for _ in self.totals]
         table: Any = counts
         self.bounds, self.labels, self.rows = table.indptr.tolist(), table.indices.tolist(), table.data.tolist()
-        for place in np.flatnonzero(fixed).tolist():
-            self._put(place, int(home[place]), 1)
 
     def _entries(self, place: int) -> Iterable[tuple[int, int]]:
         """(label, rows) of a component."""
@@ -87,9 +71,9 @@ class _State:
             self.held[label][side] += sign * rows
 
     def fit(self, margin: NDArray[np.float64]) -> None:
-        """Place all that is free: the rarest label left first, of it the largest and those far from a cut first."""
+        """Place all: the rarest label left first, of it the largest and those far from a cut first."""
         columns: Any = self.counts.tocsc()
-        left, remaining = self.free.copy(), self.counts[self.free].sum(axis=0)
+        left, remaining = np.ones(len(self.side), bool), self.totals
         wanted = self.wanted.tolist()
         while remaining.any():
             label = int(np.where(remaining > 0, remaining, remaining.max() + 1).argmin())
@@ -118,7 +102,7 @@ class _State:
         everyone = np.arange(len(self.side))
         for _ in range(_MOST_PASSES):
             pull = self.counts @ ((self.wanted - np.array(self.held)) * weight[:, None])
-            gain = np.where(self.free, pull.max(axis=1) - pull[everyone, self.side] - cost, 0).round(9)
+            gain = (pull.max(axis=1) - pull[everyone, self.side] - cost).round(9)
             places = np.flatnonzero(gain > _NOTHING)
             if not len(places):
                 break

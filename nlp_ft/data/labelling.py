@@ -37,6 +37,16 @@ class Labelled:
     labels: list[str]
     notes: list[str]
 
+    def raw_tables(self) -> dict[str, Table]:
+        """The tables as their sources have them, without columns that were put together here."""
+        if len(self.columns.labels) == 1:
+            return self.tables
+        made = self.columns.label
+        return {
+            split: replace(table, columns={name: cells for name, cells in table.columns.items() if name != made})
+            for split, table in self.tables.items()
+        }
+
 
 def read_rows(args: DataArguments, frames: Mapping[str, Source] | None = None) -> Labelled:
     """Read what the arguments (or `frames`, by split) name. Raises: DataError, ConfigError."""

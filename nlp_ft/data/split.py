@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from nlp_ft.data.balance import balance, holds_only, settled_labels
+from nlp_ft.data.balance import balance, settled_labels
 from nlp_ft.data.components import Components, components, label_counts
 from nlp_ft.data.problem import MULTI, REGRESSION
 from nlp_ft.data.strata import component_strata, label_pairs, row_strata, settled_strata, split_strata
@@ -140,8 +140,7 @@ def _stratified(
     """The side of each component; no label is missing in train, and no side empty where that can be."""
     counts, stratum = _labels_of(parts, labels, problem, shares, grouped=grouped)
     if stratum is None:
-        settled = settled_labels(parts, counts, shares)
-        side = balance(parts, counts, shares, settled=settled, train=None if problem == REGRESSION else train)
+        side = balance(parts, counts, shares, settled=settled_labels(parts, counts, shares))
     else:
         side = split_strata(parts, stratum, shares, train)
     if problem == REGRESSION:
@@ -165,7 +164,8 @@ def _give_back(side: NDArray[np.int64], counts: csr_array, sizes: NDArray[np.int
 def _fill(side: NDArray[np.int64], counts: csr_array, sizes: NDArray[np.int64], train: int, number: int) -> None:
     """Move the smallest component that train can spare to an empty side."""
     here = np.flatnonzero(side == train)
-    free = here[~holds_only(counts[here])]
+    held = counts[here].astype(bool)
+    free = here[held @ (held.sum(axis=0) == 1).astype(np.int64) == 0]  # no label is down to this component
     if len(here) > 1 and len(free):
         side[free[sizes[free].argmin()]] = number
 
