@@ -69,9 +69,6 @@ def settle(
         per_update = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         args.num_train_epochs = float(epochs(rows, per_update, problem_type))
         said.append(f"{args.num_train_epochs:g} epochs")
-    if problem_type == REGRESSION and optimizer != "sgd" and "max_grad_norm" not in given:
-        args.max_grad_norm = 0.0  # a gradient grows with the unit of the target; at 1.0 every step is clipped alike
-        said.append("no gradient clipping")
     if "metric_for_best_model" not in given:
         args.metric_for_best_model, args.greater_is_better = SELECTION_METRIC[problem_type]
         said.append(f"best checkpoint by {args.metric_for_best_model} on validation")

@@ -542,6 +542,22 @@ def test_paraphrased_rows_keep_their_labels(marian: Path) -> None:
     assert rows == [plan.NewRow(text, None, i, i, "paraphrase") for i, text in enumerate(SAID)]
 
 
+def test_one_candidate_more_than_the_copies_is_asked_for_as_the_likeliest_is_often_the_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def fake(texts: list[str], models: list[str], prefixes: list[str], wanted: int, device: str) -> list[list[str]]:
+        asked.append((texts, models, prefixes, wanted, device))
+        return [[text, f"so {text}", f"thus {text}"] for text in texts]
+
+    monkeypatch.setattr("nlp_ft.augment.paraphrase.paraphrase", fake)
+    args = AugmentArguments(augment=["paraphrase"], augment_model_name_or_path="there, back", augment_copies=2)
+    rows = augment_rows(FILMS, None, [0] * 4, args, 0, device="meta")
+    assert asked == [(FILMS, ["there", "back"], [], 3, "meta")]
+    assert [row.text for row in rows] == [f"{word} {text}" for text in FILMS for word in ("so", "thus")]
+
+
 def test_a_paraphrase_that_is_there_already_gives_way_to_the_next(marian: Path) -> None:
     args = AugmentArguments(augment=["paraphrase"], augment_model_name_or_path=str(marian))
     rows = augment_rows(FILMS, None, [0] * 4, args, 0, taken=CODED)

@@ -93,7 +93,10 @@ def test_a_label_seen_only_in_validation_or_test(refused: Refused, make_csv: Mak
 
 def test_null_labels(refused: Refused, make_csv: MakeCsv) -> None:
     make_csv([*rows_of(6, 0), {"text": "so so", "label": ""}], "a.csv")
-    assert refused(train_file="a.csv") == "a.csv:8: no label in column 'label'; write it, or drop the row, as --skip_bad_rows does in training."
+    assert (
+        refused(train_file="a.csv")
+        == "a.csv:8: no label in column 'label'; write it, or drop the row, as --skip_bad_rows does in training."
+    )
 
 
 def test_mixed_label_types(refused: Refused) -> None:

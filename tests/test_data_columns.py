@@ -18,7 +18,7 @@ LONG = [
 
 
 def find(columns: dict[str, list], text: str | None = None, pair: str | None = None, label: str | None = None) -> tuple:
-    found = find_columns(Table("a.csv", columns), text, pair, label)
+    found = find_columns(Table("a.csv", dict(columns)), text, pair, label)
     return found.texts[0], found.text_pair, found.label, found.notes
 
 

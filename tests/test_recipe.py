@@ -70,12 +70,3 @@ def test_sgd_gets_momentum_and_its_own_rate(tmp_path: Path) -> None:
     assert (args.learning_rate, args.optim_args) == (2e-2, "momentum=0.9")
     args, _ = settled(tmp_path, {"optim", "optim_args"}, optim="sgd", optim_args="momentum=0.5")
     assert args.optim_args == "momentum=0.5"
-
-
-def test_the_gradient_of_a_regression_is_not_clipped_unless_the_user_says_so(tmp_path: Path) -> None:
-    args, said = settled(tmp_path, set(), problem_type=REGRESSION)
-    assert args.max_grad_norm == 0
-    assert "no gradient clipping" in said[0]
-    assert settled(tmp_path, {"max_grad_norm"}, problem_type=REGRESSION, max_grad_norm=5.0)[0].max_grad_norm == 5
-    assert settled(tmp_path, {"optim"}, problem_type=REGRESSION, optim="sgd")[0].max_grad_norm == 1
-    assert settled(tmp_path, set())[0].max_grad_norm == 1

@@ -58,8 +58,10 @@ def answer(checked: Checked, folds: int, seed: int, progress: Progress | None = 
     found: dict[str, np.ndarray] = {}
     for number in range(folds):
         held = fold == number
-        answers = _ask(features[~held], targets[~held], [features[held]], seed)[0]
-        found.setdefault("train", np.zeros((len(train), *answers.shape[1:])))[held] = answers
+        if held.any():  # fewer distinct texts than folds leave some empty
+            learned = held if held.all() else ~held  # a single distinct text cannot be held out, nor tell anything
+            answers = _ask(features[learned], targets[learned], [features[held]], seed)[0]
+            found.setdefault("train", np.zeros((len(train), *answers.shape[1:])))[held] = answers
         if progress:
             progress(number + 1, folds + bool(others))
     if others:
@@ -96,6 +98,8 @@ def _targets(checked: Checked, labels: Sequence[Any]) -> np.ndarray:
 
 def _ask(features: csr_matrix, targets: np.ndarray, asked: list[csr_matrix], seed: int) -> list[np.ndarray]:
     """Fit, and give for each of `asked` log odds of shape (rows, questions, models), or values of shape (rows,)."""
+    if not features.shape[1]:  # no two texts share anything: a column that says nothing
+        features, *asked = [csr_matrix((rows.shape[0], 1), dtype=np.float32) for rows in (features, *asked)]
     if targets.ndim == 1:
         ridge = Ridge(alpha=0.5, solver="sparse_cg", tol=1e-3).fit(features, targets)
         return [ridge.predict(rows) for rows in asked]

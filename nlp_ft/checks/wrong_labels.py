@@ -170,11 +170,15 @@ def _wrong_yes_no(given: np.ndarray, probability: np.ndarray) -> np.ndarray:
 
 def _wrong(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Which labels confident learning doubts, (rows,): by cleanlab where it is installed."""
-    if importlib.util.find_spec("cleanlab") is None:
+    if not _has_cleanlab():
         return confident_joint_doubts(labels, probabilities)
     from cleanlab.filter import find_label_issues
 
     return find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
+
+
+def _has_cleanlab() -> bool:
+    return importlib.util.find_spec("cleanlab") is not None
 
 
 def confident_joint_doubts(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

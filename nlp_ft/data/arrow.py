@@ -53,7 +53,7 @@ def _read(
 
 def from_dataset(source: str, data: Dataset) -> Table:
     """A split of a `datasets` dataset as a table; what lies on disk stays there. Raises: DataError where it is empty."""
-    parts = data.with_format("arrow").iter(BATCH_ROWS)
+    parts: Any = data.with_format("arrow").iter(BATCH_ROWS)
     batches = (batch for part in parts for batch in part.to_batches())
     mapped = data._indices is None
     return _from_batches(source, data.features.arrow_schema, batches, data.features, mapped=mapped)

@@ -73,18 +73,20 @@ class _State:
     def fit(self, margin: NDArray[np.float64]) -> None:
         """Place all: the rarest label left first, of it the largest and those far from a cut first."""
         columns: Any = self.counts.tocsc()
-        left, remaining = np.ones(len(self.side), bool), self.totals
+        left, remaining = np.ones(len(self.side), bool), self.totals.astype(np.float64)
         wanted = self.wanted.tolist()
-        while remaining.any():
-            label = int(np.where(remaining > 0, remaining, remaining.max() + 1).argmin())
+        for _ in wanted:
+            label = int(remaining.argmin())
+            remaining[label] = np.inf
             found = slice(columns.indptr[label], columns.indptr[label + 1])
             here = left[columns.indices[found]]
             places, rows = columns.indices[found][here], columns.data[found][here]
             order = np.lexsort((places, -margin[places], -rows))
             for place, count in zip(places[order].tolist(), rows[order].tolist(), strict=True):
                 self._put(place, self._choose(place, label, count, wanted), 1)
+                for other, lost in self._entries(place):
+                    remaining[other] -= lost
             left[places] = False
-            remaining = remaining - self.counts[places].sum(axis=0)
 
     def _choose(self, place: int, label: int, rows: int, wanted: list[list[float]]) -> int:
         """The side by hash while it wants this label; else the one that lacks most of it, then most rows."""

@@ -44,7 +44,7 @@ def run(
     data = load_data(data_args, seed=training_args.seed, frames=frames)
     for note in data.notes:
         say(note)
-    say(doctor.summary(data, training_args.seed))
+    say(doctor.summary(data))
 
     def fit_one(part: TextData, args: TrainingArguments, scores: Mapping[str, float] | None = None) -> RunReport:
         settings = (model_args, data_args, augment_args, lora_args, fit_args, args)
@@ -87,7 +87,7 @@ def _job(
         fit_args.class_weights, data.problem_type, data.labels, preparing.label_counts(data), len(data.train)
     )
     kinds = (data.problem_type, weights, training_args.label_smoothing_factor)
-    mixed = "mixup" in augment_args.augment
+    mixed = augment_args.mixes
     loss = MixupLoss(*kinds, alpha=augment_args.mixup_alpha) if mixed else losses.ClassifierLoss(*kinds)
     _, parameters = models.trainable_share(model)
     notes += recipe.settle(training_args, given, len(grown), parameters, lora_args.use_peft, data.problem_type)

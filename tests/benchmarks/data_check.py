@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from nlp_ft.checks import duplicates, near, wrong_labels
 from nlp_ft.checks.doctor import check, checked_of
@@ -104,12 +105,11 @@ def _one(source: Path, folder: Path, seed: int) -> str:
 
 
 def _flips(checked: Checked, flipped: set[int]) -> tuple[float, float, set[int]]:
-    ranked = wrong_labels.ranked(checked)
-    top = ranked[: round(0.02 * len(ranked))]
-    precision = len(flipped & set(top)) / len(top)
-    flagged = [finding for finding in wrong_labels.suspected(checked) if finding.check == "suspected_wrong_labels"]
-    rows = {row for finding in flagged for row in finding.places.get("train", [])}
-    return precision, precision / 0.02, rows
+    """Precision among the 2 % of rows that are doubted most, as a multiple of chance, too; and all doubted rows."""
+    doubted = [row for found in wrong_labels.suspected(checked) for row in found.places.get("train", [])]
+    top = doubted[: round(0.02 * len(checked.splits["train"]))]
+    precision = len(flipped & set(top)) / max(1, len(top))
+    return precision, precision / 0.02, set(doubted)
 
 
 def _scores(found: set[int], wanted: set[int]) -> str:
@@ -135,7 +135,7 @@ def _findings(folder: Path) -> list[Finding]:
 
 
 def _checked(folder: Path) -> Checked:
-    files = {f"{split}_file": [str(folder / f"{split}.csv")] for split in ("train", "test")}
+    files: dict[str, Any] = {f"{split}_file": [str(folder / f"{split}.csv")] for split in ("train", "test")}
     return checked_of(read_rows(DataArguments(**files, text_column_names="text", label_column_name="label")))
 
 
@@ -166,7 +166,9 @@ def one(data: Path, size: int) -> None:
         _write(Path(folder, "test.csv"), held_out)
         del rows, held_out, pieces
         started = time.perf_counter()
-        arguments = {f"{split}_file": [str(Path(folder, f"{split}.csv"))] for split in ("train", "test")}
+        arguments: dict[str, Any] = {
+            f"{split}_file": [str(Path(folder, f"{split}.csv"))] for split in ("train", "test")
+        }
         found = read_rows(DataArguments(**arguments))
         read = time.perf_counter() - started
         times: list[tuple[str, float]] = []
