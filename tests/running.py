@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from nlp_ft.methods import finetune
 from nlp_ft.report import RunReport
 
 
-def finetune_tiny(output_dir: Path, checkpoint: Path, files: dict[str, Path], **flags: Any) -> RunReport:
-    """`nlp-ft finetune` in this process, on the CPU, two epochs where nothing else is said."""
+def finetune_tiny(
+    output_dir: Path, checkpoint: Path, files: dict[str, Path], extra: Sequence[str] = (), **flags: Any
+) -> RunReport:
+    """`nlp-ft finetune` in this process, on the CPU, two epochs where nothing else is said; `extra`: tokens put last."""
     chosen = {
         "model_name_or_path": checkpoint,
         "output_dir": output_dir,
@@ -21,7 +24,7 @@ def finetune_tiny(output_dir: Path, checkpoint: Path, files: dict[str, Path], **
         "num_train_epochs": 2,
         **flags,
     }
-    argv = [str(token) for name, value in chosen.items() for token in (f"--{name}", value)]
+    argv = [str(token) for name, value in chosen.items() for token in (f"--{name}", value)] + [*extra]
     return finetune.run(*parse(*finetune.ARGUMENTS, argv=argv))
 
 

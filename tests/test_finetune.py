@@ -164,7 +164,7 @@ def test_missing_splits_are_split_off_and_said(
     run = finetune_tiny(tmp_path / "run", tiny_bert, {"train": table})
     rows = json.loads((run.output_dir / "run.json").read_text())["data"]["rows"]
     assert sum(rows.values()) == 100
-    assert "split off train (stratified, equal texts together, seed 42)" in capsys.readouterr().out
+    assert "split off train (stratified, equal texts together, by hash (seed 42))" in capsys.readouterr().out
 
 
 def test_a_run_without_gain_says_so(
@@ -226,3 +226,56 @@ def test_a_skipped_fp16_step_in_the_log_does_not_lose_the_report(
     monkeypatch.setattr(training, "write_report", with_nan)
     run = finetune_tiny(tmp_path / "run", tiny_bert, files_of(SINGLE), num_train_epochs=1)
     assert json.loads((run.output_dir / "run.json").read_text())["log_history"][-1] == {"step": 1, "grad_norm": None}
+
+
+def test_rows_that_were_left_out_are_written_beside_the_model(tiny_bert: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{row['text']},{row['label']}\n" for row in rows_of(60, 0))
+    (tmp_path / "a.csv").write_text(f"text,label\n{rows}short\nno label,\n")
+    run = finetune_tiny(
+        tmp_path / "run", tiny_bert, {"train": tmp_path / "a.csv"}, num_train_epochs=1, skip_bad_rows=True
+    )
+    with (run.output_dir / "rejected_rows.csv").open(encoding="utf-8", newline="") as handle:
+        rejected = list(csv.DictReader(handle))
+    assert [row["place"].rpartition("/")[2] for row in rejected] == ["a.csv:62", "a.csv:63"]
+    assert rejected[0]["content"] == "short"
+    assert rejected[1]["reason"] == "no label in column 'label'."
+    record = json.loads((run.output_dir / "run.json").read_text())
+    assert record["data"]["left_out"]["rejected"] == {"train": 2}
+    assert sum(record["data"]["rows"].values()) == 60
+
+
+def test_each_source_of_the_test_rows_has_metrics_of_its_own(
+    tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = [{**row, "source": "ab"[n % 2 == 0]} for n, row in enumerate(rows_of(60, 0))]
+    test = [{**row, "source": "a" if n < 15 else "b"} for n, row in enumerate(rows_of(40, 1))]
+    files = {"train": make_csv(train, "train.csv"), "test": make_csv(test, "test.csv")}
+    run = finetune_tiny(tmp_path / "run", tiny_bert, files, **QUICK)
+    rows = predictions_file(run)
+    for name, part in (("a", rows[:15]), ("b", rows[15:])):
+        right = np.mean([row["label"] == row["prediction"] for row in part])
+        assert run.metrics[f"test_accuracy@{name}"] == pytest.approx(right)
+    out = capsys.readouterr().out
+    assert "  its 15 rows of a" in out
+    assert "data check: " in out
+
+
+@pytest.mark.parametrize("operations", ["swap delete noise", "mixup", "noise mixup"])
+def test_augmentation_grows_train_alone_and_the_baselines_stay(
+    tiny_bert: Path, files_of: Any, tmp_path: Path, operations: str
+) -> None:
+    plain = finetune_tiny(tmp_path / "plain", tiny_bert, files_of(SINGLE), **QUICK)
+    run = finetune_tiny(
+        tmp_path / "run", tiny_bert, files_of(SINGLE), **QUICK, extra=["--augment", *operations.split()]
+    )
+    assert run.metrics["baseline_tfidf_accuracy"] == plain.metrics["baseline_tfidf_accuracy"]
+    assert np.abs(run.test_logits - plain.test_logits).max() > 1e-3
+    grown = [note for note in run.notes if note.startswith("augment: 80 new rows of 80 training rows")]
+    assert len(grown) == (operations != "mixup")
+    record = json.loads((run.output_dir / "run.json").read_text())
+    assert record["arguments"]["augment"]["augment"] == operations.split()
+    assert record["data"]["rows"] == {"train": 80, "validation": 30, "test": 40}
+    again = finetune_tiny(
+        tmp_path / "again", tiny_bert, files_of(SINGLE), **QUICK, extra=["--augment", *operations.split()]
+    )
+    assert np.array_equal(run.test_logits, again.test_logits)

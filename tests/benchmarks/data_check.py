@@ -25,6 +25,7 @@ from nlp_ft.config import DataArguments
 from nlp_ft.data import read_rows, text_key
 
 DOMAINS = ("movies", "amazon", "nyt", "tweets")
+_WORDS = 6  # that a planted text has at least
 Row = list[str]
 Edit = Callable[[list[str], random.Random], list[str]]
 
@@ -75,7 +76,7 @@ def _one(source: Path, folder: Path, seed: int) -> str:
     chance = random.Random(seed)
     train, test = _rows(source / "train.csv"), _rows(source / "test.csv")
     base = _findings(source)
-    long = [n for n, row in enumerate(train) if len(row[0].split()) >= 6]
+    long = [n for n, row in enumerate(train) if len(row[0].split()) >= _WORDS]
     share = max(1, len(train) // 100)
     exact = chance.sample(long, share)
     nearly = [n for n in chance.sample(long, 3 * share) if n not in exact][:share]
@@ -171,13 +172,13 @@ def one(data: Path, size: int) -> None:
         }
         found = read_rows(DataArguments(**arguments))
         read = time.perf_counter() - started
-        times: list[tuple[str, float]] = []
+        times: dict[str, float] = {}
         last = [time.perf_counter()]
 
         def progress(name: str) -> Callable[[int, int], None]:
             def advance(done: int, total: int) -> None:
                 if done == total:
-                    times.append((name, time.perf_counter() - last[0]))
+                    times[name] = times.get(name, 0.0) + time.perf_counter() - last[0]
                     last[0] = time.perf_counter()
 
             return advance
@@ -187,7 +188,7 @@ def one(data: Path, size: int) -> None:
     print(
         f"{size} rows: reading {read:.1f} s, checks {report.seconds:.1f} s, peak memory {peak:.2f} GB; {report.summary()}"
     )
-    for name, seconds in times:
+    for name, seconds in times.items():
         if seconds > 0.05:
             print(f"    {seconds:6.1f} s  {name}", flush=True)
 
