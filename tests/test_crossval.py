@@ -32,7 +32,7 @@ def test_each_row_is_held_out_once_and_trained_on_by_the_other_folds(make_csv: M
 
 
 def test_a_validation_file_that_is_given_serves_every_fold(make_csv: MakeCsv) -> None:
-    files = {
+    files: dict[str, Any] = {
         f"{name}_file": [str(make_csv(rows_of(n, n), f"{name}.csv"))] for name, n in (("train", 60), ("validation", 20))
     }
     data = load_data(DataArguments(**files), seed=1)

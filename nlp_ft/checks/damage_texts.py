@@ -21,6 +21,9 @@ _SEQUENCES = re.compile(  # UTF-8 read as one byte a character: alone where hard
     rf"(?<![A-Z\xc0-\xde])[ÂÃ]{_TAIL}|[âï]{_TAIL}{{2}}|ð[\x9fŸ]{_TAIL}{{2}}"
     rf"|(?:[ÄÅÎÏÐÑ×ØÙ]{_TAIL}){{2,}}|(?:[à-ï]{_TAIL}{{2}}){{2,}}"
 )
+_MAYBE_BROKEN = re.compile(
+    "[^\x00-\x7f](?:[^\x00-\x7f]|(?<=[ÂÃ]) |(?<=[\x80-\x9f\ufffd]))"
+)  # every broken text has one of these
 _IN_SEQUENCES = re.compile("[\x80-\x9f\xad]")  # controls, and parts of what the encoding broke
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,31});")
@@ -48,6 +51,9 @@ _CONTROL = re.compile(
     rf"|(?<![{_UNSPACED}])\u200b(?![{_UNSPACED}])|(?<![{_JOINING}])\u200c(?![{_JOINING}])"
     rf"|(?<![{_JOINING}])(?:(?<![{_EMOJI}\ufe0f\u20e3\U000e007f])\u200d|\u200d(?![{_EMOJI}]))(?![{_JOINING}])"
 )
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffe\uffff]"
+)
 _BREAKS = re.compile(r"[\x0b\x0c\x1c-\x1f]+")  # these part words, so a space takes their place
 _DIRECTION = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
@@ -58,7 +64,7 @@ _MENTION = re.compile(r"(?<![\w@.])@[^\W\d]\w+")
 
 def encoding(text: str) -> str | None:
     """The text with characters that a wrong encoding broke mended where that can be; None where none is broken."""
-    if text.isascii():
+    if text.isascii() or not _MAYBE_BROKEN.search(text):
         return None
     mended = _by_ftfy()(text) if _by_ftfy() else _by_hand(text)
     return _kept_clean(text, mended) if mended != text or _LOST in text else None
@@ -84,7 +90,7 @@ def control(text: str) -> str | None:
     Joiners stay within emoji and in scripts that need them, marks of direction in texts of a right-to-left script. What
     mending the encoding would turn into something better is no control character.
     """
-    if text.isascii() and text.isprintable():
+    if text.isprintable() or not _INVISIBLE.search(text):
         return None
     better = encoding(text) if _IN_SEQUENCES.search(text) else None
     new = _without(text, "" if better is None else "".join(set(text) - set(better)))
@@ -93,7 +99,7 @@ def control(text: str) -> str | None:
 
 def url(text: str) -> str | None:
     """The first web address in the text."""
-    found = _URL.search(text)
+    found = _URL.search(text) if "://" in text or "www." in text.lower() else None
     return found and found[0]
 
 

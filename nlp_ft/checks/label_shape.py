@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from scipy.stats import chi2_contingency, ks_2samp
@@ -95,8 +96,8 @@ def _class_drift(checked: Checked, counts: dict[str, np.ndarray]) -> list[Findin
         table = both[:, present]
         if len(present) < 2 or not table.sum(axis=1).all():
             continue
-        statistic, p = chi2_contingency(table)[:2]
-        size = float(np.sqrt(statistic / table.sum()))  # Cramer's V of two rows
+        test: Any = chi2_contingency(table)
+        size, p = float(np.sqrt(test.statistic / table.sum())), float(test.pvalue)  # Cramer's V of two rows
         if p >= _CHANCE or size < _LARGE:
             continue
         shares = table / table.sum(axis=1, keepdims=True)
@@ -104,7 +105,7 @@ def _class_drift(checked: Checked, counts: dict[str, np.ndarray]) -> list[Findin
         told = (
             f"'{checked.labels[present[most]]}' is {shares[0][most]:.1%} of {one} and {shares[1][most]:.1%} of {other}"
         )
-        measures = {"cramers_v": size, "p": float(p)}
+        measures = {"cramers_v": size, "p": p}
         findings.append(_drift(checked, (one, other), f"classes are not spread alike: {told}", measures))
     return findings
 
@@ -113,7 +114,7 @@ def _target_drift(checked: Checked) -> list[Finding]:
     findings = []
     for one, other in combinations(checked.splits, 2):
         targets = [np.asarray(list(checked.splits[name].labels), dtype=float) for name in (one, other)]
-        test = ks_2samp(*targets)
+        test: Any = ks_2samp(targets[0], targets[1])
         gap, p = float(test.statistic), float(test.pvalue)
         if p < _CHANCE and gap >= _LARGE:
             medians = [f"{np.median(some):.4g} in {name}" for some, name in zip(targets, (one, other), strict=True)]

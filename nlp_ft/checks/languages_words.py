@@ -13,7 +13,8 @@ _LEAD = 1.5  # times the score of the next best language
 _WORDS = {
     "English": "the and of to is in it that this was for with on you not are have but be as at they my we so what from "
     "all your his her can just had were if their has there been would who will or an me i a he she do about out when no "
-    "more than up like one how its very don't it's i'm only by which some",
+    "more than up like one how its very don't it's i'm im only by which some am any too over then go get here now after "
+    "into these those good well war let see off because other them him said could did time most last year non wat",
     "German": "der die das und ist nicht ich es ein eine zu den mit sich auf für dem im auch als wie sie war aber bei "
     "einen noch nach wird sind wir hat nur kann sehr einem oder haben so von mir du aus wenn habe mich in er was man am "
     "um schon mehr keine über zum zur bin",
@@ -29,7 +30,7 @@ _WORDS = {
     "Dutch": "de het een en van ik niet dat is zijn voor met te op aan maar ook er heeft bij wordt deze naar nog geen jij "
     "uit in was je dit die als om door hij ze zo we wel dan over of mijn heb worden meer wat kan veel al had",
     "Swedish": "och att det som en är jag inte på för med av den till har ett om var men så vi de kan han ska från mig "
-    "när man eller sig bara mycket också där nu du hade blir efter i hon vad utan alla här mycket",
+    "när man eller sig bara mycket också där nu du hade blir efter i hon vad utan alla här",
     "Danish": "og at det er en jeg ikke på for med af den til har et om var men så vi de kan han skal fra mig når man "
     "eller sig bare meget også der nu du havde bliver efter i hun hvad som mit være ved",
     "Polish": "i w nie na się że jest z do to jak ale co tak o po mnie od za dla tylko już ten przez czy być jego który "
@@ -104,6 +105,7 @@ def language(text: str) -> str | None:
 
 
 def _by_words(text: str) -> str | None:
+    """The language whose common words lead, each word counted once."""
     words = {word.replace("’", "'") for word in _WORD.findall(text.lower())}
     scores: dict[str, float] = {}
     seen: Counter[str] = Counter()

@@ -188,8 +188,8 @@ class Store:
             self._file.write(self._batches)
             self._batches = []
 
-    def columns(self) -> dict[str, Column]:
-        """Every column, in order of first appearance; None where a row lacks it. Nothing can be added afterwards."""
+    def columns(self) -> dict[str, Any]:
+        """Every column as a Column, in order of first appearance; None where a row lacks it. Nothing can be added afterwards."""
         self._close_batch()
         batches = self._batches if self._file is None else self._file.read()
         names = dict.fromkeys([*self._open, *(name for batch in batches for name in batch.schema.names)])
