@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from nlp_ft.data import tokenize
+from nlp_ft.data import store, tokenize
 from nlp_ft.data.problem import MULTI, SINGLE
 from nlp_ft.data.rows import make_rows
 from nlp_ft.errors import DataError
@@ -78,3 +78,13 @@ def test_a_text_without_tokens_is_refused() -> None:
         "rows out."
     )
     assert tokenize(data, make_tokenizer())[0]["length"][:] == [3, 2, 2]
+
+
+def test_tokens_of_a_large_split_lie_on_disk_and_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_rows(["one two", "three"] * 50, None, [1, 0] * 50, SINGLE).data
+    in_memory, note = tokenize(data, make_tokenizer(), split="train")
+    assert not in_memory.cache_files
+    monkeypatch.setattr(store, "SPILL_BYTES", 10)
+    on_disk, same_note = tokenize(data, make_tokenizer(), split="train")
+    assert on_disk.cache_files
+    assert (on_disk.to_list(), same_note) == (in_memory.to_list(), note)

@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 
 from nlp_ft.checks.findings import Checked, Split, text_key
-from nlp_ft.checks.ngrams import TfIdf
+from nlp_ft.checks.ngrams import Matrix, TfIdf
 from nlp_ft.scores import MULTI, REGRESSION, SINGLE, probabilities
 
 Progress = Callable[[int, int], None]
@@ -96,7 +96,7 @@ def _targets(checked: Checked, labels: Sequence[Any]) -> np.ndarray:
     return array[:, None] == (classes[1:] if len(classes) == 2 else classes)
 
 
-def _ask(features: csr_matrix, targets: np.ndarray, asked: list[csr_matrix], seed: int) -> list[np.ndarray]:
+def _ask(features: Matrix, targets: np.ndarray, asked: list[Matrix], seed: int) -> list[np.ndarray]:
     """Fit, and give for each of `asked` log odds of shape (rows, questions, models), or values of shape (rows,)."""
     if not features.shape[1]:  # no two texts share anything: a column that says nothing
         features, *asked = [csr_matrix((rows.shape[0], 1), dtype=np.float32) for rows in (features, *asked)]
@@ -117,7 +117,7 @@ def _ask(features: csr_matrix, targets: np.ndarray, asked: list[csr_matrix], see
     ]
 
 
-def _naive_bayes(features: csr_matrix, target: np.ndarray) -> tuple[np.ndarray, float]:
+def _naive_bayes(features: Matrix, target: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights and bias of the log odds of yes, from the mean features of the rows of yes and of no."""
     yes = target.astype(np.float32) @ features + _SMOOTHING
     no = np.asarray(features.sum(axis=0)).ravel() - yes + 2 * _SMOOTHING
@@ -125,13 +125,12 @@ def _naive_bayes(features: csr_matrix, target: np.ndarray) -> tuple[np.ndarray, 
     return weights, float(np.log((target.sum() + 0.5) / ((~target).sum() + 0.5)))
 
 
-def _logistic(features: csr_matrix, target: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, float]:
+def _logistic(features: Matrix, target: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, float]:
     """Weights and bias of logistic regression, by Newton steps or, where rows and questions are many, by SGD."""
-    if size <= _MOST_FOR_NEWTON:
-        model = LogisticRegression(C=_C, solver="liblinear", tol=0.1)
-    else:
-        alpha = 1 / (_C * len(target))
-        model = SGDClassifier(loss="log_loss", alpha=alpha, max_iter=5, tol=None, random_state=seed)
+    model: Any = LogisticRegression(C=_C, solver="liblinear", tol=0.1)
+    if size > _MOST_FOR_NEWTON:
+        settings: dict[str, Any] = {"alpha": 1 / (_C * len(target)), "max_iter": 5, "tol": None}
+        model = SGDClassifier(loss="log_loss", random_state=seed, **settings)
     model.fit(features, target)
     return model.coef_[0], float(model.intercept_[0])
 

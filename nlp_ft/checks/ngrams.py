@@ -6,6 +6,7 @@ import functools
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack, vstack
@@ -15,6 +16,7 @@ _WORD_BITS, _CHARACTER_BITS = 21, 20
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 _INVERSE = pow(_BASE, -1, 2**64)
 _ALONE = ((0x0E00, 0x0E7F), (0x3040, 0x30FF), (0x3400, 0x9FFF))  # Thai, Japanese, Chinese: no spaces between words
+Matrix = Any  # a csr_matrix, of whose shape, slices and sums the type checker knows nothing
 Grams = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -30,7 +32,7 @@ class TfIdf:
         self._counters = (count_words, count_characters) if characters else (count_words,)
         self._blocks: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def fit_transform(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> csr_matrix:
+    def fit_transform(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Matrix:
         """Learn the weights from these rows. Returns: float32 of shape (rows, kept columns)."""
         self._blocks, blocks = [], []
         for counts in self._counts(texts, pairs):
@@ -40,18 +42,18 @@ class TfIdf:
             blocks.append(_weigh(counts, *self._blocks[-1]))
         return hstack(blocks, "csr") if len(blocks) > 1 else blocks[0]
 
-    def transform(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> csr_matrix:
+    def transform(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Matrix:
         """Other rows by the same weights; what train never had is left out."""
         counted = zip(self._counts(texts, pairs), self._blocks, strict=True)
         return hstack([_weigh(counts, *block) for counts, block in counted], "csr")
 
-    def _counts(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[csr_matrix]:
+    def _counts(self, texts: Sequence[str], pairs: Sequence[str] | None) -> Iterator[Matrix]:
         for side in (texts,) if pairs is None else (texts, pairs):
             for count in self._counters:
                 yield count(text[: self._length] for text in side)
 
 
-def count_words(texts: Iterable[str]) -> csr_matrix:
+def count_words(texts: Iterable[str]) -> Matrix:
     """How often each text has each word and each two neighbouring words, by their hash: float32, (rows, 2**21).
 
     A word is letters, digits and marks in any case; a character of Chinese, Japanese or Thai is a word by itself.
@@ -59,12 +61,12 @@ def count_words(texts: Iterable[str]) -> csr_matrix:
     return _counted(texts, _words, _WORD_BITS)
 
 
-def count_characters(texts: Iterable[str]) -> csr_matrix:
+def count_characters(texts: Iterable[str]) -> Matrix:
     """How often each text has each 4 characters with no space within, by their hash: float32, (rows, 2**20)."""
     return _counted(texts, _characters, _CHARACTER_BITS)
 
 
-def _weigh(counts: csr_matrix, idf: np.ndarray, kept: np.ndarray) -> csr_matrix:
+def _weigh(counts: Matrix, idf: np.ndarray, kept: np.ndarray) -> Matrix:
     counts.data = (1 + np.log(counts.data)) * idf[counts.indices]
     rows = np.repeat(np.arange(counts.shape[0], dtype=np.int32), np.diff(counts.indptr))
     norms = np.sqrt(np.bincount(rows, weights=counts.data**2, minlength=counts.shape[0])).astype(np.float32)
@@ -72,7 +74,7 @@ def _weigh(counts: csr_matrix, idf: np.ndarray, kept: np.ndarray) -> csr_matrix:
     return counts[:, kept]
 
 
-def _counted(texts: Iterable[str], grams: Grams, bits: int) -> csr_matrix:
+def _counted(texts: Iterable[str], grams: Grams, bits: int) -> Matrix:
     blocks = []
     for chunk in _chunks(texts):
         lowered = [text.lower() for text in chunk]

@@ -126,10 +126,10 @@ def _doubts(checked: Checked, found: dict[str, np.ndarray]) -> dict[str, _Doubts
         own = np.where(given, probabilities, 1 - probabilities)
         wrong = np.stack([_wrong_yes_no(*column) for column in zip(given.T, probabilities.T, strict=True)], axis=1)
         margin = np.where(wrong, 2 * own - 1, np.inf).min(axis=1)
-        suspect, own = wrong.any(axis=1), np.where(wrong, own, np.inf).min(axis=1)
+        suspect, own = np.any(wrong, axis=1), np.where(wrong, own, np.inf).min(axis=1)
     else:
         labels = given.argmax(axis=1)
-        suspect = _wrong(labels, probabilities) & (given.sum(axis=0) >= _FEWEST_OF_CLASS)[labels]
+        suspect = np.logical_and(_wrong(labels, probabilities), (given.sum(axis=0) >= _FEWEST_OF_CLASS)[labels])
         wrong, own = given, probabilities[given]
         margin = own - np.where(given, -1, probabilities).max(axis=1)
     doubts, start = {}, 0

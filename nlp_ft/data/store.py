@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from datasets import Dataset
 
 BATCH_ROWS = 10_000
 _BATCH_BYTES = 32 << 20
@@ -189,7 +191,7 @@ class Store:
             self._batches = []
 
     def columns(self) -> dict[str, Any]:
-        """Every column as a Column, in order of first appearance; None where a row lacks it. Nothing can be added afterwards."""
+        """Every column as a Column, in order of first appearance, None where a row lacks it. Nothing is added afterwards."""
         self._close_batch()
         batches = self._batches if self._file is None else self._file.read()
         names = dict.fromkeys([*self._open, *(name for batch in batches for name in batch.schema.names)])
@@ -229,3 +231,12 @@ class _Spill:
             found.append(pa.ipc.open_stream(mapped).read_next_batch())
         self._remove()  # what is mapped stays until the last column goes
         return found
+
+
+def file_for(data: Dataset, name: str) -> str | None:
+    """A temporary file for what is made of a split that is too large for memory; it goes with the program. Else None."""
+    if data.data.nbytes <= SPILL_BYTES:
+        return None
+    directory = tempfile.mkdtemp(prefix="nlp_ft-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return str(Path(directory, name))

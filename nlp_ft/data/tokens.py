@@ -7,6 +7,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from nlp_ft.data.store import file_for
 from nlp_ft.data.table import counted
 from nlp_ft.errors import DataError
 
@@ -34,6 +35,7 @@ def tokenize(
         remove_columns=[name for name in data.column_names if name != "label"],
         fn_kwargs={"tokenizer": tokenizer, "limit": limit},
         num_proc=num_proc,
+        cache_file_name=file_for(data, f"{split}.arrow"),
         desc=f"Tokenizing {split}",
     ).rename_column("label", "labels")
     lengths = tokens["length"]
