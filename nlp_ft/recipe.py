@@ -36,9 +36,9 @@ def batch_rows(rows: int) -> int:
     return 16 if rows < 2000 else 32
 
 
-def epochs(rows: int, rows_per_update: int, problem_type: str) -> int:
-    """Passes over the data: enough for about 250 updates, between 2 (regression, which goes on gaining: 3) and 20."""
-    fewest = _FEWEST_EPOCHS + (problem_type == REGRESSION)
+def epochs(rows: int, rows_per_update: int, problem_type: str, use_peft: bool = False) -> int:
+    """Passes over the data: enough for about 250 updates, between 2 (regression and LoRA, which go on gaining: 3) and 20."""
+    fewest = _FEWEST_EPOCHS + (problem_type == REGRESSION or use_peft)
     updates = max(1, math.ceil(rows / rows_per_update))
     return min(_MOST_EPOCHS, max(fewest, round(_UPDATES_WANTED / updates)))
 
@@ -67,7 +67,7 @@ def settle(
         said.append(f"learning rate {args.learning_rate:g}")
     if not {"num_train_epochs", "max_steps"} & set(given):
         per_update = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-        args.num_train_epochs = float(epochs(rows, per_update, problem_type))
+        args.num_train_epochs = float(epochs(rows, per_update, problem_type, use_peft))
         said.append(f"{args.num_train_epochs:g} epochs")
     if "metric_for_best_model" not in given:
         args.metric_for_best_model, args.greater_is_better = SELECTION_METRIC[problem_type]

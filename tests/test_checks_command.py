@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset, DatasetDict
 
 from nlp_ft.checks import doctor
 from nlp_ft.checks.findings import Checked
@@ -153,3 +154,16 @@ def test_every_problem_and_pairs_can_be_checked() -> None:
             assert report.rows == 80
             assert report.to_html().endswith("</html>\n")
             assert json.loads(report.to_json())["splits"]["train"]["rows"] == 80
+
+
+def test_a_dataset_is_checked_like_files(run_cli: RunCli) -> None:
+    splits = {
+        name: Dataset.from_dict({key: [row[key] for row in read(f"{name}.csv")] for key in ("text", "label")})
+        for name in ("train", "test")
+    }
+    DatasetDict(splits).save_to_disk("saved")
+    code, out, err = run_cli(["data", "check", "--dataset_name", "saved"])
+    assert code == 0, err
+    assert "saved[test], row 6" in out
+    code, _, err = run_cli(["data", "check"])
+    assert (code, err) == (2, "nlp-ft: give --train_file or --dataset_name, one of the two; neither came.\n")

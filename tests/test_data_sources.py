@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.feather as feather
 import pytest
 from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
@@ -162,6 +163,20 @@ def test_frames_are_read_like_files(kind: str) -> None:
     assert sorted(table.columns["text"]) == sorted(ODD_TEXTS)
     assert set(table.columns) == {"text", "label"}
     assert table.where(0) == f"{type(frame).__name__}, row 1"
+
+
+def test_arrow_files_and_streams_are_read_with_their_types() -> None:
+    table = pa.table({**ODD, "stars": list(range(len(ODD_TEXTS)))})
+    with pa.OSFile("file.arrow", "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=5)
+    with pa.OSFile("stream.arrow", "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    feather.write_feather(table, "rows.feather")
+    for name in ("file.arrow", "stream.arrow", "rows.feather"):
+        assert read_table(name).columns == {**ODD, "stars": list(range(len(ODD_TEXTS)))}
+    Path("broken.arrow").write_bytes(b"ARROW1 and no more")
+    with pytest.raises(DataError, match=r"^broken\.arrow cannot be read as Arrow: "):
+        read_table("broken.arrow")
 
 
 def test_polars_frames_are_read_where_polars_is_there() -> None:

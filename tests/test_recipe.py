@@ -55,6 +55,8 @@ def test_what_the_user_set_is_left_alone(tmp_path: Path) -> None:
 )
 def test_small_sets_are_seen_more_often(tmp_path: Path, rows: int, problem: str, epochs: int) -> None:
     assert settled(tmp_path, set(), rows=rows, problem_type=problem)[0].num_train_epochs == epochs
+    with_lora = settled(tmp_path, set(), rows=rows, problem_type=problem, use_peft=True)[0].num_train_epochs
+    assert with_lora == max(3, epochs)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="nlp-ft data check", description=_ABOUT, allow_abbrev=False)
-    parser.add_argument("train_file", nargs="+", help="the training rows: files, a pattern, or a folder by class")
+    parser.add_argument("train_file", nargs="*", help="the training rows: files, a pattern, or a folder by class")
+    parser.add_argument("--dataset_name", help="a dataset on the Hub, or a local one, instead of files")
+    parser.add_argument("--dataset_config_name", help="its configuration")
     parser.add_argument("--validation_file", nargs="+", help="validation rows, compared with the others")
     parser.add_argument("--test_file", nargs="+", help="test rows, compared with the others")
     parser.add_argument("--text_column_names", help="text column; two are a pair; found where not given")
@@ -59,9 +61,9 @@ def _check(args: argparse.Namespace) -> int:
         fix.require_free(args.fix)
     names = (
         "train_file validation_file test_file text_column_names text_column_delimiter text_pair_column_name "
-        "label_column_name problem_type delimiter skip_bad_rows group_column max_seq_length"
+        "label_column_name problem_type delimiter skip_bad_rows group_column max_seq_length dataset_name dataset_config_name"
     )
-    found = read_rows(DataArguments(**{name: getattr(args, name) for name in names.split()}))
+    found = read_rows(DataArguments(**{name: getattr(args, name) or None for name in names.split()}))
     for note in found.notes:
         print(note, file=sys.stderr)
     tokens = None if args.model_name_or_path is None else token_counter(args.model_name_or_path)
