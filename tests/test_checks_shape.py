@@ -59,7 +59,15 @@ def test_labels_that_drift_between_splits_are_said_and_chance_is_not() -> None:
     (finding,) = shape_of({"train": [0, 1] * 500, "test": [0, 1, 1, 1] * 50}, names=NAMES[:2])
     assert (finding.check, finding.split) == ("label_drift", "train/test")
     assert finding.message == "classes are not spread alike: 'bad' is 50.0% of train and 25.0% of test"
-    assert finding.measures["cramers_v"] == pytest.approx(0.187, abs=0.01)
+    assert finding.measures["gap"] == pytest.approx(0.25)
+
+
+def test_a_small_split_that_drifts_is_told_and_a_label_of_several_by_its_own_share() -> None:
+    (finding,) = shape_of({"train": [0, 1] * 2000, "test": [0, 0, 0, 1, 1] * 80}, names=NAMES[:2])
+    assert finding.message.endswith("'bad' is 50.0% of train and 60.0% of test")
+    both, one = [1.0, 1.0], [1.0, 0.0]
+    (finding,) = shape_of({"train": [both, one] * 500, "test": [both, one, one, one, one] * 40}, MULTI, NAMES[:2])
+    assert finding.message.endswith("'good' is 50.0% of train and 20.0% of test")
 
 
 def test_targets_that_drift_are_said() -> None:

@@ -15,15 +15,16 @@ from nlp_ft.scores import MULTI, REGRESSION
 _FEW_ROWS = 10  # of a class, below which it is hardly learned
 _RARE = 0.1  # of an even share, below which a class is rare
 _CHANCE = 0.001  # p below which a difference is no accident ...
-_LARGE = 0.1  # ... and the size from which it matters: Cramer's V, or the largest gap of two distributions
+_DRIFT = 0.05  # ... and the share of rows in another class from which it matters,
+_GAP = 0.1  # or of targets: the largest gap of two cumulative shares
 _NAMED = 5  # classes that a message names
 
 
 def shape(checked: Checked) -> list[Finding]:
     """Rare classes of train, classes without rows, drift of the labels between splits.
 
-    Drift: a chi-square test (regression: Kolmogorov-Smirnov) below p = 0.001, and an effect of 0.1 or more, so that a great
-    many rows alone are no alarm.
+    Drift: a chi-square test (of several labels: one each) below p = 0.001 and 5 % of rows in another class, so that a great
+    many rows alone are no alarm; of targets a Kolmogorov-Smirnov test, and a gap of 0.1.
     """
     if checked.problem_type == REGRESSION:
         return _target_drift(checked)
@@ -91,23 +92,31 @@ def _absent_classes(checked: Checked, counts: dict[str, np.ndarray]) -> list[Fin
 def _class_drift(checked: Checked, counts: dict[str, np.ndarray]) -> list[Finding]:
     findings = []
     for one, other in combinations(counts, 2):
+        sizes = np.array([len(checked.splits[one]), len(checked.splits[other])])
         both = np.stack([counts[one], counts[other]])
-        present = np.flatnonzero(both.sum(axis=0) > 0)
-        table = both[:, present]
-        if len(present) < 2 or not table.sum(axis=1).all():
+        if checked.problem_type == MULTI:  # each label against its absence
+            tables = [np.stack([column, sizes - column], axis=1) for column in both.T]
+        else:
+            tables = [both[:, both.sum(axis=0) > 0]]
+        tests = [_difference(table) for table in tables]
+        gap, p = max(tests, default=(0.0, 1.0))
+        if p * len(tables) >= _CHANCE or gap < _DRIFT:
             continue
-        test: Any = chi2_contingency(table)
-        size, p = float(np.sqrt(test.statistic / table.sum())), float(test.pvalue)  # Cramer's V of two rows
-        if p >= _CHANCE or size < _LARGE:
-            continue
-        shares = table / table.sum(axis=1, keepdims=True)
+        shares = both / sizes[:, None]
         most = int(np.abs(shares[0] - shares[1]).argmax())
-        told = (
-            f"'{checked.labels[present[most]]}' is {shares[0][most]:.1%} of {one} and {shares[1][most]:.1%} of {other}"
-        )
-        measures = {"cramers_v": size, "p": p}
+        told = f"'{checked.labels[most]}' is {shares[0][most]:.1%} of {one} and {shares[1][most]:.1%} of {other}"
+        measures = {"gap": gap, "p": p}
         findings.append(_drift(checked, (one, other), f"classes are not spread alike: {told}", measures))
     return findings
+
+
+def _difference(table: np.ndarray) -> tuple[float, float]:
+    """The share of rows that would have to change class for two rows of counts to be alike, and how seldom chance does it."""
+    if table.shape[1] < 2 or not table.sum(axis=0).all() or not table.sum(axis=1).all():
+        return 0.0, 1.0
+    shares = table / table.sum(axis=1, keepdims=True)
+    test: Any = chi2_contingency(table)
+    return float(np.abs(shares[0] - shares[1]).sum() / 2), float(test.pvalue)
 
 
 def _target_drift(checked: Checked) -> list[Finding]:
@@ -116,7 +125,7 @@ def _target_drift(checked: Checked) -> list[Finding]:
         targets = [np.asarray(list(checked.splits[name].labels), dtype=float) for name in (one, other)]
         test: Any = ks_2samp(targets[0], targets[1])
         gap, p = float(test.statistic), float(test.pvalue)
-        if p < _CHANCE and gap >= _LARGE:
+        if p < _CHANCE and gap >= _GAP:
             medians = [f"{np.median(some):.4g} in {name}" for some, name in zip(targets, (one, other), strict=True)]
             message = f"targets are not spread alike: their median is {' and '.join(medians)}"
             findings.append(_drift(checked, (one, other), message, {"kolmogorov_smirnov": gap, "p": p}))

@@ -194,10 +194,13 @@ def one(data: Path, size: int) -> None:
 
 
 def _recombined(chance: random.Random, pieces: list[Row]) -> Row:
-    """The first half of a text and the last half of another, which gives the label."""
-    (front, _), (back, label) = chance.choice(pieces), chance.choice(pieces)
-    heads, tails = front.split(), back.split()
-    return [" ".join([*heads[: len(heads) // 2], *tails[len(tails) // 2 :]]), label]
+    """Five words in a row from each of four texts, the last of which gives the label."""
+    chosen, words = chance.choices(pieces, k=4), list[str]()
+    for text, _ in chosen:
+        some = text.split()
+        start = chance.randrange(max(1, len(some) - 4))
+        words += some[start : start + 5]
+    return [" ".join(words), chosen[-1][1]]
 
 
 def main() -> None:
