@@ -122,6 +122,17 @@ def test_a_split_by_time_keeps_the_newest_rows_for_the_test() -> None:
         DataArguments(num_folds=3, time_column="day")
 
 
+def test_what_bends_the_rules_of_groups_and_time_is_said() -> None:
+    write("posts", 100, author=[f"author {n // 4}" if n >= 12 else "" for n in range(100)])
+    notes = load("posts.csv", group_column="author").notes
+    assert "warning: 12 rows without a value in 'author', each a group of its own" in notes
+    texts = [f"post {n}" for n in range(99)] + ["post 3"]
+    columns = {"text": texts, "label": ["a", "b"] * 50, "day": [f"{2000 + n}-01-01" for n in range(100)]}
+    write_delimited(Path("again.csv"), columns, ",")
+    notes = load("again.csv", time_column="day").notes
+    assert "test: 1 row no newer than one of an earlier split, as equal texts and groups go together" in notes
+
+
 def test_rows_that_are_added_move_none_of_a_large_table() -> None:
     write("large", 4000)
     before = load("large.csv")

@@ -64,7 +64,9 @@ def summary(data: TextData) -> str:
     for name in ("train", "validation", "test"):
         rows: Dataset = getattr(data, name)
         pairs = rows["text_pair"] if "text_pair" in rows.column_names else None
-        splits[name] = Split(name, rows["text"], pairs, rows["label"][:], lambda row, name=name: f"{name}, row {row + 1}")
+        splits[name] = Split(
+            name, rows["text"], pairs, rows["label"][:], lambda row, name=name: f"{name}, row {row + 1}"
+        )
     checked = Checked(splits, data.problem_type, data.labels)
     findings = [*duplicates.exact(checked), *label_shape.shape(checked), *damage.damage(checked)]
     if sum(map(len, splits.values())) <= _FEW_ROWS:

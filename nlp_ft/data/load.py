@@ -18,6 +18,7 @@ from nlp_ft.data.sources import SPLITS
 from nlp_ft.data.split import describe, sample_rows, settled_rows, split_rows
 from nlp_ft.data.summary import fingerprint, warnings
 from nlp_ft.data.table import counted
+from nlp_ft.data.times import older_rows
 from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -104,6 +105,16 @@ def _split_off_missing(
         settled = settled_rows(rows.keys, rows.labels, found.problem, missing, groups=groups), len(rows)
     how = describe(found.problem, missing, seed, groups=groups, times=times, settled=settled)
     notes = [f"{split}: {counted(len(splits[split]), 'row')} split off train ({how})" for split in missing]
+    if ungrouped := sum(group in (None, "") for group in groups or ()):
+        notes.append(
+            f"warning: {counted(ungrouped, 'row')} without a value in {args.group_column!r}, each a group of its own"
+        )
+    older = {} if times is None else older_rows(places, times)
+    notes += [
+        f"{split}: {counted(count, 'row')} no newer than one of an earlier split, as equal texts and groups go together"
+        for split, count in older.items()
+        if count
+    ]
     record = {"shares": missing, "seed": seed, "group_column": args.group_column, "time_column": args.time_column}
     return {**record, "how": how}, [*notes, f"train: {counted(len(splits['train']), 'row')} left"]
 

@@ -114,7 +114,12 @@ def _job(
         fit=fit_args,
         settings={
             **settings_of(
-                model=model_args, data=data_args, augment=augment_args, lora=lora_args, fit=fit_args, training=training_args
+                model=model_args,
+                data=data_args,
+                augment=augment_args,
+                lora=lora_args,
+                fit=fit_args,
+                training=training_args,
             ),
             "processes": training_args.world_size,
         },
