@@ -157,7 +157,7 @@ def test_every_problem_and_pairs_can_be_checked() -> None:
 
 
 def test_a_dataset_is_checked_like_files(run_cli: RunCli) -> None:
-    splits = {
+    splits: Any = {
         name: Dataset.from_dict({key: [row[key] for row in read(f"{name}.csv")] for key in ("text", "label")})
         for name in ("train", "test")
     }

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from nlp_ft.argv import Parser, require_free_path
 from nlp_ft.errors import ConfigError
@@ -63,7 +64,8 @@ def _check(args: argparse.Namespace) -> int:
         "train_file validation_file test_file text_column_names text_column_delimiter text_pair_column_name "
         "label_column_name problem_type delimiter skip_bad_rows group_column max_seq_length dataset_name dataset_config_name"
     )
-    found = read_rows(DataArguments(**{name: getattr(args, name) or None for name in names.split()}))
+    chosen: dict[str, Any] = {name: getattr(args, name) or None for name in names.split()}
+    found = read_rows(DataArguments(**chosen))
     for note in found.notes:
         print(note, file=sys.stderr)
     tokens = None if args.model_name_or_path is None else token_counter(args.model_name_or_path)

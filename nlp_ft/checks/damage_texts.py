@@ -37,7 +37,7 @@ _BLOCK = (
     "|section|table|tbody|td|tfoot|th|thead|tr|ul"
 )
 _TAG = r"</?(?:{names})(?:\s+[\w:-]+\s*=[^<>]*|\s*/?)>"  # an attribute has a value, so "<b and c>" is no tag
-_OUT = r"<!--.{0,10000}?-->|<!doctype\s[^<>]*>|<(script|style)\b[^<>]*>.{0,10000}?</\1\s*>|</a>"
+_OUT = r"<!--(?:(?!<!--).)*?-->|<!doctype\s[^<>]*>|<(script|style)\b[^<>]*>(?:(?!<\1).)*?</\1\s*>|</a>"
 _INLINE_TAG = re.compile(_TAG.format(names=_INLINE) + "|" + _OUT, re.IGNORECASE | re.DOTALL)
 _BLOCK_TAGS = re.compile(rf"(?:{_TAG.format(names=_BLOCK)}\s*)+", re.IGNORECASE)
 
@@ -66,7 +66,8 @@ def encoding(text: str) -> str | None:
     """The text with characters that a wrong encoding broke mended where that can be; None where none is broken."""
     if text.isascii() or not _MAYBE_BROKEN.search(text):
         return None
-    mended = _by_ftfy()(text) if _by_ftfy() else _by_hand(text)
+    by_ftfy = _by_ftfy()
+    mended = _by_hand(text) if by_ftfy is None else by_ftfy(text)
     return _kept_clean(text, mended) if mended != text or _LOST in text else None
 
 

@@ -133,16 +133,16 @@ def _difference_of_class(mix: _Mix) -> tuple[str, tuple[str, float, float]] | No
     together = sum(mix.by_class.values(), Counter())
     found = {name: _difference(counts, together - counts) for name, counts in mix.by_class.items()}
     differing = {name: difference for name, difference in found.items() if difference}
-    return max(differing.items(), key=lambda one: abs(one[1][1] - one[1][2]), default=None)
+    return max(differing.items(), key=lambda one: (round(abs(one[1][1] - one[1][2]), 9), one[1][1]), default=None)
 
 
 def _difference(one: Counter[str], other: Counter[str]) -> tuple[str, float, float] | None:
-    """The language whose shares in two lots of rows differ most, if by enough, and the two shares."""
+    """The language (of two, the rarer) whose shares in two lots of rows differ most, if by enough, and the shares."""
     here, there = one.total(), other.total()
     if min(here, there) < _FEWEST_COMPARED:
         return None
     shares = [(name, one[name] / here, other[name] / there) for name in one.keys() | other.keys()]
-    name, first, second = max(sorted(shares), key=lambda share: abs(share[1] - share[2]))
+    name, first, second = max(sorted(shares), key=lambda one: (round(abs(one[1] - one[2]), 9), -one[1] - one[2]))
     both = (one[name] + other[name]) / (here + there)
     error = math.sqrt(both * (1 - both) * (1 / here + 1 / there))
     return (name, first, second) if abs(first - second) > max(_DIFFERENCE, _CERTAIN * error) else None

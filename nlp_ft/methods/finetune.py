@@ -95,7 +95,8 @@ def _job(
     if mixed:
         check_batch(training_args.per_device_train_batch_size)
     if not trained_head:
-        notes += preparing.start_head(model, model_args, data.problem_type, splits["train"], tokenizer, training_args)
+        original = splits["train"].select(range(len(data.train)))  # a copy of a held-out row would flatter the probe
+        notes += preparing.start_head(model, model_args, data.problem_type, original, tokenizer, training_args)
     if lora_args.use_peft:
         model = models.add_lora(model, lora_args)
         notes.append(f"LoRA: the head trains in full, at {training.HEAD_RATE:g} of the adapters' learning rate")
