@@ -71,7 +71,8 @@ def summary(data: TextData) -> str:
     findings = [*duplicates.exact(checked), *label_shape.shape(checked), *damage.damage(checked)]
     if sum(map(len, splits.values())) <= _FEW_ROWS:
         findings += near.near_duplicates(checked)
-    return CheckReport.of(checked, findings, sources=data.fingerprint["sources"]).summary()
+    line = CheckReport.of(checked, findings, sources=data.fingerprint["sources"]).summary()
+    return f"{line} (nlp-ft data check shows them)" if findings else line
 
 
 def checked_of(found: Labelled) -> Checked:
