@@ -9,7 +9,6 @@ import json
 import math
 import platform
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from accelerate import PartialState
 from datasets import Dataset
 
 from nlp_ft.baselines import Baseline
-from nlp_ft.data import BadRow, TextData
+from nlp_ft.data import TextData, write_rejected
 from nlp_ft.hub import write_card
 from nlp_ft.metrics import compute_metrics, confusion_matrix, per_class_table
 from nlp_ft.scores import predicted, probabilities
@@ -132,14 +131,6 @@ def write_predictions(path: Path, rows: Dataset, logits: np.ndarray, problem_typ
             cells = [f"{score:.6f}" for score in scores[i]] if labels else []
             texts = [row["text"], *(row[name] for name in pairs)]
             writer.writerow([*texts, named(row["label"], labels), named(chosen[i], labels), *cells])
-    part.replace(path)
-
-
-def write_rejected(path: Path, rejected: Sequence[BadRow]) -> None:
-    """CSV of the rows that were left out: where they stand, why, and what stands there."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as handle:
-        csv.writer(handle).writerows([("place", "reason", "content"), *rejected])
     part.replace(path)
 
 

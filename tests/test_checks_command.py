@@ -167,3 +167,13 @@ def test_a_dataset_is_checked_like_files(run_cli: RunCli) -> None:
     assert "saved[test], row 6" in out
     code, _, err = run_cli(["data", "check"])
     assert (code, err) == (2, "nlp-ft: give --train_file or --dataset_name, one of the two; neither came.\n")
+
+
+def test_rows_that_cannot_be_read_are_not_lost_by_fix(run_cli: RunCli) -> None:
+    Path("train.csv").write_text(Path("train.csv").read_text(encoding="utf-8") + "short\n", encoding="utf-8")
+    assert run_cli(["data", "check", "train.csv", "--fix", "out"])[0] == 2
+    code, out, err = run_cli(["data", "check", "train.csv", "--skip_bad_rows", "--fix", "out"])
+    assert code == 0
+    assert "1 row left out (--skip_bad_rows)" in err
+    assert "1 malformed row left out of these files: out/rejected_rows.csv" in out
+    assert [(row["place"], row["content"]) for row in read("out/rejected_rows.csv")] == [("train.csv:122", "short")]

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nlp_ft.checks.duplicates import exact, leaks
+from nlp_ft.checks.duplicates import exact
 from nlp_ft.checks.duplicates_keys import KeyedRows
 from nlp_ft.checks.findings import Checked, Example, Finding, Split
 
 Rows = Sequence[tuple[Any, ...]]
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+
+
+def leaks(checked: Checked) -> list[Finding]:
+    return [finding for finding in exact(checked) if finding.check == "leak"]
 
 
 def split(name: str, rows: Rows) -> Split:

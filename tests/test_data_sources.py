@@ -225,7 +225,7 @@ def test_skipped_rows_are_counted_and_kept_with_place_reason_and_content() -> No
     data = load_data(DataArguments(train_file=["a.csv"], skip_bad_rows=True), seed=7)
     assert sum(data.fingerprint["rows"].values()) == 60
     assert data.fingerprint["left_out"]["rejected"] == {"train": 30}
-    assert "train: 60 rows of a.csv; 30 rows left out (rejected_rows.csv)" in data.notes
+    assert "train: 60 rows of a.csv; 30 rows left out (--skip_bad_rows)" in data.notes
     assert [bad.where for bad in data.rejected[:2]] == ["a.csv:2", "a.csv:5"]
     assert data.rejected[0].content == "short 0"
     assert data.rejected[0].reason.startswith("1 cell where the header has 2")

@@ -56,7 +56,7 @@ def _check(args: argparse.Namespace) -> int:
     from nlp_ft.checks import fix, terminal
     from nlp_ft.checks.doctor import check, token_counter
     from nlp_ft.config import DataArguments
-    from nlp_ft.data import read_rows
+    from nlp_ft.data import counted, read_rows, write_rejected
 
     if args.fix is not None:
         fix.require_free(args.fix)
@@ -80,6 +80,10 @@ def _check(args: argparse.Namespace) -> int:
     if args.fix is not None:
         fixed = fix.apply(fix.plan(checked, report.findings), found.raw_tables(), found.columns, args.fix)
         print("\n".join(fixed.lines()))
+        if rejected := [bad for table in found.tables.values() for bad in table.rejected]:
+            path = Path(args.fix, "rejected_rows.csv")
+            write_rejected(path, rejected)
+            print(f"{counted(len(rejected), 'malformed row')} left out of these files: {path}")
     bad = {"error": ("error",), "warning": ("error", "warning")}.get(args.fail_on, ())
     return 1 if report.worst in bad else 0
 

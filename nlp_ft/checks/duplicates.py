@@ -26,11 +26,6 @@ def exact(checked: Checked) -> list[Finding]:
     return [*_conflicts(checked, groups, tolerance), *_leaks(checked, groups), *(one for one in repeats if one)]
 
 
-def leaks(checked: Checked) -> list[Finding]:
-    """The `leak` findings of `exact` alone: texts of one split that stand in another, equal but for case and white space."""
-    return _leaks(checked, list(KeyedRows.of(checked).equal(across=True)))
-
-
 def differ(labels: list[Any], tolerance: float | None) -> bool:
     """Whether labels of one text conflict: by value, or of a regression by more than the tolerance."""
     if tolerance is not None:

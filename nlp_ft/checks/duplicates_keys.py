@@ -59,11 +59,10 @@ class KeyedRows:
             pairs = repeat(None) if split.pairs is None else split.pairs
             yield from compress(zip(split.texts, pairs, strict=False), wanted[self.span(at)].tolist())
 
-    def equal(self, *, across: bool = False) -> Iterator[dict[str, list[int]]]:
+    def equal(self) -> Iterator[dict[str, list[int]]]:
         """Each text that occurs more than once: its row numbers by split, in the order of its first row.
 
-        With `across`, only texts of more than one split. Blank texts are no duplicates. Keys that are equal are
-        confirmed on the texts, which are read again by row number.
+        Blank texts are no duplicates. Keys that are equal are confirmed on the texts, which are read again by row number.
         """
         order = np.argsort(self.keys, kind="stable")
         keys = self.keys[order]
@@ -71,9 +70,7 @@ class KeyedRows:
         firsts, ends = edges[:-1], edges[1:]
         found = np.flatnonzero(ends - firsts > 1)
         for at in found[np.argsort(order[firsts[found]])]:
-            rows = order[firsts[at] : ends[at]].tolist()
-            if not across or self.place(rows[0])[0] != self.place(rows[-1])[0]:
-                yield from self._confirmed(rows)
+            yield from self._confirmed(order[firsts[at] : ends[at]].tolist())
 
     def _confirmed(self, rows: list[int]) -> Iterator[dict[str, list[int]]]:
         by_text: dict[str, list[int]] = defaultdict(list)

@@ -12,7 +12,8 @@ from nlp_ft.checks import charts
 from nlp_ft.checks.charts import Bar, Panel
 from nlp_ft.checks.findings import Finding
 from nlp_ft.checks.overview import SplitSummary
-from nlp_ft.checks.wording import counted, percent, share, title
+from nlp_ft.checks.wording import percent, share, title
+from nlp_ft.data import counted
 
 if TYPE_CHECKING:
     from nlp_ft.checks.report import CheckReport

@@ -13,7 +13,7 @@ from nlp_ft.checks.findings import Finding
 from nlp_ft.checks.fix_edits import merged
 from nlp_ft.checks.fix_files import Row, numbered_rows, write_rows
 from nlp_ft.checks.fix_plan import Plan, plan
-from nlp_ft.checks.wording import counted
+from nlp_ft.data import counted
 from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:

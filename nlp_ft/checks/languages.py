@@ -12,7 +12,8 @@ from typing import Any
 
 from nlp_ft.checks.findings import MOST_EXAMPLES, Checked, Example, Finding, Split, cut
 from nlp_ft.checks.languages_words import language
-from nlp_ft.checks.wording import counted, percent
+from nlp_ft.checks.wording import percent
+from nlp_ft.data import counted
 from nlp_ft.scores import MULTI, REGRESSION
 
 _SAMPLE = 20_000  # rows of a split that are read

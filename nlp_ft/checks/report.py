@@ -12,8 +12,9 @@ from nlp_ft.checks.findings import Checked, Finding, Severity
 from nlp_ft.checks.html import page
 from nlp_ft.checks.overview import SplitSummary, summarised, target_range
 from nlp_ft.checks.terminal import as_text
-from nlp_ft.checks.wording import by_severity, counted, in_short, remedy, severity_counts, tally
+from nlp_ft.checks.wording import by_severity, in_short, remedy, severity_counts, tally
 from nlp_ft.checks.wording import share as share_of
+from nlp_ft.data import counted
 
 JSON_VERSION = 1
 _IN_SUMMARY = 3  # findings that the one line names

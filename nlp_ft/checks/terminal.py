@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from nlp_ft.checks.findings import Example, Finding
 from nlp_ft.checks.overview import SplitSummary
-from nlp_ft.checks.wording import columns_of, counted, extent, fit, percent, remedy, tally, title, visible
+from nlp_ft.checks.wording import columns_of, extent, fit, percent, remedy, tally, title, visible
+from nlp_ft.data import counted
 
 if TYPE_CHECKING:
     from nlp_ft.checks.report import CheckReport

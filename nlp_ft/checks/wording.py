@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import get_args
 
 from nlp_ft.checks.findings import Finding, Severity
+from nlp_ft.data import counted
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
@@ -21,11 +22,6 @@ def visible(text: str) -> str:
     r"""A text on one line, in which what could drive a terminal or break a page stands as its escape, like `\x1b`."""
     line = _SPACES.sub(" ", text).strip(" ")
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def percent(share: float) -> str:

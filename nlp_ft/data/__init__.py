@@ -1,6 +1,6 @@
 """Tables in, labelled splits out: the only code that knows columns, splits and label names."""
 
-from nlp_ft.data.bad_rows import BadRow
+from nlp_ft.data.bad_rows import BadRow, write_rejected
 from nlp_ft.data.folds import fold_rows
 from nlp_ft.data.labelled import Texts, load_labelled, texts_for_prediction
 from nlp_ft.data.labelling import Labelled, read_rows
@@ -9,7 +9,7 @@ from nlp_ft.data.load import TextData, load_data
 from nlp_ft.data.read import read_table
 from nlp_ft.data.rows import text_digest, text_key, texts_of
 from nlp_ft.data.split import split_rows
-from nlp_ft.data.table import SOURCE, Table
+from nlp_ft.data.table import SOURCE, Table, counted
 from nlp_ft.data.tokens import tokenize
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Table",
     "TextData",
     "Texts",
+    "counted",
     "encode_labels",
     "fold_rows",
     "load_data",
@@ -31,4 +32,5 @@ __all__ = [
     "texts_for_prediction",
     "texts_of",
     "tokenize",
+    "write_rejected",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from nlp_ft.errors import DataError
@@ -44,3 +47,11 @@ class BadRows:
             "Mend them; or, in training, leave them out with --skip_bad_rows, which counts them and writes them to "
             "rejected_rows.csv."
         )
+
+
+def write_rejected(path: Path, rejected: Iterable[BadRow]) -> None:
+    """CSV of rows that were left out: where they stand, why, and what stands there; whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle).writerows([("place", "reason", "content"), *rejected])
+    part.replace(path)

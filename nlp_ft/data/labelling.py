@@ -79,8 +79,8 @@ def read_rows(args: DataArguments, frames: Mapping[str, Source] | None = None) -
 
 
 def _left_out(table: Table) -> str:
-    """`; 3 rows left out as malformed (rejected_rows.csv)`, or nothing."""
-    return f"; {counted(len(table.rejected), 'row')} left out (rejected_rows.csv)" if table.rejected else ""
+    """`; 3 rows left out (--skip_bad_rows)`, or nothing."""
+    return f"; {counted(len(table.rejected), 'row')} left out (--skip_bad_rows)" if table.rejected else ""
 
 
 def _without_bad(table: Table, columns: Columns, problem_type: str | None) -> Table:
