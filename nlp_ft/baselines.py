@@ -87,38 +87,59 @@ def baselines(
     }
 
 
-def verdict(problem_type: str, logits: ArrayLike, labels: ArrayLike, against: Mapping[str, Baseline]) -> str:
-    """What fine-tuning bought over the better baseline, in one sentence, by `metrics.SELECTION_METRIC`.
+def verdict(
+    problem_type: str,
+    logits: ArrayLike,
+    labels: ArrayLike,
+    against: Mapping[str, Baseline],
+    doing: str = "Fine-tuning",
+) -> str:
+    """What the method bought over the better baseline, in one sentence, by `metrics.SELECTION_METRIC`.
 
-    logits, labels: the model's, of the rows that the baselines were scored on. A difference counts when it is more than
-    two standard errors, taken from 500 paired bootstrap resamples of the rows (Koehn 2004, aclanthology.org/W04-3250).
+    logits, labels: the model's, of the rows that the baselines were scored on. doing: the method, as a subject. A difference
+    counts when it is more than two standard errors, taken from 500 paired bootstrap resamples of the rows (Koehn 2004,
+    aclanthology.org/W04-3250).
     """
     name, greater = SELECTION_METRIC[problem_type]
-    sign = 1 if greater else -1
-    best = max(against.values(), key=lambda baseline: sign * baseline.metrics[name])
-    ours, theirs, error = _compare(problem_type, np.asarray(logits), best.logits, np.asarray(labels))
-    gain, rows = sign * (ours - theirs), len(best.logits)
+    best = max(against.values(), key=lambda baseline: baseline.metrics[name] * (1 if greater else -1))
+    found, sentence = _sentence(problem_type, logits, labels, best, doing)
+    advice = {
+        -1: ": use the baseline, or change the learning rate, the number of epochs or the checkpoint.",
+        0: "; use the baseline, get more data, or try another checkpoint.",
+    }
+    return sentence + advice.get(found, ".") if found is not None else sentence
+
+
+def against_control(
+    problem_type: str, logits: ArrayLike, labels: ArrayLike, control: Baseline, doing: str = "Fine-tuning"
+) -> str:
+    """What the method bought over one control, in one sentence; as `verdict`."""
+    found, sentence = _sentence(problem_type, logits, labels, control, doing)
+    return sentence if found is None else f"{sentence}."
+
+
+def _sentence(
+    problem_type: str, logits: ArrayLike, labels: ArrayLike, other: Baseline, doing: str
+) -> tuple[int | None, str]:
+    """1, 0 or -1 for better, not to be told apart and worse, None for too few rows to say; and the sentence for it."""
+    _, greater = SELECTION_METRIC[problem_type]
+    ours, theirs, error = _compare(problem_type, np.asarray(logits), other.logits, np.asarray(labels))
+    gain, rows = (1 if greater else -1) * (ours - theirs), len(other.logits)
     scale, digits = (1, 3) if problem_type == REGRESSION else (100, 1)
     title = _METRIC_TITLES[problem_type]
     difference = f"{abs(gain) * scale:.{digits}f} {'' if problem_type == REGRESSION else 'points of '}{title}"
     figures = f"{ours * scale:.{digits}f} against {theirs * scale:.{digits}f}"
     noise = f"one standard error of the difference on {rows} rows is {error * scale:.{digits}f}"
     if rows < _FEWEST_ROWS:
-        return (
-            f"Too few rows to say what fine-tuning bought over {best.title}: {title} {figures} on {rows} rows; "
-            f"score {_FEWEST_ROWS} or more."
+        return None, (
+            f"Too few rows to say what {doing[0].lower()}{doing[1:]} bought over {other.title}: {title} {figures} on {rows} "
+            f"rows; score {_FEWEST_ROWS} or more."
         )
     if gain > 2 * error:
-        return f"Fine-tuning beats {best.title} by {difference} ({figures}; {noise})."
+        return 1, f"{doing} beats {other.title} by {difference} ({figures}; {noise})"
     if gain < -2 * error:
-        return (
-            f"Fine-tuning is worse than {best.title} by {difference} ({figures}; {noise}): use the baseline, "
-            "or change the learning rate, the number of epochs or the checkpoint."
-        )
-    return (
-        f"Fine-tuning bought nothing here over {best.title}: {title} {figures}, and {noise}; use the baseline, "
-        "get more data, or try another checkpoint."
-    )
+        return -1, f"{doing} is worse than {other.title} by {difference} ({figures}; {noise})"
+    return 0, f"{doing} bought nothing here over {other.title}: {title} {figures}, and {noise}"
 
 
 def _compare(

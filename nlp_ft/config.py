@@ -214,6 +214,47 @@ class LoraArguments:
 
 
 @dataclass(kw_only=True)
+class FreezeArguments:
+    """Layers: which of them train, how fast, and from what; with LoRA it is their adapters."""
+
+    freeze_layers: str | None = field(
+        default=None,
+        metadata={
+            "help": "Keeps the lowest layers as they are: a number of layers (and the embeddings), embeddings, or all but "
+            "the head."
+        },
+    )
+    gradual_unfreezing: float | None = field(
+        default=None,
+        metadata={
+            "help": "Starts with the head alone and frees a layer at a time, the top one first (ULMFiT, Howard & Ruder 2018); "
+            "this share of the updates passes until all train, such as 0.5."
+        },
+    )
+    layerwise_lr_decay: float = field(
+        default=1.0, metadata={"help": "Each layer's learning rate is this times that of the layer above it."}
+    )
+    reinit_layers: int = field(
+        default=0, metadata={"help": "Starts this many top layers of the encoder at random (Zhang et al. 2021)."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values. Raises: ConfigError."""
+        written = self.freeze_layers
+        if written is not None and written not in ("all", "embeddings") and not written.isdecimal():
+            raise ConfigError(f"--freeze_layers must be a number of layers, embeddings or all, got {written!r}.")
+        share = self.gradual_unfreezing
+        if share is not None and not 0 < share <= 1:
+            raise ConfigError(f"--gradual_unfreezing must be above 0 and at most 1, got {share}.")
+        if not 0 < self.layerwise_lr_decay <= 1:
+            raise ConfigError(f"--layerwise_lr_decay must be above 0 and at most 1, got {self.layerwise_lr_decay}.")
+        if self.reinit_layers < 0:
+            raise ConfigError(f"--reinit_layers must be at least 0, got {self.reinit_layers}.")
+        if written is not None and share is not None:
+            raise ConfigError("--freeze_layers never trains what --gradual_unfreezing would free; give one of the two.")
+
+
+@dataclass(kw_only=True)
 class FitArguments:
     """Fit: what the run does beyond TrainingArguments; shared by every method that fits a classifier."""
 
@@ -227,6 +268,12 @@ class FitArguments:
         default=None, metadata={"help": "Stops after this many evaluations without a better --metric_for_best_model."}
     )
     early_stopping_threshold: float = field(default=0.0, metadata={"help": "What counts as better."})
+    with_control: bool = field(
+        default=False,
+        metadata={
+            "help": "Also runs what the method is to be measured against, where that costs as much as the run itself."
+        },
+    )
 
     def __post_init__(self) -> None:
         """Check the values. Raises: ConfigError."""

@@ -102,8 +102,9 @@ def _table(facts: Mapping[str, Any]) -> str:
     metrics = facts["metrics"]
     shown = [m for m in facts["shown"] if f"test_{m}" in metrics]
     lines = ["| | " + " | ".join(shown) + " |", "|---|" + "---|" * len(shown)]
-    for prefix, title in (("test_", "fine-tuned"), *((f"baseline_{k}_", t) for k, t in facts["titles"].items())):
-        cells = [f"{metrics[prefix + m]:.3f}" if prefix + m in metrics else "-" for m in shown]
+    own = {name: metrics[f"test_{name}"] for name in shown}
+    for title, held in ((facts["title"], own), *facts["baselines"]):
+        cells = [f"{held[name]:.3f}" if name in held else "-" for name in shown]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -34,7 +34,7 @@ _SHOWN = {
 
 @dataclass
 class RunReport:
-    """Everything a run found. `metrics`: as all_results.json has them; `test_logits`: (rows, classes)."""
+    """Everything a run found. `metrics`: as all_results.json has them; `test_logits`: (rows, classes); `title`: its row."""
 
     output_dir: Path
     metrics: dict[str, float]
@@ -44,6 +44,7 @@ class RunReport:
     settings: dict[str, Any]
     log_history: list[dict[str, float]]
     test_logits: np.ndarray
+    title: str = "fine-tuned"
 
 
 def say(text: str) -> None:
@@ -106,7 +107,8 @@ def _card_facts(report: RunReport, data: TextData) -> dict[str, Any]:
         "settings": report.settings,
         "metrics": report.metrics,
         "shown": _SHOWN[data.problem_type],
-        "titles": {name: baseline.title for name, baseline in report.baselines.items()},
+        "title": report.title,
+        "baselines": [(baseline.title, baseline.metrics) for baseline in report.baselines.values()],
         "verdict": report.verdict,
         "labels": data.labels,
         "problem_type": data.problem_type,
@@ -152,11 +154,11 @@ def describe(report: RunReport, data: TextData, *, brief: bool = False) -> str:
     if brief:
         return "  test: " + ", ".join(f"{name} {report.metrics[f'test_{name}']:.3f}" for name in shown)
     heads = ["", *shown]
-    rows = [["fine-tuned, test", *(_cell(report.metrics[f"test_{name}"]) for name in shown)]]
+    rows = [[f"{report.title}, test", *(_cell(report.metrics[f"test_{name}"]) for name in shown)]]
     for source, count in _sources(data.test).items():
         cells = (_cell(report.metrics.get(f"test_{name}@{source}")) for name in shown)
         rows.append([f"  its {count} rows of {source}", *cells])
-    rows.append(["fine-tuned, validation", *(_cell(report.metrics.get(f"eval_{name}")) for name in shown)])
+    rows.append([f"{report.title}, validation", *(_cell(report.metrics.get(f"eval_{name}")) for name in shown)])
     if "cv_folds" in report.metrics:
         spreads = ((report.metrics.get(f"cv_{name}"), report.metrics.get(f"cv_{name}_std")) for name in shown)
         cells = ["-" if mean is None else f"{mean:.3f} \u00b1 {spread:.3f}" for mean, spread in spreads]

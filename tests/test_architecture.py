@@ -78,7 +78,10 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 @pytest.mark.parametrize("module", [name for name in MODULES if layer(name) == 3])
 def test_a_method_imports_no_other_method(module: str) -> None:
-    assert not {name for name in own(MODULES[module]) if layer(name) == 3}
+    """Its tensors may stand in files of its own: `methods/meta.py` has `methods/_meta.py` and `methods/_meta_episodes.py`."""
+    name = module.rpartition(".")[2].lstrip("_").partition("_")[0]
+    others = {other.rpartition(".")[2] for other in own(MODULES[module]) if layer(other) == 3}
+    assert {other for other in others if not other.startswith(f"_{name}")} <= {name}
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("data")])

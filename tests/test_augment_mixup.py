@@ -12,7 +12,7 @@ from nlp_ft.augment.mixup import MixupLoss, check_batch
 from nlp_ft.errors import ConfigError
 from nlp_ft.heads import final_linear
 from nlp_ft.losses import ClassifierLoss
-from nlp_ft.training import ClassifierTrainer
+from nlp_ft.trainer import ClassifierTrainer
 from tests.tiny import DECODERS, FAMILIES, TEXTS, classifier, lora_classifier
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"

@@ -74,11 +74,11 @@ def test_a_run_whose_last_fit_was_cut_goes_on_without_the_folds_again(
     straight = finetune_tiny(tmp_path / "straight", tiny_bert, files, **flags)
     fit, fitted = training.fit, []
 
-    def cut(job: training.Job, scores: Any = None) -> Any:
+    def cut(job: training.Job, *others: Any) -> Any:
         fitted.append(str(job.training.output_dir))
         if len(fitted) == 2:
             raise KeyboardInterrupt
-        return fit(job, scores)
+        return fit(job, *others)
 
     monkeypatch.setattr(training, "fit", cut)
     with pytest.raises(KeyboardInterrupt):

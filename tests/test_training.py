@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Data
 
 from nlp_ft.errors import ConfigError, TrainingError
 from nlp_ft.losses import ClassifierLoss
-from nlp_ft.training import ClassifierTrainer
+from nlp_ft.trainer import ClassifierTrainer
 from tests.running import finetune_tiny, weights_hash
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"

@@ -1,0 +1,43 @@
+"""Controls: the same rows answered another way, so that a method's figure stands beside what it is to beat."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from accelerate import PartialState
+
+from nlp_ft.baselines import Baseline
+from nlp_ft.data import TextData
+from nlp_ft.metrics import compute_metrics
+from nlp_ft.training import Job, train
+
+
+def as_control(name: str, title: str, logits: np.ndarray, data: TextData) -> Baseline:
+    """The answers (rows, classes) to the test rows, scored. name: as in the keys of results; title: as in a sentence."""
+    found = compute_metrics(data.problem_type, logits, data.test["label"], data.labels)
+    return Baseline(name, title, found, logits)
+
+
+def run_control(job: Job, name: str, title: str) -> Baseline:
+    """Train a job for comparison, in `controls/<name>` of its output directory; nothing of it is kept but its answers.
+
+    Under several processes each of them takes part.
+    """
+    directory = Path(str(job.training.output_dir)) / "controls" / name
+    training = copy.copy(job.training)
+    training.output_dir = str(directory)
+    if not any(directory.glob("checkpoint-*")):
+        training.resume_from_checkpoint = None
+    fitted = train(replace(job, training=training))
+    state = PartialState()
+    state.wait_for_everyone()
+    if state.is_main_process:
+        shutil.rmtree(directory, ignore_errors=True)
+        if directory.parent.is_dir() and not any(directory.parent.iterdir()):
+            directory.parent.rmdir()
+    state.wait_for_everyone()
+    return as_control(name, title, fitted.logits["test"], job.data)

@@ -1,0 +1,192 @@
+"""From arguments to a job that is ready to be trained: what every method that fits a classifier has in common."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from transformers import TrainingArguments
+
+from nlp_ft import losses, models, preparing, recipe
+from nlp_ft.augment.arguments import AugmentArguments
+from nlp_ft.augment.mixup import MixupLoss, check_batch
+from nlp_ft.augment.plan import augment_train
+from nlp_ft.checks import doctor
+from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.crossval import cross_validate
+from nlp_ft.data import TextData, load_data
+from nlp_ft.errors import ConfigError
+from nlp_ft.layers import Plan, freeze, reinitialise
+from nlp_ft.report import RunReport, say, settings_of
+from nlp_ft.trainer import HEAD_RATE
+from nlp_ft.training import Job
+
+_GROUPS = {
+    "model": ModelArguments,
+    "data": DataArguments,
+    "augment": AugmentArguments,
+    "lora": LoraArguments,
+    "freeze": FreezeArguments,
+    "fit": FitArguments,
+    "training": TrainingArguments,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run was asked, by group.
+
+    `own`: the method's own arguments, or None. `given`: the names the user set, from which follows what is chosen for him;
+    None: the arguments hold as they are.
+    """
+
+    method: str
+    model: ModelArguments
+    training: TrainingArguments
+    data: DataArguments = field(default_factory=DataArguments)
+    augment: AugmentArguments = field(default_factory=AugmentArguments)
+    lora: LoraArguments = field(default_factory=LoraArguments)
+    freeze: FreezeArguments = field(default_factory=FreezeArguments)
+    fit: FitArguments = field(default_factory=FitArguments)
+    own: Any = None
+    given: Collection[str] | None = None
+
+    @classmethod
+    def of(cls, method: str, arguments: Sequence[Any]) -> Settings:
+        """From what `flags.parse(*ARGUMENTS)` returned: instances in any order, and the names the user gave.
+
+        A group that is not among them has its defaults; the one that is not a common group is the method's own.
+        """
+        held: dict[str, Any] = {}
+        for argument in arguments:
+            names = [name for name, group in _GROUPS.items() if isinstance(argument, group)]
+            is_given = argument is None or isinstance(argument, Collection)
+            held[names[0] if names else "given" if is_given else "own"] = argument
+        return cls(method=method, **held)
+
+    def to_dict(self, training: TrainingArguments) -> dict[str, Any]:
+        """For run.json: every resolved argument by group; training: the arguments as they came to be."""
+        groups = {name: getattr(self, name) for name in _GROUPS if name != "training"}
+        own = {} if self.own is None else {self.method: self.own}
+        return {
+            "method": {"name": self.method},
+            **settings_of(**groups, **own, training=training),
+            "processes": training.world_size,
+        }
+
+
+def read(settings: Settings, frames: Mapping[str, Any] | None = None) -> TextData:
+    """The rows in three splits, everything decided and the data check said; the output directory is checked before.
+
+    frames: a data frame for train, validation or test, in place of its file.
+    Raises: ConfigError, DataError.
+    """
+    preparing.prepare(settings.training, settings.given)
+    data = load_data(settings.data, seed=settings.training.seed, frames=frames)
+    for note in data.notes:
+        say(note)
+    say(doctor.summary(data))
+    return data
+
+
+def cross_validated(
+    data: TextData,
+    settings: Settings,
+    fit_one: Callable[[TextData, Settings, Mapping[str, float] | None], RunReport],
+) -> RunReport:
+    """fit_one(data, settings, scores), after one fit a fold where --num_folds asks for it.
+
+    scores: what the folds found; None in the fits of the folds themselves, which are to be brief.
+    """
+    scores: dict[str, float] = {}
+    folds = settings.data.num_folds
+    if folds is not None:
+        share = settings.data.validation_split_size
+        scores = cross_validate(
+            data,
+            folds,
+            share,
+            settings.training,
+            lambda part, training: fit_one(part, replace(settings, training=training), None),
+        )
+        preparing.start_afresh(settings.training)
+    return fit_one(data, settings, scores)
+
+
+def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
+    """A classifier that is ready to be trained on this data, and everything that goes with it; says what was decided.
+
+    brief: one of several fits of a run, which says nothing. The arguments given are not changed: the job has its own copy.
+    """
+    training = copy.copy(settings.training)
+    tokenizer = models.load_tokenizer(settings.model)
+    model, notes, trained_head = models.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
+    limit = models.token_limit(model, tokenizer, settings.data.max_seq_length)
+    others, device = (data.validation, data.test), training.device
+    grown, added = augment_train(data.train, settings.augment, training.seed, others=others, device=device)
+    workers = settings.data.preprocessing_num_workers
+    splits, cut = preparing.tokenize_splits(replace(data, train=grown), tokenizer, limit, workers)
+    loss = _loss(data, settings)
+    use_peft = settings.lora.use_peft
+    _, parameters = models.trainable_share(model)
+    notes += recipe.settle(training, settings.given, len(grown), parameters, use_peft, data.problem_type)
+    preparing.check_metric_name(training, data.problem_type)
+    if settings.augment.mixes:
+        check_batch(training.per_device_train_batch_size)
+    notes += reinitialise(model, settings.freeze.reinit_layers)
+    if not trained_head:
+        original = splits["train"].select(range(len(data.train)))  # a copy of a held-out row would flatter the probe
+        notes += preparing.start_head(model, settings.model, data.problem_type, original, tokenizer, training)
+    if use_peft:
+        model = models.add_lora(model, settings.lora)
+        notes.append(f"LoRA: the head trains in full, at {HEAD_RATE:g} of the adapters' learning rate")
+    plan, said = _plan(model, settings.freeze, training.learning_rate)
+    trained, parameters = models.trainable_share(model)
+    notes += [*said, f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})"]
+    for note in () if brief else (*added, *cut, *notes):
+        say(note)
+    return Job(
+        model=model,
+        tokenizer=tokenizer,
+        data=data,
+        splits=splits,
+        max_seq_length=limit,
+        loss=loss,
+        training=training,
+        fit=settings.fit,
+        settings=settings.to_dict(training),
+        given=settings.given or (),
+        save_adapter_only=settings.lora.save_adapter_only,
+        notes=[*data.notes, *added, *cut, *notes],
+        brief=brief,
+        plan=plan,
+    )
+
+
+def _loss(data: TextData, settings: Settings) -> losses.ClassifierLoss:
+    weights = losses.class_weights(
+        settings.fit.class_weights, data.problem_type, data.labels, preparing.label_counts(data), len(data.train)
+    )
+    kinds = (data.problem_type, weights, settings.training.label_smoothing_factor)
+    if settings.augment.mixes:
+        return MixupLoss(*kinds, alpha=settings.augment.mixup_alpha)
+    return losses.ClassifierLoss(*kinds)
+
+
+def _plan(model: Any, args: FreezeArguments, learning_rate: float) -> tuple[Plan | None, list[str]]:
+    """Freeze what is to be frozen; how the rest is to train, and what to say of it."""
+    said = freeze(model, args.freeze_layers)
+    if args.gradual_unfreezing is None and args.layerwise_lr_decay == 1:
+        return None, said
+    plan = Plan(model, args)
+    return plan, [*said, *plan.notes(learning_rate)]
+
+
+def twin(settings: Settings, **groups: Any) -> Settings:
+    """The same settings but for some groups: what a control is made of. Raises: ConfigError if nothing differs."""
+    changed = replace(settings, **groups)
+    if changed == settings:
+        raise ConfigError("--with_control: this run is its own control; nothing that could be measured was asked for.")
+    return changed
