@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from nlp_ft.config import FreezeArguments
 from nlp_ft.errors import ConfigError, ModelError
@@ -80,14 +79,11 @@ def reinitialise(model: PreTrainedModel, count: int) -> list[str]:
 
 @torch.no_grad()
 def _start(module: nn.Module, std: float) -> None:
-    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-    if isinstance(weight, nn.Parameter):
-        if isinstance(module, nn.Linear | Conv1D):
-            nn.init.normal_(weight, std=std)
-        elif weight.ndim == 1:  # LayerNorm, RMSNorm
-            nn.init.ones_(weight)
-    if isinstance(bias, nn.Parameter):
-        nn.init.zeros_(bias)
+    for name, parameter in module.named_parameters(recurse=False):
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=std)
+        else:
+            nn.init.constant_(parameter, 1.0 if name == "weight" else 0.0)  # the weight of a LayerNorm or RMSNorm
 
 
 def freeze(model: nn.Module, spec: str | None) -> list[str]:

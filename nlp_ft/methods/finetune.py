@@ -34,7 +34,7 @@ def _fit_one(data: TextData, settings: Settings, scores: Mapping[str, float] | N
 
     found = []
     if settings.fit.with_control and scores is not None:
+        # all layers, one learning rate, no made-up rows
         plain = jobs.twin(settings, augment=AugmentArguments(), freeze=FreezeArguments())
-        title = "the same without augmentation, frozen layers or rates of their own"
-        found.append(controls.run_control(jobs.make_job(data, plain, brief=True), "plain", title))
+        found.append(controls.run_control(jobs.make_job(data, plain, brief=True), "plain", "the plain run"))
     return training.fit(jobs.make_job(data, settings, brief=scores is None), scores, found)
