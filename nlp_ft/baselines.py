@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +123,7 @@ def _sentence(
 ) -> tuple[int | None, str]:
     """1, 0 or -1 for better, not to be told apart and worse, None for too few rows to say; and the sentence for it."""
     _, greater = SELECTION_METRIC[problem_type]
-    ours, theirs, error = _compare(problem_type, np.asarray(logits), other.logits, np.asarray(labels))
+    ours, theirs, error = compare(problem_type, np.asarray(logits), other.logits, np.asarray(labels))
     gain, rows = (1 if greater else -1) * (ours - theirs), len(other.logits)
     scale, digits = (1, 3) if problem_type == REGRESSION else (100, 1)
     title = _METRIC_TITLES[problem_type]
@@ -142,21 +142,30 @@ def _sentence(
     return 0, f"{doing} bought nothing here over {other.title}: {title} {figures}, and {noise}"
 
 
-def _compare(
-    problem_type: str, logits: np.ndarray, other: np.ndarray, labels: np.ndarray
+def compare(
+    problem_type: str,
+    logits: np.ndarray,
+    other: np.ndarray,
+    labels: np.ndarray,
+    score: Callable[[np.ndarray, np.ndarray], float] | None = None,
 ) -> tuple[float, float, float]:
-    """The selection metric of both on these rows, and the paired bootstrap standard error of their difference."""
+    """A metric of both on these rows, and the paired bootstrap standard error of their difference.
+
+    score: from predictions and labels of some rows; the selection metric where it is not given.
+    """
     labels = labels.reshape(-1) if problem_type == REGRESSION else labels.astype(np.int64)
     pair = predicted(problem_type, logits), predicted(problem_type, other)
     classes = other.shape[-1]
     generator = np.random.default_rng(0)
 
     def both(rows: np.ndarray | slice) -> list[float]:
+        if score is not None:
+            return [score(answer[rows], labels[rows]) for answer in pair]
         return [selection_score(problem_type, answer[rows], labels[rows], classes) for answer in pair]
 
     drawn = np.array([both(generator.integers(len(labels), size=len(labels))) for _ in range(_RESAMPLES)])
     ours, theirs = both(slice(None))
-    return ours, theirs, float(np.std(drawn[:, 0] - drawn[:, 1]))
+    return ours, theirs, float(np.nanstd(drawn[:, 0] - drawn[:, 1]))
 
 
 def _majority(problem_type: str, targets: np.ndarray, rows: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from accelerate import PartialState
 
 from nlp_ft.baselines import Baseline
+from nlp_ft.crossval import arguments_for
 from nlp_ft.data import TextData
 from nlp_ft.metrics import compute_metrics
 from nlp_ft.training import Job, train
@@ -28,11 +28,7 @@ def run_control(job: Job, name: str, title: str) -> Baseline:
     Under several processes each of them takes part.
     """
     directory = Path(str(job.training.output_dir)) / "controls" / name
-    training = copy.copy(job.training)
-    training.output_dir = str(directory)
-    if not any(directory.glob("checkpoint-*")):
-        training.resume_from_checkpoint = None
-    fitted = train(replace(job, training=training))
+    fitted = train(replace(job, training=arguments_for(job.training, directory)))
     state = PartialState()
     state.wait_for_everyone()
     if state.is_main_process:

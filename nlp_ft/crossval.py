@@ -15,7 +15,7 @@ from accelerate import PartialState
 from datasets import concatenate_datasets
 from transformers import TrainingArguments
 
-from nlp_ft.data import TextData, fold_rows, split_rows, text_digest
+from nlp_ft.data import TextData, fold_rows, keys_of, split_rows
 from nlp_ft.report import RunReport, say, write_json
 
 _KEPT = ("all_results.json", "test_predictions.csv", "run.json")
@@ -43,7 +43,7 @@ def cross_validate(
         directory = output / "folds" / str(number)
         if not (directory / "run.json").exists():
             say(f"\nfold {number} of {folds}: {len(part.train)} rows to train on, {len(part.test)} to test on")
-            fit_one(part, _arguments(args, directory))
+            fit_one(part, arguments_for(args, directory))
             _remove_weights(directory)
         found.append(json.loads((directory / "all_results.json").read_text(encoding="utf-8")))
     metrics: dict[str, float] = {"cv_folds": folds}
@@ -66,8 +66,7 @@ def fold_data(data: TextData, folds: int, seed: int, validation_share: float) ->
     Raises: DataError where there are too few rows.
     """
     pool = data.train if "validation" in data.given else concatenate_datasets([data.train, data.validation])
-    pairs = pool["text_pair"] if "text_pair" in pool.column_names else [None] * len(pool)
-    keys = [text_digest(text, pair) for text, pair in zip(pool["text"], pairs, strict=True)]
+    keys = keys_of(pool)
     labels = list(pool["label"])
     groups = list(pool["group"]) if "group" in pool.column_names else None
     held_out = fold_rows(keys, labels, data.problem_type, folds, seed, groups=groups)
@@ -92,8 +91,8 @@ def fold_data(data: TextData, folds: int, seed: int, validation_share: float) ->
         yield replace(data, train=train, validation=validation, test=pool.select(held), fingerprint=record)
 
 
-def _arguments(args: TrainingArguments, directory: Path) -> TrainingArguments:
-    """The same arguments for another directory, which is resumed where it holds a checkpoint."""
+def arguments_for(args: TrainingArguments, directory: Path) -> TrainingArguments:
+    """The same arguments for another directory, which is resumed only where it holds a checkpoint."""
     own = copy.copy(args)
     own.output_dir = str(directory)
     if not any(directory.glob("checkpoint-*")):

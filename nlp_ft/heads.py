@@ -8,7 +8,7 @@ layer really gets, whatever stands before it, so it serves every architecture an
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -95,18 +95,32 @@ def start_from_probe(
     labels = np.asarray(labels)
     _, linear = final_linear(model)
     rows = probe_rows(labels, problem_type, max_rows, seed)
-    reason = _no_probe(labels[rows], problem_type, linear.out_features)
+    reason = no_probe(labels[rows], problem_type, linear.out_features)
     if reason:
         return {"fitted": False, "reason": reason}
-    features = _inputs_of(model, linear, batches, rows, len(labels))
+    features = torch.cat([*inputs_of(model, linear, _chosen(batches, rows, len(labels)))]).cpu().numpy()
+    if not np.isfinite(features).all():
+        raise DataError("the encoder's features of some training rows are not finite; is the checkpoint intact?")
+    weight, bias, report = fit_linear(features, labels[rows], problem_type, linear.bias is not None)
+    write_linear(linear, weight, bias)
+    return {"fitted": True, "rows": len(rows), **report}
+
+
+def fit_linear(
+    features: np.ndarray, labels: np.ndarray, problem_type: str, intercept: bool = True
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Weight (outputs, features), bias (outputs,) and report of the regression that suits the problem.
+
+    The features are standardised for the fit and the scaling is folded back. Labels and report as in `start_from_probe`.
+    """
+    features = features.astype(np.float64)
     scale = features.std(axis=0)
     scale[scale < 1e-6] = 1.0  # a constant feature
-    centre = features.mean(axis=0) if linear.bias is not None else np.zeros_like(scale)
+    centre = features.mean(axis=0) if intercept else np.zeros_like(scale)
     fit = _ridge if problem_type == "regression" else _logistic_each if labels.ndim > 1 else _logistic
-    weight, bias, report = fit((features - centre) / scale, labels[rows], linear.bias is not None)
+    weight, bias, report = fit((features - centre) / scale, labels, intercept)
     weight = weight / scale
-    _write(linear, weight, bias - weight @ centre)
-    return {"fitted": True, "rows": len(rows), **report}
+    return weight, bias - weight @ centre, report
 
 
 def probe_rows(labels: np.ndarray, problem_type: str, max_rows: int, seed: int) -> np.ndarray:
@@ -122,7 +136,7 @@ def probe_rows(labels: np.ndarray, problem_type: str, max_rows: int, seed: int) 
     return np.sort(order[:max_rows])
 
 
-def _no_probe(labels: np.ndarray, problem_type: str, outputs: int) -> str:
+def no_probe(labels: np.ndarray, problem_type: str, outputs: int) -> str:
     """Why no probe can be fitted on these labels, or an empty string."""
     if problem_type == "regression":
         return "" if np.ptp(labels, axis=0).min() > 0 else "all training targets are the same"
@@ -134,37 +148,38 @@ def _no_probe(labels: np.ndarray, problem_type: str, outputs: int) -> str:
     return f"label {lacking[0]} is the same in all training rows" if len(lacking) else ""
 
 
-@torch.no_grad()
-def _inputs_of(
-    model: PreTrainedModel,
-    linear: nn.Linear,
-    batches: Iterable[Mapping[str, torch.Tensor]],
-    rows: np.ndarray,
-    total: int,
-) -> np.ndarray:
-    """What `linear` gets for these rows in evaluation mode: (rows, features), float64."""
+@torch.inference_mode()
+def inputs_of(
+    model: PreTrainedModel, linear: nn.Linear, batches: Iterable[Mapping[str, torch.Tensor]]
+) -> Iterator[torch.Tensor]:
+    """What `linear` gets for the rows of each batch in evaluation mode: (rows, features), on the model's device."""
     caught: list[torch.Tensor] = []
     hook = linear.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
-    training, found, start = model.training, [], 0
+    training = model.training
     model.eval()
     try:
         for batch in batches:
-            end = start + len(batch["input_ids"])
-            wanted = torch.from_numpy(rows[(rows >= start) & (rows < end)] - start)
-            start = end
-            if len(wanted):
-                part = {name: tensor[wanted].to(model.device) for name, tensor in batch.items()}
-                model(**part)
-                found.append(_pooled(caught.pop(), part["input_ids"], model).double().cpu())
+            part = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            model(**part)
+            yield _pooled(caught.pop(), part["input_ids"], model)
     finally:
         hook.remove()
         model.train(training)
+
+
+def _chosen(
+    batches: Iterable[Mapping[str, torch.Tensor]], rows: np.ndarray, total: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Of each batch the rows that are wanted. Raises: DataError if there are not `total` rows in all."""
+    start = 0
+    for batch in batches:
+        end = start + len(batch["input_ids"])
+        wanted = torch.from_numpy(rows[(rows >= start) & (rows < end)] - start)
+        start = end
+        if len(wanted):
+            yield {name: tensor[wanted] for name, tensor in batch.items()}
     if start != total:
         raise DataError(f"the probe got {total} labels for {start} rows.")
-    features = torch.cat(found).numpy()
-    if not np.isfinite(features).all():
-        raise DataError("the encoder's features of some training rows are not finite; is the checkpoint intact?")
-    return features
 
 
 def _pooled(features: torch.Tensor, input_ids: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
@@ -180,7 +195,8 @@ def _pooled(features: torch.Tensor, input_ids: torch.Tensor, model: PreTrainedMo
 
 
 @torch.no_grad()
-def _write(linear: nn.Linear, weight: np.ndarray, bias: np.ndarray) -> None:
+def write_linear(linear: nn.Linear, weight: np.ndarray, bias: np.ndarray) -> None:
+    """Copy a fit into a layer, in place; a layer without bias takes the weight alone."""
     linear.weight.copy_(torch.from_numpy(weight))
     if linear.bias is not None:
         linear.bias.copy_(torch.from_numpy(bias))

@@ -22,25 +22,29 @@ from nlp_ft.pooling import MARK, pool_by_mean
 GGUF = "nlp_ft_gguf_file"  # the key in an adapter's config.json that says which file of its base to read
 
 
-def add_lora(model: PreTrainedModel, args: LoraArguments) -> PeftModel:
+def add_lora(model: PreTrainedModel, args: LoraArguments, head: list[str] | None = None) -> PeftModel:
     """Adapters on the encoder; every module of the head trains in full and is saved.
+
+    head: names of its modules; a classifier's where not given, and else the model is not taken for one.
 
     peft by itself saves modules named `classifier` or `score` only: the pooler of DeBERTa-v2, the dense layer of ModernBERT's
     head or XLNet's summary would stay random, frozen and unsaved.
 
     Raises: ConfigError if one of --lora_target_modules names no layer.
     """
-    head = head_modules(model)
+    kind = TaskType.SEQ_CLS if head is None else None
+    head = head_modules(model) if head is None else head
     all_linear = args.lora_target_modules == ["all-linear"]
     if not all_linear:
         _check_targets(model, args.lora_target_modules, head)
     config = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
+        task_type=kind,
         r=args.lora_r,
         lora_alpha=args.lora_alpha,
         lora_dropout=args.lora_dropout,
         target_modules="all-linear" if all_linear else args.lora_target_modules,
         modules_to_save=head,
+        exclude_modules=head if kind is None else None,
         use_dora=args.use_dora,
         use_rslora=args.use_rslora,
         revision=getattr(model.config, "_commit_hash", None),

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +22,7 @@ from transformers.utils.hub import cached_file
 
 from nlp_ft.errors import ModelError
 
+POOLINGS = ("mean", "cls", "last", "max")
 MARK = "nlp_ft_pooling"  # the key in config.json that keeps a second run from adding a second layer
 _ROBERTAS = ("roberta", "xlm-roberta", "camembert")
 _SCALE = 100.0  # of the attention output: the first token's own vector keeps about 1 %
@@ -40,22 +43,19 @@ class _Layer(NamedTuple):
 
 
 def choose_pooling(asked: str, model: PreTrainedModel, name: str, **hub: Any) -> tuple[str, str]:
-    """("stock" or "mean", the reason in a few words) for --pooling auto|stock|mean on the checkpoint `name`.
+    """("stock", "mean", "cls" or "last", the reason in a few words) for --pooling on the checkpoint `name`.
 
     auto follows the checkpoint: mean where it was trained with mean pooling, as its 1_Pooling/config.json (the file of
     sentence-transformers) says, and the architecture can hold it; stock otherwise.
 
     hub: revision, cache_dir and the like, for looking that file up on the Hub.
 
-    Raises: ModelError if mean is asked of an architecture that cannot hold it.
+    Raises: ModelError if what is asked for is nothing that the architecture can hold.
     """
-    if getattr(model.config, MARK, None) == "mean":
+    if getattr(model.config, MARK, None) == "mean" and asked != "max":
         return "mean", "the checkpoint pools by mean already"
-    if asked == "mean" and not can_pool_by_mean(model):
-        raise ModelError(
-            f"--pooling mean: {type(model).__name__} has no stock way to pool by mean; bert, {', '.join(_ROBERTAS)}, "
-            "distilbert and modernbert have. Use --pooling stock."
-        )
+    if reason := cannot_hold(asked, model):
+        raise ModelError(f"--pooling {asked}: {reason}. Use --pooling stock.")
     if asked != "auto":
         return asked, "as asked"
     if not _trained_with_mean(name, **hub):
@@ -63,6 +63,36 @@ def choose_pooling(asked: str, model: PreTrainedModel, name: str, **hub: Any) ->
     if not can_pool_by_mean(model):
         return "stock", f"trained with mean pooling, which {type(model).__name__} cannot hold"
     return "mean", "the checkpoint was trained with mean pooling (1_Pooling/config.json)"
+
+
+def cannot_hold(pooling: str, model: PreTrainedModel) -> str:
+    """Why a stock classifier of this architecture cannot pool so, or an empty string."""
+    kind = type(model).__name__
+    if pooling == "max":
+        return "no stock layers can take a maximum over tokens, so plain transformers could not load it"
+    if pooling == "last" and not _reads_last(model):
+        return f"{kind} is an encoder's, and reads its first token; the last one is what decoders read"
+    if pooling in ("mean", "cls") and not can_pool_by_mean(model):
+        how = "pool by mean" if pooling == "mean" else "hand its first token on"
+        return f"{kind} has no stock way to {how}; bert, {', '.join(_ROBERTAS)}, distilbert and modernbert have"
+    return ""
+
+
+def _reads_last(model: PreTrainedModel) -> bool:
+    return hasattr(model, "score") or getattr(model.config, "summary_type", None) == "last"
+
+
+def set_pooling(model: PreTrainedModel, pooling: str) -> None:
+    """What `choose_pooling` chose, in place: "mean" and "cls" change the model, and its head must then be fitted anew.
+
+    cls: the first token of the last layer, handed on by the head's dense layer as a multiple of the identity.
+    """
+    if pooling == "mean":
+        pool_by_mean(model)
+    elif pooling == "cls" and model.config.model_type == "modernbert":
+        model.config.classifier_pooling = "cls"
+    elif pooling == "cls":
+        _pass_through(model)
 
 
 def can_pool_by_mean(model: PreTrainedModel) -> bool:
@@ -96,6 +126,53 @@ def pool_by_mean(model: PreTrainedModel) -> None:
     model.config.num_hidden_layers = len(layers)  # DistilBERT's configuration maps it to n_layers
     _say_mean(_parts(layer))
     _pass_through(model)
+
+
+def dense_of(model: PreTrainedModel) -> nn.Linear | None:
+    """The dense layer between the pooled token and the last layer; None where a head is of another form than BERT's."""
+    return _dense_of(model) if model.config.model_type in ("bert", *_ROBERTAS, "distilbert") else None
+
+
+@contextmanager
+def only_first_token(model: PreTrainedModel) -> Iterator[None]:
+    """Within: the last layer does its feed-forward part for the first token alone, which is all that BERT's head reads."""
+    if not can_pool_by_mean(model) or model.config.model_type == "modernbert":
+        yield
+        return
+    norm = _parts(_layers(model)[-1]).first_norm
+    hook = norm.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, :1],))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def last_hidden_states(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
+    """Within: a list to which each forward pass appends what the encoder's own last layer gives, (rows, tokens, width)."""
+    added = getattr(model.config, MARK, None) == "mean" and model.config.model_type != "modernbert"
+    module = _layers(model)[-2] if added else model.base_model
+    caught: list[torch.Tensor] = []
+    hook = module.register_forward_hook(
+        lambda _, inputs, output: caught.append(output if isinstance(output, torch.Tensor) else output[0])
+    )
+    try:
+        yield caught
+    finally:
+        hook.remove()
+
+
+def pool_every_way(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Masked mean, first token, last token and maximum, side by side as POOLINGS has them: (rows, 4 * width).
+
+    hidden: (rows, tokens, width); mask: (rows, tokens), 1 for a token and 0 for padding on either side.
+    """
+    kept = mask.bool()[..., None]
+    rows, places = torch.arange(len(hidden), device=hidden.device), torch.arange(mask.shape[1], device=hidden.device)
+    first, last = mask.argmax(dim=1), (places * mask).argmax(dim=1)
+    mean = (hidden * kept).sum(dim=1) / kept.sum(dim=1)
+    greatest = hidden.masked_fill(~kept, -torch.inf).amax(dim=1)
+    return torch.cat([mean, hidden[rows, first], hidden[rows, last], greatest], dim=1)
 
 
 def _layers(model: PreTrainedModel) -> nn.ModuleList:

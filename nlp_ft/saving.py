@@ -64,7 +64,7 @@ def save_and_verify(
     model = extract_model_from_parallel(
         model, keep_fp32_wrapper=False
     )  # compare in float32, without Trainer's autocast
-    _check_finite(model)
+    check_finite(model)
     texts = list(rows["text"][:ROWS_COMPARED])
     pairs = list(rows["text_pair"][:ROWS_COMPARED]) if "text_pair" in rows.column_names else None
     wanted = logits_of(model, tokenizer, texts, pairs, max_length)
@@ -74,10 +74,11 @@ def save_and_verify(
     with quiet():
         labels = _write(model, tokenizer, stage, max_length, adapter_only)
     verify(stage, wanted, labels, texts, pairs, max_length)
-    _publish(stage, directory)
+    publish(stage, directory)
 
 
-def _check_finite(model: nn.Module) -> None:
+def check_finite(model: nn.Module) -> None:
+    """Refuse weights that are not numbers. Raises: TrainingError."""
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise TrainingError(
@@ -100,7 +101,7 @@ def _write(model: Any, tokenizer: Any, stage: Path, max_length: int, adapter_onl
     return labels
 
 
-def _publish(stage: Path, directory: Path) -> None:
+def publish(stage: Path, directory: Path) -> None:
     """Move everything out of the stage, weights last: without them nothing loads."""
     for path in sorted(stage.iterdir(), key=lambda path: (path.suffix == ".safetensors", path.name)):
         target = directory / path.name

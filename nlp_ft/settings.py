@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,46 +73,76 @@ def read_yaml(path: str, known: Mapping[str, Flag]) -> list[Setting]:
 
     Raises: ConfigError if there is no such file, it is no flat mapping, or a key is unknown or stands there twice.
     """
-    try:
-        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
-        root = yaml.compose(text, yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"--config {path}: {(error.strerror or str(error)).lower()}.") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: no valid YAML: {' '.join(str(error).split())}.") from None
+    root = _compose(_text_of(path), path)
     if root is None:
         return []
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}: wanted lines of `flag: value`, got a {root.id}.")
     found: list[Setting] = []
-    lines: dict[str, int] = {}
-    for key, value in root.value:
-        name, line = str(key.value), key.start_mark.line + 1
-        if name in lines:
-            raise ConfigError(f"{path}: key '{name}' stands there twice, in lines {lines[name]} and {line}.")
-        lines[name] = line
-        setting = _setting(name, _yaml_values(value), f"{path}: ", known)
+    for name, value in _pairs(root, path):
+        setting = _setting(name, _yaml_values(value, path), f"{path}: ", known)
         found += [setting] if setting is not None else []
     return found
 
 
-def _yaml_values(node: yaml.Node) -> list[str] | None:
+def read_mapping(written: str, flag: str) -> tuple[dict[str, Any], str]:
+    """The value of a flag that takes a mapping: the mapping itself as JSON (or YAML in braces), or the path of a YAML file.
+
+    Values are text, numbers, true, false, null, lists or mappings, as in a mapping inside a `--config` file.
+
+    Returns: the mapping, and what its faults are to be named by: the flag, or the path of the file.
+    Raises: ConfigError for no mapping, a key that stands there twice, or a file that cannot be read.
+    """
+    inline = written.lstrip().startswith("{")
+    where = f"--{flag}" if inline else written
+    root = _compose(written if inline else _text_of(written, f"--{flag}"), where)
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError(f"{where}: wanted a mapping, got {'nothing' if root is None else f'a {root.id}'}.")
+    return _json_value(root, where), where
+
+
+def _text_of(path: str, flag: str = "--config") -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{flag} {path}: {(error.strerror or str(error)).lower()}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8.") from None
+
+
+def _compose(text: str, where: str) -> Any:
+    try:
+        return yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: no valid YAML: {' '.join(str(error).split())}.") from None
+
+
+def _pairs(node: yaml.MappingNode, where: str) -> Iterator[tuple[str, yaml.Node]]:
+    """Each key, as written, and its value. Raises: ConfigError for a key that stands there twice."""
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        if name in lines:
+            raise ConfigError(f"{where}: key '{name}' stands there twice, in lines {lines[name]} and {line}.")
+        lines[name] = line
+        yield name, value
+
+
+def _yaml_values(node: yaml.Node, where: str) -> list[str] | None:
     """A scalar as its text, a list item by item, a mapping as JSON; None for null."""
     if isinstance(node, yaml.ScalarNode):
         return None if node.tag == _NULL else [node.value]
     if isinstance(node, yaml.SequenceNode) and all(isinstance(item, yaml.ScalarNode) for item in node.value):
         return [item.value for item in node.value]
-    return [json.dumps(_json_value(node), ensure_ascii=False)]
+    return [json.dumps(_json_value(node, where), ensure_ascii=False)]
 
 
-def _json_value(node: yaml.Node) -> Any:
+def _json_value(node: yaml.Node, where: str) -> Any:
     """A value inside a mapping. Keys are names as written; plain scalars are numbers (2e-5, too), true, false or null."""
     if isinstance(node, yaml.MappingNode):
-        return {str(key.value): _json_value(value) for key, value in node.value}
+        return {name: _json_value(value, where) for name, value in _pairs(node, where)}
     if isinstance(node, yaml.SequenceNode):
-        return [_json_value(item) for item in node.value]
+        return [_json_value(item, where) for item in node.value]
     if node.tag == _NULL:
         return None
     is_plain = isinstance(node, yaml.ScalarNode) and node.style is None

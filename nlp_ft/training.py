@@ -88,9 +88,9 @@ def train(job: Job) -> Fitted:
     Raises: TrainingError if a loss, gradient or weight is not finite; ConfigError if the checkpoint to resume from is not of
     this run.
     """
-    identity = _identity(job)
-    resume = _resume(job, identity)
-    trainer = _trainer(job, identity)
+    own = identity(job)
+    resume = _resume(job, own)
+    trainer = _trainer(job, own)
     started = time.monotonic()
     result = trainer.train(resume_from_checkpoint=resume)
     metrics: dict[str, float] = {f"train_{k.removeprefix('train_')}": v for k, v in result.metrics.items()}
@@ -147,7 +147,7 @@ def finish(
     return report
 
 
-def _identity(job: Job) -> dict[str, Any]:
+def identity(job: Job) -> dict[str, Any]:
     """What a checkpoint must have in common with the run that goes on from it."""
     args, training = job.training, job.settings["training"]
     return {

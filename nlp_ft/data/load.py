@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
@@ -13,7 +13,7 @@ from nlp_ft.data.labelling import Labelled, read_rows
 from nlp_ft.data.leaks import refuse_leaks
 from nlp_ft.data.mixing import mix
 from nlp_ft.data.read import Source
-from nlp_ft.data.rows import Rows
+from nlp_ft.data.rows import Rows, text_digest
 from nlp_ft.data.sources import SPLITS
 from nlp_ft.data.split import describe, sample_rows, settled_rows, split_rows
 from nlp_ft.data.summary import fingerprint, warnings
@@ -45,6 +45,18 @@ class TextData:
     fingerprint: dict[str, Any]
     rejected: list[BadRow] = field(default_factory=list)
     given: frozenset[str] = frozenset()
+
+
+def keys_of(split: Dataset) -> list[bytes]:
+    """8 bytes for each row of a split, equal for equal texts (or pairs)."""
+    pairs = split["text_pair"] if "text_pair" in split.column_names else [None] * len(split)
+    return [text_digest(text, pair) for text, pair in zip(split["text"], pairs, strict=True)]
+
+
+def sampled(data: TextData, rows: int, seed: int) -> TextData:
+    """The same data with a stratified sample of its training rows; all of them where there are no more."""
+    places = sample_rows(keys_of(data.train), list(data.train["label"]), data.problem_type, rows, seed)
+    return replace(data, train=data.train.select(places))
 
 
 def load_data(args: DataArguments, seed: int = 42, frames: Mapping[str, Source] | None = None) -> TextData:

@@ -40,12 +40,12 @@ def read_table(source: Source, *, delimiter: str | None = None, skip_bad_rows: b
     Raises: DataError for a path that is no such file (URLs among them), and for rows that are not well formed: the first
     twenty by file and line. With `skip_bad_rows` those are left out, and stand in the table's `rejected`.
     """
-    parts = [part for one in _several(source) for part in _expanded(one)]
+    parts = [part for one in several(source) for part in expanded(one)]
     tables = [_read_one(part, delimiter, skip_bad_rows, number) for number, part in enumerate(parts, start=1)]
     return tables[0] if len(tables) == 1 else joined(tables)
 
 
-def _several(source: Source) -> Iterable[Any]:
+def several(source: Source) -> Iterable[Any]:
     """The parts of a source: a list of dictionaries is one, and so is a frame."""
     if isinstance(source, list | tuple) and not (source and isinstance(source[0], dict)):
         if not source:
@@ -54,7 +54,7 @@ def _several(source: Source) -> Iterable[Any]:
     return [source]
 
 
-def _expanded(source: Any) -> Sequence[Any]:
+def expanded(source: Any) -> Sequence[Any]:
     """The files of a pattern in the order of their names; a file that is called like one is itself."""
     if not isinstance(source, str | os.PathLike):
         return [source]

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from transformers import AutoModelForSequenceClassification, pipeline
 
 import nlp_ft
 from nlp_ft.report import RunReport
 from tests.conftest import BAD, GOOD, MakeCsv, rows_of
-from tests.running import finetune_tiny
+from tests.running import MULTI, REGRESSION, SINGLE, finetune_tiny, plain_logits, problem_rows
 
-SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 QUICK: dict[str, Any] = {"learning_rate": 3e-3, "num_train_epochs": 3, "per_device_train_batch_size": 8}
 THOROUGH: dict[str, Any] = {
     "learning_rate": 5e-3,
@@ -23,21 +21,6 @@ THOROUGH: dict[str, Any] = {
     "per_device_train_batch_size": 8,
     "head_start": "random",
 }
-
-
-def problem_rows(kind: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """Rows of the tiny table with labels of another kind."""
-    rows: list[dict[str, Any]] = []
-    for row in rows_of(count, seed):
-        good = row["label"] == "positive"
-        second = "film" if any(word in row["text"] for word in ("film", "story", "cast", "scene", "script")) else "art"
-        label: Any = row["label"]
-        if kind == MULTI:
-            label = f"{'good' if good else 'bad'};{second}"
-        if kind == REGRESSION:
-            label = (2.5 if good else -1.5) + len(row["text"]) / 100
-        rows.append({"text": row["text"], "label": label})
-    return rows
 
 
 @pytest.fixture
@@ -50,14 +33,6 @@ def files_of(make_csv: MakeCsv) -> Any:
         }
 
     return make
-
-
-def plain_logits(directory: Path, texts: list[str]) -> np.ndarray:
-    """What a user without nlp_ft gets."""
-    model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    with torch.inference_mode():
-        return model(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).logits.numpy()
 
 
 def predictions_file(run: RunReport) -> list[dict[str, str]]:
@@ -279,3 +254,9 @@ def test_augmentation_grows_train_alone_and_the_baselines_stay(
         tmp_path / "again", tiny_bert, files_of(SINGLE), **QUICK, extra=["--augment", *operations.split()]
     )
     assert np.array_equal(run.test_logits, again.test_logits)
+
+
+def contract_argv(world: Any) -> list[object]:
+    """How the test of all methods runs this one."""
+    files = [token for split in ("train", "validation", "test") for token in (f"--{split}_file", getattr(world, split))]
+    return ["--model_name_or_path", world.checkpoint, *files, "--num_train_epochs", 1, "--learning_rate", "3e-3"]

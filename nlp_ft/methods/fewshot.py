@@ -1,0 +1,285 @@
+"""Fit a few rows a class (contrastively as SetFit, frozen, or in full), or the labels alone, zero-shot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nlp_ft.data import TextData
+    from nlp_ft.jobs import Settings
+    from nlp_ft.report import RunReport
+
+_SLOT = "{label}"
+_TEMPLATE = "This sentence is {label}."  # SetFit's
+_FINETUNE_ONLY = (  # flags that neither pairs nor a fitted head take
+    "class_weights",
+    "early_stopping_patience",
+    "label_smoothing_factor",
+    "metric_for_best_model",
+    "head_start",
+)
+
+
+@dataclass(kw_only=True)
+class FewshotArguments:
+    """Few-shot: how a few rows a class are fitted (Tunstall et al. 2022, arXiv:2209.11055), or labels without any row."""
+
+    approach: Literal["auto", "contrastive", "frozen", "finetune"] = field(
+        default="auto",
+        metadata={
+            "help": "contrastive: the body learns from pairs of rows whether they are of one class, then a linear head is "
+            "fitted; frozen: the head alone; finetune: as nlp-ft finetune; auto: the three are compared by cross-validation "
+            "on the training rows (or on a validation file of 50 rows or more), and the cheapest of the best is taken."
+        },
+    )
+    shots: int | None = field(
+        default=None,
+        metadata={"help": "Draws this many training rows of each class, by --seed, and leaves the others out."},
+    )
+    num_iterations: int = field(
+        default=20, metadata={"help": "Pairs a row: this many alike and as many that are not, as in SetFit."}
+    )
+    max_pairs: int = field(default=20_000, metadata={"help": "Pairs in all, however many rows there are."})
+    labels: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Without training rows (zero-shot): the class names, as the test file has them; _ is read as a space."
+        },
+    )
+    templates: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Sentences with {label} in them. Zero-shot: the head is made of them (default: 'This sentence is "
+            "{label}.'). With training rows: each, with each label put in, is one more training row."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values. Raises: ConfigError."""
+        for flag in ("shots", "num_iterations", "max_pairs"):
+            value = getattr(self, flag)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{flag} must be at least 1, got {value}.")
+        for template in self.templates or ():
+            if _SLOT not in template:
+                raise ConfigError(
+                    f"--templates: {template!r} has no {_SLOT}, which the label's name is put in place of."
+                )
+        if self.labels is not None and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
+            raise ConfigError(f"--labels must be two or more different names, got {', '.join(self.labels)}.")
+
+
+ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, FreezeArguments, FitArguments, FewshotArguments)
+
+
+def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+    """Rows and shots, the choice of an approach, controls, training, report; or a head made of the labels' names.
+
+    arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: a data frame for train, validation or test.
+
+    Without validation rows of the user's own everything is trained on: the training rows stand for validation, nothing is
+    chosen by them, and the number of epochs is fixed. The test rows never choose anything.
+    """
+    from nlp_ft import controls, jobs, training
+    from nlp_ft.methods import _fewshot_choice as choice
+
+    settings = jobs.Settings.of("fewshot", arguments)
+    frames = dict(frames or {})
+    if settings.own.labels is not None:
+        return _zero_shot(settings, frames)
+    _check(settings, frames)
+    data, selects = _rows(settings, frames)
+    approach, said, scores = settings.own.approach, [], {}
+    if approach == "auto":
+        approach, said, scores = choice.choose(data, settings, selects)
+    others = [a for a in choice.TITLES if a != approach and (a == "frozen" or settings.fit.with_control)]
+    found = [
+        controls.run_control(choice.make_job(a, data, settings, selects=selects, brief=True), a, choice.TITLES[a])
+        for a in others
+    ]
+    job = choice.make_job(approach, data, settings, selects=selects)
+    job.notes += said
+    return training.fit(job, scores, found)
+
+
+def _check(settings: Settings, frames: Mapping[str, Any]) -> None:
+    """Refuse what does not go together, before anything is read. Raises: ConfigError."""
+    data, given = settings.data, settings.given or ()
+    if data.train_file is None and data.dataset_name is None and "train" not in frames:
+        raise ConfigError(
+            "fewshot needs labelled rows (--train_file), or the class names alone (--labels) for zero-shot."
+        )
+    if data.num_folds is not None:
+        raise ConfigError(
+            "--num_folds: --approach auto cross-validates already; several --seed tell more than folds here."
+        )
+    if settings.own.approach in ("contrastive", "frozen"):
+        for name in _FINETUNE_ONLY:
+            if name in given:
+                raise ConfigError(f"--{name} has no effect on --approach {settings.own.approach}; leave it out.")
+    if settings.own.approach == "frozen" and settings.lora.use_peft:
+        raise ConfigError("--use_peft: --approach frozen trains no body that adapters could change; leave it out.")
+
+
+def _rows(settings: Settings, frames: dict[str, Any]) -> tuple[TextData, bool]:
+    """The data, with shots drawn and templates added; and whether validation rows came that may choose a checkpoint."""
+    from accelerate import PartialState
+
+    from nlp_ft.report import say
+
+    data = _read(settings, frames)
+    PartialState().wait_for_everyone()  # the first process may soon write to the directory that all must find empty
+    said, selects = len(data.notes), "validation" in data.given
+    if not selects:  # some of the few rows were split off, and go back
+        joined = _joined(data.train, data.validation)
+        data = _with_train(data, joined, "with validation")
+    if settings.own.shots is not None:
+        data = _draw_shots(data, settings.own.shots, settings.training.seed)
+    if not selects:
+        note = (
+            f"validation: there is no file of it, so all {len(data.train)} rows are trained on, and stand for it: nothing is "
+            "chosen by them, and their figures mean nothing"
+        )
+        data = replace(data, validation=data.train, notes=[*data.notes, note])
+    if settings.own.templates is not None:
+        data = _add_templates(data, settings.own.templates)
+    for note in data.notes[said:]:
+        say(note)
+    return data, selects
+
+
+def _read(settings: Settings, frames: dict[str, Any]) -> TextData:
+    """As jobs.read; rows that are too few to split validation off are read as validation, too."""
+    from nlp_ft import jobs
+    from nlp_ft.errors import DataError
+
+    files = settings.data
+    try:
+        return jobs.read(settings, frames)
+    except DataError:
+        if files.validation_file is not None or files.dataset_name is not None or "validation" in frames:
+            raise
+    again = {**frames, "validation": frames.get("train", files.train_file)}
+    data = jobs.read(settings, again)  # anything else that is wrong is raised again
+    return replace(data, validation=data.train.select([]), given=data.given - {"validation"})
+
+
+def _joined(*parts: Any) -> Any:
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets(list(parts))
+
+
+def _with_train(data: TextData, train: Any, how: str) -> TextData:
+    """The data with other training rows, and a fingerprint that tells them apart."""
+    from nlp_ft.preparing import label_counts
+
+    changed = replace(data, train=train)
+    record = dict(data.fingerprint)
+    record["rows"] = {**record["rows"], "train": len(train)}
+    record["sha256"] = {**record["sha256"], "train": f"{record['sha256']['train']} {how}"}
+    if data.labels:
+        counts = dict(zip(data.labels, label_counts(changed), strict=True))
+        record["classes"] = {**record["classes"], "train": counts}
+    return replace(changed, fingerprint=record)
+
+
+def _draw_shots(data: TextData, shots: int, seed: int) -> TextData:
+    """`shots` rows of each class; of multi-label rows as few as give each label that many. Raises: ConfigError."""
+    import numpy as np
+
+    if not data.labels:
+        raise ConfigError("--shots draws rows of each class, and a regression has none; use --max_train_samples.")
+    cells = np.asarray(data.train["label"][:])
+    cells = np.eye(len(data.labels), dtype=bool)[cells] if cells.ndim == 1 else cells > 0
+    order = np.random.default_rng(seed).permutation(len(cells))
+    drawn = np.zeros(len(cells), dtype=bool)
+    for label in np.argsort(cells.sum(axis=0), kind="stable"):  # the rarest first: its rows may carry others, too
+        lacking = max(0, shots - int((cells[:, label] & drawn).sum()))
+        drawn[[row for row in order if cells[row, label] and not drawn[row]][:lacking]] = True
+    train = data.train.select(np.flatnonzero(drawn))
+    few = [name for name, count in zip(data.labels, cells.sum(axis=0), strict=True) if count < shots]
+    tail = f"; there are fewer of {', '.join(few)}" if few else ""
+    note = f"train: {shots} rows a class, {len(train)} of {len(cells)} in all (--shots, seed {seed}){tail}"
+    data = _with_train(data, train, f"{shots} shots, seed {seed}")
+    return replace(data, notes=[*data.notes, note])
+
+
+def _sentences(labels: list[str], templates: list[str]) -> list[tuple[str, int]]:
+    """Each template with each label's name put in, and the label's number."""
+    return [
+        (template.replace(_SLOT, name.replace("_", " ")), number)
+        for template in templates
+        for number, name in enumerate(labels)
+    ]
+
+
+def _add_templates(data: TextData, templates: list[str]) -> TextData:
+    """One more training row for each template and label. Raises: ConfigError for regressions and pairs of texts."""
+    from datasets import Dataset
+
+    if not data.labels:
+        raise ConfigError("--templates put the names of classes in, and a regression has none; leave them out.")
+    if "text_pair" in data.train.column_names:
+        raise ConfigError("--templates are single texts, and these rows are pairs; leave them out.")
+    made = _sentences(data.labels, templates)
+    multi = data.problem_type == "multi_label_classification"
+    cells = [[float(k == n) for k in range(len(data.labels))] if multi else n for _, n in made]
+    columns = {name: [None] * len(made) for name in data.train.column_names}
+    columns |= {"text": [text for text, _ in made], "label": cells}
+    rows = Dataset.from_dict(columns, features=data.train.features)
+    note = f"train: {len(made)} rows made of {len(templates)} templates (--templates)"
+    data = _with_train(data, _joined(data.train, rows), f"and templates {templates}")
+    return replace(data, notes=[*data.notes, note])
+
+
+def _zero_shot(settings: Settings, frames: dict[str, Any]) -> RunReport:
+    """A head of the labels' names; measured where test rows came, else only saved. Raises: ConfigError."""
+    from nlp_ft import jobs, training
+    from nlp_ft.methods import _fewshot_zero as zero
+
+    _check_zero_shot(settings, frames)
+    own, files = settings.own, settings.data
+    text, label = files.text_column_names or "text", files.label_column_name or "label"
+    made = [
+        {text: sentence, label: own.labels[n]} for sentence, n in _sentences(own.labels, own.templates or [_TEMPLATE])
+    ]
+    measured = files.test_file is not None or "test" in frames
+    frames = {**frames, "train": made, "validation": made} | ({} if measured else {"test": made})
+    data = jobs.read(
+        replace(settings, data=replace(files, problem_type="single_label_classification", allow_leakage=True)), frames
+    )
+    job = zero.make_job(data, settings)
+    fitted = training.train(job)
+    return training.finish(job, fitted) if measured else zero.save_unmeasured(job, fitted)
+
+
+def _check_zero_shot(settings: Settings, frames: Mapping[str, Any]) -> None:
+    data, given = settings.data, set(settings.given or ())
+    if data.train_file is not None or data.dataset_name is not None or "train" in frames:
+        raise ConfigError(
+            "--labels is for zero-shot, without training rows; with them the labels are those of the rows."
+        )
+    if data.problem_type not in (None, "single_label_classification"):
+        raise ConfigError(f"--problem_type {data.problem_type}: zero-shot picks one of --labels for each text.")
+    if data.text_pair_column_name is not None:
+        raise ConfigError("--text_pair_column_name: zero-shot compares single texts with the templates.")
+    for name in (
+        "approach",
+        "shots",
+        "num_iterations",
+        "max_pairs",
+        "use_peft",
+        "with_control",
+        "num_folds",
+        *_FINETUNE_ONLY,
+    ):
+        if name in given:
+            raise ConfigError(
+                f"--{name} has no effect on zero-shot (--labels), where nothing is trained; leave it out."
+            )

@@ -1,0 +1,257 @@
+"""Pre-train a checkpoint further on unlabelled texts of a domain or task; the result is a body for any other method.
+
+Domain- and task-adaptive pre-training (Gururangan et al. 2020, arXiv:2004.10964): encoders learn to fill in masked tokens,
+decoders to predict the next one. What it bought is told by the loss on held-out texts, before and after, under the same masks,
+and where labelled rows are given (--probe_file) by a linear probe on the frozen body, before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.config import DataArguments, FitArguments, LoraArguments, ModelArguments
+from nlp_ft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nlp_ft.data import TextData, Unlabelled
+    from nlp_ft.jobs import Settings
+    from nlp_ft.methods._pretrain import Task
+    from nlp_ft.methods._pretrain_body import Body
+    from nlp_ft.methods._pretrain_report import Probes
+    from nlp_ft.report import RunReport
+
+_NO_HEAD = "a body has no classifier head; give it to the run that fine-tunes the body"
+_NO_LABELS = "texts are read without labels and with one held-out part; leave it out"
+_PROBE_ALONE = "labels are read from --probe_file alone; name one, or leave it out"
+_MEANINGLESS = {
+    **dict.fromkeys(("pooling", "head_start"), _NO_HEAD),
+    "train_file": "texts without labels are named by --text_file",
+    **dict.fromkeys(("test_file", "test_split_name", "test_split_size", "num_folds"), _NO_LABELS),
+    **dict.fromkeys(("group_column", "time_column", "mixing"), _NO_LABELS),
+    "class_weights": "there are no classes",
+    "save_adapter_only": "the next run needs a whole body; adapters are merged into it",
+}
+_FOR_PROBE = ("label_column_name", "problem_type", "text_pair_column_name", "max_predict_samples")
+
+
+@dataclass(kw_only=True)
+class PretrainArguments:
+    """Pre-training: the texts, and what is predicted of them."""
+
+    text_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Texts without labels: .txt (a line a text), or any table that --train_file takes; several go together."
+        },
+    )
+    paragraphs: bool = field(
+        default=False, metadata={"help": "A text of a .txt file ends at a blank line, not at the end of its line."}
+    )
+    mlm_probability: float = field(default=0.15, metadata={"help": "Share of tokens to predict (encoders)."})
+    whole_word_mask: bool = field(
+        default=False, metadata={"help": "Hides whole words, not tokens (encoders); the share is then that of words."}
+    )
+    group_texts: bool = field(
+        default=False,
+        metadata={"help": "Puts texts together into blocks of --max_seq_length tokens, instead of a text a row."},
+    )
+    probe_file: str | None = field(
+        default=None,
+        metadata={"help": "Labelled rows, on which a linear probe of the frozen body is scored before and after."},
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values. Raises: ConfigError."""
+        if not 0 < self.mlm_probability < 1:
+            raise ConfigError(f"--mlm_probability must be between 0 and 1, got {self.mlm_probability}.")
+
+
+ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, FitArguments, PretrainArguments)
+
+
+def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+    """Texts, checkpoint, masks, training, saving, probe, report.
+
+    arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: data frames in place of files: train and validation (texts),
+    probe (labelled rows).
+    """
+    from nlp_ft import preparing
+    from nlp_ft.jobs import Settings
+    from nlp_ft.methods import _pretrain
+    from nlp_ft.report import say
+
+    settings = Settings.of("pretrain", arguments)
+    frames = dict(frames or {})
+    _refuse_meaningless(settings, frames)
+    preparing.prepare(settings.training, settings.given)
+    texts, labelled = _read(settings, frames)
+    for note in texts.notes:
+        say(note)
+    body, task, notes = _make(settings, texts)
+    for note in notes:
+        say(note)
+    head_alone = _head_alone(settings, texts) if settings.fit.with_control and body.new_head else None
+    trained = _pretrain.train(task)
+    return _finish(settings, texts, labelled, body, task, trained, [*texts.notes, *notes], head_alone)
+
+
+def _refuse_meaningless(settings: Settings, frames: Mapping[str, Any]) -> None:
+    """Raises: ConfigError for what was set and has no meaning here."""
+    probed = settings.own.probe_file is not None or "probe" in frames
+    refused = _MEANINGLESS if probed else _MEANINGLESS | dict.fromkeys(_FOR_PROBE, _PROBE_ALONE)
+    for group in (settings.model, settings.data, settings.lora, settings.fit):
+        for one in fields(group):
+            if one.name in refused and getattr(group, one.name) != one.default:
+                raise ConfigError(f"--{one.name} means nothing in pretrain: {refused[one.name]}.")
+
+
+def _read(settings: Settings, frames: Mapping[str, Any]) -> tuple[Unlabelled, TextData | None]:
+    """The texts; and the labelled rows, if any, so that a mistake in them is told before training."""
+    from nlp_ft.data import load_data, load_texts
+
+    own, data, seed = settings.own, settings.data, settings.training.seed
+    files = {"train": frames.get("train", own.text_file), "validation": frames.get("validation", data.validation_file)}
+    sources = {split: source for split, source in files.items() if source is not None}
+    texts = load_texts(data, sources, paragraphs=own.paragraphs, seed=seed)
+    probe = frames.get("probe", own.probe_file)
+    if probe is None:
+        return texts, None
+    there = replace(data, dataset_name=None, train_file=None, validation_file=None, max_train_samples=None)
+    return texts, load_data(replace(there, validation_split_size=0.1), seed=seed, frames={"train": probe})
+
+
+def _make(settings: Settings, texts: Unlabelled) -> tuple[Body, Task, list[str]]:
+    """The language model, with adapters where asked, on tokens and masks; and what was decided."""
+    from nlp_ft import models
+    from nlp_ft.data import tokenize_texts
+    from nlp_ft.methods import _pretrain, _pretrain_body, _pretrain_masks
+
+    own, training = settings.own, settings.training
+    body = _pretrain_body.open_body(settings.model, training.seed)
+    if body.causal and own.whole_word_mask:
+        raise ConfigError("--whole_word_mask: this checkpoint is a decoder, which masks nothing; leave it out.")
+    masking = None if body.causal else _pretrain_masks.Masking.of(body.tokenizer, own.mlm_probability)
+    limit = models.token_limit(body.model, body.tokenizer, settings.data.max_seq_length)
+    splits, cut = {}, []
+    for split, rows in (("train", texts.train), ("validation", texts.validation)):
+        how = {"words": own.whole_word_mask, "group": own.group_texts}
+        workers = settings.data.preprocessing_num_workers
+        splits[split], note = tokenize_texts(rows, body.tokenizer, limit, split=split, num_proc=workers, **how)
+        cut.append(note)
+    if masking is not None:
+        splits["validation"] = _pretrain_masks.with_fixed_masks(splits["validation"], masking, training.seed)
+    _, parameters = models.trainable_share(body.model)
+    use_peft = settings.lora.use_peft
+    chosen = _pretrain.settle(training, settings.given, len(splits["train"]), parameters, use_peft)
+    model = models.add_lora(body.model, settings.lora, _pretrain_body.head_to_train(body)) if use_peft else body.model
+    trained, parameters = models.trainable_share(model)
+    notes = [
+        *cut,
+        *body.notes,
+        *chosen,
+        f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})",
+    ]
+    identity = _identity(settings, texts, limit)
+    task = _pretrain.Task(model, body.tokenizer, masking, splits, training, settings.fit, identity)
+    return body, task, notes
+
+
+def _identity(settings: Settings, texts: Unlabelled, limit: int) -> dict[str, Any]:
+    """What a checkpoint must have in common with the run that goes on from it."""
+    args, held = settings.training, settings.to_dict(settings.training)
+    names = ("optim", "optim_args", "lr_scheduler_type", "weight_decay", "max_steps", "seed", "learning_rate")
+    return {
+        **{k: v for k, v in held["model"].items() if k != "cache_dir"},
+        **held["lora"],
+        **{k: v for k, v in held["pretrain"].items() if k not in ("text_file", "probe_file")},
+        **{k: held["training"][k] for k in (*names, "num_train_epochs", "label_smoothing_factor")},
+        "data": texts.fingerprint["sha256"],
+        "max_seq_length": limit,
+        "rows_per_update": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
+    }
+
+
+def _head_alone(settings: Settings, texts: Unlabelled) -> float:
+    """The held-out loss of a new head that is trained on the frozen body, at the same cost; nothing of it is kept."""
+    import copy
+    import shutil
+    from pathlib import Path
+
+    from accelerate import PartialState
+
+    from nlp_ft.methods import _pretrain
+    from nlp_ft.report import say
+
+    directory = Path(str(settings.training.output_dir)) / "controls" / "head_alone"
+    training = copy.copy(settings.training)
+    training.output_dir = str(directory)
+    if not any(directory.glob("checkpoint-*")):
+        training.resume_from_checkpoint = None
+    say("control: a new head on the frozen body")
+    body, task, _ = _make(replace(settings, training=training, lora=LoraArguments()), texts)
+    inside = {id(parameter) for parameter in body.model.base_model.parameters()}
+    for parameter in body.model.parameters():
+        parameter.requires_grad = id(parameter) not in inside
+    loss = _pretrain.train(task).metrics["eval_loss"]
+    state = PartialState()
+    state.wait_for_everyone()
+    if state.is_main_process:
+        shutil.rmtree(directory.parent, ignore_errors=True)
+    state.wait_for_everyone()
+    return loss
+
+
+def _finish(
+    settings: Settings,
+    texts: Unlabelled,
+    labelled: TextData | None,
+    body: Body,
+    task: Task,
+    trained: Any,
+    notes: list[str],
+    head_alone: float | None,
+) -> RunReport:
+    """Save and compare, probe, report."""
+    from pathlib import Path
+
+    import numpy as np
+    from accelerate import PartialState
+
+    from nlp_ft import checkpoints
+    from nlp_ft.methods import _pretrain_body, _pretrain_report
+    from nlp_ft.report import RunReport, say
+
+    state, directory = PartialState(), Path(str(settings.training.output_dir))
+    if state.is_main_process:
+        _pretrain_body.save_body(body, trained.model, directory, list(texts.validation["text"][:8]))
+    state.wait_for_everyone()
+    rows = len(task.splits["validation"])
+    told = [_pretrain_report.verdict(trained.metrics, body.causal, bool(body.new_head), rows, head_alone)]
+    metrics = trained.metrics | ({} if head_alone is None else {"control_head_alone_eval_loss": head_alone})
+    probes: Probes | None = None
+    if labelled is not None:
+        length = task.identity["max_seq_length"]
+        probes = _pretrain_report.probes(labelled, settings.model, directory, length, settings.training)
+        told, metrics = [*told, *probes.sentences()], metrics | probes.metrics()
+        seen = _pretrain_report.seen_in_training(texts, labelled.test)
+        notes = [*notes, seen] if seen else notes
+    report = RunReport(
+        output_dir=directory,
+        metrics=metrics,
+        baselines={} if probes is None else {"probe_before": probes.before},
+        verdict="\n".join(told),
+        notes=notes,
+        settings=settings.to_dict(settings.training),
+        log_history=trained.log_history,
+        test_logits=np.empty((0, 0)) if probes is None else probes.after.logits,
+        title="pre-trained",
+    )
+    if state.is_main_process:
+        facts = {"causal": body.causal, "probe": labelled.fingerprint if labelled is not None else None}
+        _pretrain_report.write_report(report, texts, facts)
+        checkpoints.remove_finished(directory, given=settings.given or ())
+    state.wait_for_everyone()
+    say(_pretrain_report.describe(report))
+    return report

@@ -1,0 +1,12 @@
+"""Distil a fine-tuned classifier, the teacher, into a smaller student.
+
+accelerate launch recipes/distill.py --config recipes/distill_movies.yaml --teacher_name_or_path runs/movies
+"""
+
+import sys
+
+from nlp_ft.cli import launch
+from nlp_ft.methods import distill
+
+if __name__ == "__main__":
+    sys.exit(launch(distill))

@@ -1,0 +1,12 @@
+"""Meta-learn an initialisation that adapts to new tasks from a few rows.
+
+accelerate launch recipes/meta.py --config recipes/meta_bands.yaml
+"""
+
+import sys
+
+from nlp_ft.cli import launch
+from nlp_ft.methods import meta
+
+if __name__ == "__main__":
+    sys.exit(launch(meta))

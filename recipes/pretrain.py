@@ -1,0 +1,12 @@
+"""Pre-train a checkpoint further on unlabelled texts.
+
+accelerate launch recipes/pretrain.py --config recipes/pretrain_movies.yaml
+"""
+
+import sys
+
+from nlp_ft.cli import launch
+from nlp_ft.methods import pretrain
+
+if __name__ == "__main__":
+    sys.exit(launch(pretrain))

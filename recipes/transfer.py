@@ -1,0 +1,12 @@
+"""Fine-tune on a source domain first, then on the target; measures what that gained over the target alone.
+
+accelerate launch recipes/transfer.py --config recipes/transfer_movies_tweets.yaml
+"""
+
+import sys
+
+from nlp_ft.cli import launch
+from nlp_ft.methods import transfer
+
+if __name__ == "__main__":
+    sys.exit(launch(transfer))
