@@ -52,11 +52,12 @@ class ModelArguments:
         default=None,
         metadata={"help": "Sets every dropout of the checkpoint, its attention's and its head's included."},
     )
-    pooling: Literal["auto", "stock", "mean"] = field(
+    pooling: Literal["auto", "stock", "mean", "cls", "last", "max"] = field(
         default="auto",
         metadata={
             "help": "What the head reads: stock (the architecture's own), mean (masked mean over tokens, written as stock "
-            "layers so that plain transformers loads it), or auto, which picks the one that measured best."
+            "layers so that plain transformers loads it), cls (the first token, past the head's dense layer), last (decoders' "
+            "own), or auto, which picks the one that measured best. max is refused: no stock layers can hold it."
         },
     )
     head_start: Literal["probe", "random"] = field(

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from nlp_ft.errors import DataError
 from nlp_ft.heads import final_linear, inputs_of
 from nlp_ft.layers import unwrapped
+from nlp_ft.models import capacity
 from nlp_ft.pooling import POOLINGS, last_hidden_states, only_first_token, pool_every_way
 from nlp_ft.row_cache import cached_rows, row_digests, weights_key
 
@@ -44,7 +45,7 @@ def encode(
             mode it was in.
         tokenizer: its own.
         rows: what data.tokenize gives (input_ids, attention_mask, ...), or texts, or (text, pair) tuples.
-        max_length: tokens after which texts are cut; the tokenizer's own limit where not given. Token ids are not cut again.
+        max_length: tokens after which texts (not token ids) are cut; what model and tokenizer hold where not given.
         at: another linear layer to read at, which gets one vector a row: the dense layer of a head, say.
         poolings: puts the encoder's own last layer beside it, pooled in each way of pooling.POOLINGS.
         tokens_a_batch: rows times the tokens of the longest one, at most; a longer row goes alone.
@@ -53,7 +54,7 @@ def encode(
     """
     plain: PreTrainedModel = unwrapped(model)
     linear = at if at is not None else final_linear(plain)[1]
-    columns = _columns(tokenizer, rows, max_length)
+    columns = _columns(tokenizer, rows, max_length or capacity(plain, tokenizer))
     lengths = [len(ids) for ids in columns["input_ids"]]
     if lengths and not min(lengths):
         raise DataError(f"row {lengths.index(0) + 1} has no token; this tokenizer adds none to a blank text.")
@@ -114,7 +115,7 @@ def batches_by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return batches
 
 
-def _columns(tokenizer: Any, rows: Any, max_length: int | None) -> dict[str, list[list[int]]]:
+def _columns(tokenizer: Any, rows: Any, max_length: int) -> dict[str, list[list[int]]]:
     """Token ids and what goes with them by name, not padded."""
     if isinstance(rows, Dataset):
         return {name: rows[name][:] for name in rows.column_names if name in tokenizer.model_input_names}

@@ -7,27 +7,16 @@ layer really gets, whatever stands before it, so it serves every architecture an
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import log_loss
-from sklearn.model_selection import StratifiedKFold
 from torch import nn
 from transformers import PreTrainedModel
 
 from nlp_ft.errors import DataError, ModelError
-
-# Inverse strengths of the L2 penalty on standardised features, from which the likelihood of held-out rows picks one.
-_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-_RIDGE_GRID = (1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0)  # L2 penalty per row; leave-one-out error picks one
-_NO_CHOICE = 1e-2  # where a class has one row only, and nothing can be held out
-_FOLDS = 5
-_ROWS_FOR_FOLDS = 1000  # above this, one split of 80 to 20 stands in for five folds
+from nlp_ft.probes import fit_linear, no_probe
 
 
 def final_linear(model: PreTrainedModel) -> tuple[str, nn.Linear]:
@@ -86,9 +75,9 @@ def start_from_probe(
         max_rows: rows used at most: a seeded sample, stratified by class.
         seed: of that sample.
 
-    Returns: what was done, ready for JSON: {"fitted": True, "rows", "penalty", "train_score", "held_out_score"} (accuracy,
-    its mean over labels, or R2; held_out_score is None where no row could be held out), or {"fitted": False, "reason"}
-    with the model as it was.
+    Returns: what was done, ready for JSON: {"fitted": True, "rows", "penalty", "train_score", "held_out_score",
+    "held_out_rows"} (accuracy, its mean over labels, or R2; held_out_score is None where no row could be held out), or
+    {"fitted": False, "reason"} with the model as it was.
 
     Raises: DataError if batches and labels differ in rows, or the features are not finite.
     """
@@ -106,23 +95,6 @@ def start_from_probe(
     return {"fitted": True, "rows": len(rows), **report}
 
 
-def fit_linear(
-    features: np.ndarray, labels: np.ndarray, problem_type: str, intercept: bool = True
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Weight (outputs, features), bias (outputs,) and report of the regression that suits the problem.
-
-    The features are standardised for the fit and the scaling is folded back. Labels and report as in `start_from_probe`.
-    """
-    features = features.astype(np.float64)
-    scale = features.std(axis=0)
-    scale[scale < 1e-6] = 1.0  # a constant feature
-    centre = features.mean(axis=0) if intercept else np.zeros_like(scale)
-    fit = _ridge if problem_type == "regression" else _logistic_each if labels.ndim > 1 else _logistic
-    weight, bias, report = fit((features - centre) / scale, labels, intercept)
-    weight = weight / scale
-    return weight, bias - weight @ centre, report
-
-
 def probe_rows(labels: np.ndarray, problem_type: str, max_rows: int, seed: int) -> np.ndarray:
     """Sorted indices of a seeded sample; of single-label problems in proportion, and with one row of each class at least."""
     generator = np.random.default_rng(seed)
@@ -134,18 +106,6 @@ def probe_rows(labels: np.ndarray, problem_type: str, max_rows: int, seed: int) 
             share[members] = np.arange(len(members)) / len(members)  # 0 for the first of each class: it comes first
         order = order[np.argsort(share[order], kind="stable")]
     return np.sort(order[:max_rows])
-
-
-def no_probe(labels: np.ndarray, problem_type: str, outputs: int) -> str:
-    """Why no probe can be fitted on these labels, or an empty string."""
-    if problem_type == "regression":
-        return "" if np.ptp(labels, axis=0).min() > 0 else "all training targets are the same"
-    counts = np.bincount(labels, minlength=outputs) if labels.ndim == 1 else labels.sum(axis=0)
-    if labels.ndim == 1:
-        lacking = np.flatnonzero(counts == 0)
-        return f"class {lacking[0]} has no training row" if len(lacking) else ""
-    lacking = np.flatnonzero((counts == 0) | (counts == len(labels)))
-    return f"label {lacking[0]} is the same in all training rows" if len(lacking) else ""
 
 
 @torch.inference_mode()
@@ -200,87 +160,3 @@ def write_linear(linear: nn.Linear, weight: np.ndarray, bias: np.ndarray) -> Non
     linear.weight.copy_(torch.from_numpy(weight))
     if linear.bias is not None:
         linear.bias.copy_(torch.from_numpy(bias))
-
-
-def _logistic(
-    features: np.ndarray, labels: np.ndarray, intercept: bool
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Weight (classes, features), bias (classes,) and report. Two classes: half the decision function each way."""
-
-    def model(c: float) -> LogisticRegression:
-        return LogisticRegression(C=c, fit_intercept=intercept, max_iter=300)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # an unfinished fit is a fair start all the same
-        warnings.filterwarnings("ignore", "The least populated class")  # each fold's fit sees every class even so
-        held_out = {c: _held_out(model(c), features, labels) for c in _GRID}
-        scored = {c: score for c, score in held_out.items() if score is not None}
-        chosen = min(scored, key=lambda c: scored[c][0]) if scored else _NO_CHOICE
-        fitted = model(chosen).fit(features, labels)
-    weight, bias = fitted.coef_, np.broadcast_to(fitted.intercept_, len(fitted.coef_))
-    if len(weight) == 1:
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    return (
-        weight,
-        bias,
-        {
-            "penalty": 1 / chosen,
-            "train_score": float(fitted.score(features, labels)),
-            "held_out_score": scored[chosen][1] if scored else None,
-        },
-    )
-
-
-def _held_out(model: LogisticRegression, features: np.ndarray, labels: np.ndarray) -> tuple[float, float] | None:
-    """(Mean negative log-likelihood in nats, accuracy) on rows left out of the fit; None where a class has one row only."""
-    counts = np.bincount(labels)
-    if counts.min() < 2:
-        return None
-    folds = list(StratifiedKFold(min(_FOLDS, counts.max()), shuffle=True, random_state=0).split(features, labels))
-    probabilities, left = [], []
-    for kept, out in folds[:1] if len(labels) > _ROWS_FOR_FOLDS else folds:
-        probabilities.append(model.fit(features[kept], labels[kept]).predict_proba(features[out]))
-        left.append(labels[out])
-    guesses, truth = np.concatenate(probabilities), np.concatenate(left)
-    likelihood = log_loss(truth, guesses, labels=np.arange(len(counts)))
-    return float(likelihood), float((guesses.argmax(axis=1) == truth).mean())
-
-
-def _logistic_each(
-    features: np.ndarray, labels: np.ndarray, intercept: bool
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """One logistic regression a label: weight (labels, features), bias (labels,), scores averaged over labels."""
-    weights, biases, reports = [], [], []
-    for column in labels.astype(int).T:
-        weight, bias, report = _logistic(features, column, intercept)
-        weights.append(weight[1] - weight[0])
-        biases.append(bias[1] - bias[0])
-        reports.append(report)
-    held_out = [report["held_out_score"] for report in reports if report["held_out_score"] is not None]
-    return (
-        np.stack(weights),
-        np.stack(biases),
-        {
-            "penalty": [report["penalty"] for report in reports],
-            "train_score": float(np.mean([report["train_score"] for report in reports])),
-            "held_out_score": float(np.mean(held_out)) if held_out else None,
-        },
-    )
-
-
-def _ridge(features: np.ndarray, targets: np.ndarray, intercept: bool) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Weight (outputs, features), bias (outputs,) and report; the penalty by leave-one-out error, in closed form."""
-    alphas = [len(targets) * strength for strength in _RIDGE_GRID]
-    fitted: Any = RidgeCV(alphas=alphas, fit_intercept=intercept, scoring="neg_mean_squared_error").fit(
-        features, targets
-    )
-    weight = np.atleast_2d(fitted.coef_)
-    return (
-        weight,
-        np.broadcast_to(fitted.intercept_, len(weight)),
-        {
-            "penalty": float(fitted.alpha_),
-            "train_score": float(fitted.score(features, targets)),
-            "held_out_score": float(1 + fitted.best_score_ / np.var(targets)),
-        },
-    )

@@ -22,7 +22,7 @@ from transformers.utils.hub import cached_file
 
 from nlp_ft.errors import ModelError
 
-POOLINGS = ("mean", "cls", "last", "max")
+POOLINGS: tuple[str, ...] = ("mean", "cls", "last", "max")
 MARK = "nlp_ft_pooling"  # the key in config.json that keeps a second run from adding a second layer
 _ROBERTAS = ("roberta", "xlm-roberta", "camembert")
 _SCALE = 100.0  # of the attention output: the first token's own vector keeps about 1 %

@@ -18,7 +18,7 @@ from nlp_ft.data import TextData, tokenize
 from nlp_ft.errors import ConfigError, did_you_mean
 from nlp_ft.heads import probe_rows, start_from_probe
 from nlp_ft.metrics import compute_metrics
-from nlp_ft.pooling import choose_pooling, pool_by_mean
+from nlp_ft.pooling import choose_pooling, set_pooling
 
 _PROBE_ROWS = 4000  # more of them move a linear layer little
 _PROBE_BATCH = 64
@@ -136,8 +136,7 @@ def start_head(
     """
     options = {"revision": args.model_revision, "cache_dir": args.cache_dir}
     pooling, why = choose_pooling(args.pooling, model, args.model_name_or_path, **options)
-    if pooling == "mean":
-        pool_by_mean(model)
+    set_pooling(model, pooling)
     notes = [f"pooling: {pooling}, {why}"]
     if args.head_start == "random" or training.resume_from_checkpoint:
         return notes

@@ -18,7 +18,7 @@ from nlp_ft.errors import DataError
 from nlp_ft.heads import final_linear
 from nlp_ft.pooling import can_pool_by_mean, set_pooling
 
-TEXTS = [*tiny.TEXTS, "a", "the director is cold", "warm " * 30, "so so"]
+TEXTS = [*tiny.TEXTS, "a", "the director is cold", "warm " * 9, "so so"]
 
 
 def tokens_of(tokenizer: object, texts: list[str]) -> Dataset:
@@ -161,13 +161,14 @@ from test_encoding import TEXTS, tokens_of
 from nlp_ft.encoding import encode_cached
 args = TrainingArguments(output_dir=sys.argv[1], use_cpu=True, report_to="none")
 assert args.world_size == int(sys.argv[2]), args.world_size
-model, tokenizer = tiny.classifier("bert")
+model, tokenizer = tiny.classifier(sys.argv[3])
 for part in (TEXTS[:4], TEXTS):
     rows = encode_cached(model, tokenizer, part, tokens_of(tokenizer, part), 64)
 np.save(f"{sys.argv[1]}/{sys.argv[2]}_{PartialState().process_index}.npy", rows)
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_rows_and_both_get_all(
     tmp_path: Path, run_process: RunCli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +177,7 @@ def test_two_processes_share_the_rows_and_both_get_all(
     for count in (1, 2):
         monkeypatch.setenv("NLP_FT_CACHE", str(tmp_path / f"cache{count}"))
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", count, script, tmp_path, count]
+        launch.append(tiny.checkpoint("bert"))
         code, _, err = run_process(launch)
         assert code == 0, err
     one, first, second = (np.load(tmp_path / f"{name}.npy") for name in ("1_0", "2_0", "2_1"))

@@ -15,7 +15,7 @@ from nlp_ft.config import DataArguments, FitArguments, LoraArguments, ModelArgum
 from nlp_ft.errors import ConfigError
 from nlp_ft.flag_names import REFUSED, REPLACED, flags_of, training_flags
 from nlp_ft.flags import TRAINING_DEFAULTS, all_flags, parse
-from nlp_ft.settings import read_settings
+from nlp_ft.settings import read_mapping, read_settings
 
 CLASSES = (ModelArguments, DataArguments, LoraArguments, FitArguments)
 NEEDED = ["--model_name_or_path", "m", "--train_file", "t.csv", "--output_dir", "o", "--use_cpu"]
@@ -275,6 +275,33 @@ def test_lists_mappings_and_null_arrive(write_yaml: WriteYaml) -> None:
     assert (model.dropout, training.seed) == (None, 42)
     assert fit.class_weights == '{"no": 5, "yes": 0.2}'
     assert not {"dropout", "seed"} & given
+
+
+def test_a_key_that_stands_twice_inside_a_mapping_is_refused(write_yaml: WriteYaml) -> None:
+    path = write_yaml("seed: 1\nclass_weights:\n  spam: 2\n  ham: 1\n  spam: 3\n")
+    assert refusal("--config", path) == "a.yaml: key 'spam' stands there twice, in lines 3 and 5."
+
+
+def test_a_mapping_is_read_from_the_flag_or_from_a_file_of_its_own(write_yaml: WriteYaml) -> None:
+    wanted = {"a": {"rate": 2e-5, "name": "2e-5", "off": None, "on": True, "many": ["x", 1]}}
+    written = '{"a": {"rate": 2e-5, "name": "2e-5", "off": null, "on": true, "many": ["x", 1]}}'
+    assert read_mapping(written, "tasks") == (wanted, "--tasks")
+    path = write_yaml("a:\n  rate: 2e-5\n  name: '2e-5'\n  off:\n  on: true\n  many: [x, 1]\n")
+    assert read_mapping(path, "tasks") == (wanted, "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n", "a.yaml: wanted a mapping, got a sequence."),
+        ("", "a.yaml: wanted a mapping, got nothing."),
+        ("a: {b: 1, b: 2}\n", "a.yaml: key 'b' stands there twice, in lines 1 and 1."),
+    ],
+)
+def test_a_file_that_holds_no_mapping_is_refused_by_name(write_yaml: WriteYaml, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_mapping(write_yaml(text), "tasks")
+    assert str(caught.value) == message
 
 
 def test_an_empty_file_sets_nothing(write_yaml: WriteYaml) -> None:

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, BertFor
 
 from nlp_ft.errors import DataError, ModelError
 from nlp_ft.heads import final_linear, head_modules, probe_rows, start_from_probe
-from nlp_ft.pooling import choose_pooling, pool_by_mean
+from nlp_ft.pooling import choose_pooling, pool_by_mean, pool_every_way, set_pooling
 
 PAD, VOCABULARY, WIDTH = 0, 40, 16
 _COMMON: dict[str, Any] = {"vocab_size": VOCABULARY, "pad_token_id": PAD, "hidden_size": WIDTH}
@@ -347,6 +347,55 @@ def test_an_architecture_without_a_stock_mean_is_refused_by_name() -> None:
         "--pooling mean: GPT2ForSequenceClassification has no stock way to pool by mean; bert, roberta, xlm-roberta, "
         "camembert, distilbert and modernbert have. Use --pooling stock."
     )
+
+
+@pytest.mark.parametrize("family", MEAN)
+def test_cls_is_held_by_stock_layers_and_repeated_by_plain_transformers(family: str, tmp_path: Path) -> None:
+    model, given = tiny(family), batches()
+    assert choose_pooling("cls", model, "somewhere") == ("cls", "as asked")
+    set_pooling(model, "cls")
+    start_from_probe(model, given, three_classes(), "single_label_classification")
+    model.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    np.testing.assert_allclose(logits_of(again, given), logits_of(model, given), atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3", "xlnet"])
+def test_last_is_what_decoders_read_already(family: str) -> None:
+    assert choose_pooling("last", tiny(family), "somewhere") == ("last", "as asked")
+
+
+@pytest.mark.parametrize(
+    ("asked", "family", "reason"),
+    [
+        (
+            "last",
+            "roberta",
+            "RobertaForSequenceClassification is an encoder's, and reads its first token; the last one is what decoders read",
+        ),
+        (
+            "cls",
+            "deberta-v2",
+            "DebertaV2ForSequenceClassification has no stock way to hand its first token on; bert, roberta, xlm-roberta, "
+            "camembert, distilbert and modernbert have",
+        ),
+        ("max", "bert", "no stock layers can take a maximum over tokens, so plain transformers could not load it"),
+    ],
+)
+def test_a_pooling_that_cannot_be_held_is_refused_with_the_reason(asked: str, family: str, reason: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        choose_pooling(asked, tiny(family), "somewhere")
+    assert str(caught.value) == f"--pooling {asked}: {reason}. Use --pooling stock."
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_every_pooling_is_deaf_to_padding(side: str) -> None:
+    hidden = torch.tensor([[[1.0, -4.0], [3.0, -2.0], [9.0, 9.0]]])
+    mask = torch.tensor([[1, 1, 0]])
+    if side == "left":
+        hidden, mask = hidden.flip(1), mask.flip(1)
+    first, last = ([1.0, -4.0], [3.0, -2.0]) if side == "right" else ([3.0, -2.0], [1.0, -4.0])
+    assert pool_every_way(hidden, mask).tolist() == [[2.0, -3.0, *first, *last, 3.0, -2.0]]
 
 
 def _checkpoint(directory: Path, **modes: bool) -> str:

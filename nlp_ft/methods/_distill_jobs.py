@@ -12,6 +12,7 @@ from typing import Any
 
 from accelerate import PartialState
 from datasets import Dataset
+from transformers import set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from nlp_ft import jobs, recipe, student
@@ -47,6 +48,7 @@ def student_job(data: TextData, settings: Settings, teacher: Teacher) -> Job:
         notes += said
     for note in notes:
         say(note)
+    set_seed(settings.training.seed)  # the student starts as it would have without a teacher
     job = jobs.make_job(data, replace(settings, model=start))
     _remove(folder, keep=settings.lora.use_peft)  # adapters name it as their base
     if extra is not None:

@@ -185,14 +185,13 @@ def check_match(
             f"--max_seq_length {teacher.classifier.max_seq_length}."
         )
     for kind, what, key in (
-        ("hidden", "the outputs of its layers are", "hidden_size"),
-        ("attention", "attention heads are", "num_attention_heads"),
+        ("hidden", "layers are {} wide", "hidden_size"),
+        ("attention", "layers have {} attention heads", "num_attention_heads"),
     ):
-        sizes = [getattr(one.config.get_text_config(), key) for one in (model, plain)]
-        if kind in kinds and sizes[0] != sizes[1]:
-            raise ConfigError(
-                f"--match {kind}: the teacher's {what} {sizes[0]}, the student's {sizes[1]}; wanted the same."
-            )
+        theirs, ours = (getattr(one.config.get_text_config(), key) for one in (model, plain))
+        if kind in kinds and theirs != ours:
+            said = what.format(theirs)
+            raise ConfigError(f"--match {kind}: the teacher's {said}, the student's {ours}; wanted the same.")
     return len(encoder_layers(plain)), len(encoder_layers(model))
 
 

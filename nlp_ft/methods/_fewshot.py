@@ -17,8 +17,9 @@ from transformers.trainer_utils import TrainOutput
 
 from nlp_ft.encoding import encode
 from nlp_ft.errors import DataError
-from nlp_ft.heads import _pooled, final_linear, fit_linear, no_probe, probe_rows, write_linear
+from nlp_ft.heads import _pooled, final_linear, probe_rows, write_linear
 from nlp_ft.layers import unwrapped
+from nlp_ft.probes import fit_linear, no_probe
 from nlp_ft.scores import MULTI, REGRESSION, SINGLE
 from nlp_ft.trainer import ClassifierTrainer
 

@@ -19,18 +19,18 @@ from nlp_ft import jobs, training
 from nlp_ft.config import FreezeArguments, LoraArguments
 from nlp_ft.data import TextData, fold_rows, text_digest
 from nlp_ft.errors import DataError
-from nlp_ft.heads import no_probe
 from nlp_ft.jobs import Settings
 from nlp_ft.methods._fewshot import HeadTrainer, PairTrainer
 from nlp_ft.metrics import SELECTION_METRIC, selection_score
+from nlp_ft.probes import no_probe
 from nlp_ft.report import say
 from nlp_ft.scores import REGRESSION, SINGLE, predicted
 from nlp_ft.training import Job
 
-TITLES = {  # the cheapest first
+TITLES = {  # the cheapest first: no pass back, 20 passes over the rows at most, 40 pairs (80 texts) a row
     "frozen": "frozen encoder + linear head",
-    "contrastive": "contrastive + linear head",
     "finetune": "full fine-tuning",
+    "contrastive": "contrastive + linear head",
 }
 _DOING = {"frozen": "Fitting a head", "contrastive": "Contrastive fine-tuning", "finetune": "Fine-tuning"}
 _BODY_RATE, _LORA_BODY_RATE = 2e-5, 2e-4
@@ -51,16 +51,19 @@ def make_job(approach: str, data: TextData, settings: Settings, *, selects: bool
     own, given = settings.own, settings.given
     if approach != "finetune":
         model = replace(model, head_start="random")  # it is fitted at the end
+    said = []
     if approach != "finetune" or not selects:
+        if {"eval_strategy", "load_best_model_at_end"} & set(given or ()):
+            said.append("no evaluation on the way, and no best checkpoint: nothing of this run may be chosen by it")
         args.eval_strategy, args.load_best_model_at_end = IntervalStrategy.NO, False
         given = None if given is None else {*given, "metric_for_best_model"}
+        settings = replace(settings, fit=replace(settings.fit, early_stopping_patience=None))
     if approach == "frozen":
         args.resume_from_checkpoint = None
         settings = replace(settings, lora=LoraArguments(), freeze=FreezeArguments())
     pairs = min(2 * own.num_iterations * len(data.train), own.max_pairs)
-    said = []
     if approach == "contrastive":
-        said = [_settle_pairs(args, settings, pairs, len(data.train))]
+        said.append(_settle_pairs(args, settings, pairs, len(data.train)))
     if approach != "finetune" and given is not None:
         names = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")
         given = {*given, *names}
@@ -166,7 +169,7 @@ def _rarest(keys: Sequence[bytes], labels: Any, problem_type: str) -> int:
         return len(set(keys)) // 2
     cells = np.asarray(labels)
     held = [cells == label for label in np.unique(cells)] if problem_type == SINGLE else [c > 0 for c in cells.T]
-    return min(len({keys[row] for row in np.flatnonzero(rows)}) for rows in held)
+    return min(len({keys[row] for row in np.flatnonzero(rows).tolist()}) for rows in held)
 
 
 def _fold_data(data: TextData, held_out: Sequence[Sequence[int]]) -> Iterator[TextData]:

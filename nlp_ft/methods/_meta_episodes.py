@@ -102,7 +102,7 @@ def _fewer(pools: Sequence[Pool], ways: int) -> str:
 def _read(file: str, data: DataArguments, notes: list[str], rejected: list[BadRow]) -> Pool:
     """One data set, every text once."""
     found = read_rows(replace(data, train_file=[file]))
-    notes += [f"{file}: {note.removeprefix('train: ')}" for note in found.notes]
+    notes.append(f"{file}: {'; '.join(note.removeprefix('train: ') for note in found.notes)}")
     rejected += found.tables["train"].rejected
     if found.problem != "single_label_classification":
         raise DataError(

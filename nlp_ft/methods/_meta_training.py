@@ -94,12 +94,16 @@ def settle(settings: Settings, encoder: nn.Module) -> tuple[Any, list[str]]:
         said.append(f"{UPDATES} updates")
     if given is None or "save_steps" not in given:
         args.save_steps = math.ceil(args.max_steps / 5)
-    args.eval_strategy, args.load_best_model_at_end = "no", False
+    args.load_best_model_at_end = False
+    notes = [f"chosen: {', '.join(said)}"] if said else []
+    if given and "eval_strategy" in given and args.eval_strategy != "no":
+        notes.append("--eval_strategy does nothing here: the test is made before training and after it")
+    args.eval_strategy = "no"
     if args.save_strategy == "epoch":
         args.save_strategy = "steps"
     args.train_sampling_strategy = "sequential"  # the episodes are drawn by chance as they are
     args.remove_unused_columns = False
-    return args, [f"chosen: {', '.join(said)}"] if said else []
+    return args, notes
 
 
 def episodes(tasks: Tasks, start: Start, settings: Settings, args: Any) -> tuple[EpisodeDataset, EpisodeDataset]:

@@ -5,29 +5,24 @@ from __future__ import annotations
 import copy
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import PartialState
-from transformers import AutoModel, set_seed
-from transformers.utils.hub import cached_file
+from transformers import set_seed
 
-from nlp_ft import checkpoints, controls, jobs, models, saving, training
+from nlp_ft import checkpoints, controls, jobs, models, training
 from nlp_ft.baselines import Baseline, compare
-from nlp_ft.errors import TrainingError
+from nlp_ft.methods._multitask_body import save_body
 from nlp_ft.methods._multitask_data import Task, task_scores
 from nlp_ft.methods._multitask_job import Group
 from nlp_ft.metrics import MULTI, REGRESSION, SELECTION_METRIC, SINGLE, selection_score
-from nlp_ft.opening import quiet
 from nlp_ft.report import RunReport, say, versions, write_json
 from nlp_ft.training import Fitted
 
-_POOLING = "1_Pooling/config.json"
 _FEWEST_ROWS = 30  # below this the resampled error of a difference says little
 
 
@@ -62,7 +57,7 @@ def finish(group: Group, fitted: Fitted) -> RunReport:
         title="multi-task",
     )
     if PartialState().is_main_process:
-        save_body(group, output / "body")
+        save_body(group, output / "body", rows)
         _write(report, group, rows)
         checkpoints.remove_finished(output, given=job.given)
     PartialState().wait_for_everyone()
@@ -210,61 +205,6 @@ def table(rows: list[dict[str, Any]]) -> str:
         )
         for line in lines
     )
-
-
-def save_body(group: Group, directory: Path) -> None:
-    """The shared encoder without a head, for AutoModel and as a checkpoint for any method; loaded anew and compared.
-
-    Raises: TrainingError if it does not load whole, or does not repeat its hidden states.
-    """
-    job, body = group.job, group.job.model.body
-    stage = directory / saving.STAGE
-    shutil.rmtree(stage, ignore_errors=True)
-    stage.mkdir(parents=True)
-    body.config = copy.deepcopy(body.config)  # the first classifier's keeps its labels
-    body.config.num_labels, body.config.problem_type = 2, None  # what a configuration without labels says
-    with quiet():
-        body.save_pretrained(stage)
-        tokenizer = copy.deepcopy(job.tokenizer)
-        tokenizer.model_max_length = job.max_seq_length
-        tokenizer.save_pretrained(stage)
-        again, info = AutoModel.from_pretrained(
-            stage, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
-        )
-    batch = tokenizer(
-        list(group.tasks[0].data.validation["text"][: saving.ROWS_COMPARED]),
-        truncation=True,
-        padding=True,
-        return_tensors="pt",
-    )
-    wanted, got = (_hidden(one, batch) for one in (body, again))
-    if info["missing_keys"] or not torch.allclose(
-        wanted, got, atol=saving.TOLERANCE * max(1.0, wanted.abs().max().item())
-    ):
-        raise TrainingError(
-            f"{directory}: the saved body does not repeat the trained one; do not use it, and report this."
-        )
-    _carry_pooling(job.settings["model"], stage)
-    saving.publish(stage, directory)
-
-
-@torch.inference_mode()
-def _hidden(body: Any, batch: Mapping[str, Any]) -> torch.Tensor:
-    body.eval()
-    found = body(**{name: tensor.to(body.device) for name, tensor in batch.items()})
-    return found[0].float().cpu()
-
-
-def _carry_pooling(model: Mapping[str, Any], directory: Path) -> None:
-    """The file that says how the checkpoint's sentence vectors are pooled, where it has one: later methods go by it."""
-    quietly = {
-        f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")
-    }
-    hub = {"revision": model["model_revision"], "cache_dir": model["cache_dir"]}
-    path = cached_file(model["model_name_or_path"], _POOLING, **quietly, **hub)
-    if path is not None:
-        (directory / _POOLING).parent.mkdir()
-        shutil.copyfile(path, directory / _POOLING)
 
 
 def _write(report: RunReport, group: Group, rows: list[dict[str, Any]]) -> None:

@@ -196,12 +196,12 @@ def head_to_train(body: Body) -> list[str]:
     for name, module in model.named_modules():
         own = list(module.parameters(recurse=False))
         inside = name.startswith(f"{model.base_model_prefix}.")
-        if not own or inside or not name or any(id(p) in shared for p in own):
+        leaf = not any(True for _ in module.children())  # a parameter beside layers, as BERT's output bias is, stays
+        if not own or inside or not leaf or any(id(p) in shared for p in own):
             continue
         if module is not out or any(key.startswith(f"{name}.weight") for key in body.new_head):
             names.append(name)
-    parents = {name.rpartition(".")[0] for name in names}
-    return [name for name in names if name not in parents]  # a parameter beside such modules (BERT's bias) stays
+    return names
 
 
 def save_body(body: Body, trained: nn.Module, directory: Path, texts: list[str]) -> None:

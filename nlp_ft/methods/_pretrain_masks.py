@@ -123,7 +123,7 @@ def _words(row: dict[str, Any]) -> Ids | None:
 
 
 def with_fixed_masks(rows: Dataset, masking: Masking, seed: int) -> Dataset:
-    """Held-out rows with their masks drawn once, so that every evaluation asks the same. Raises: DataError if none is masked."""
+    """Held-out rows, their masks drawn once, so that every evaluation asks the same. Raises: DataError if none is masked."""
 
     def drawn(row: dict[str, Any]) -> dict[str, Any]:
         chance = np.random.default_rng([seed, _HELD_OUT, row["place"]])

@@ -53,7 +53,7 @@ class Probes:
             figures.append(f"{title} {one.metrics[name]:.3f}{error}")
         rows = counted(len(self.after.logits), "test row")
         told = against_control(
-            self.data.problem_type, self.after.logits, self.data.test["label"], self.before, "The new body under it"
+            self.data.problem_type, self.after.logits, self.data.test["label"], self.before, "Pre-training"
         )
         return [f"Frozen probe on {rows}, {name} (standard error): {', '.join(figures)}.", told]
 

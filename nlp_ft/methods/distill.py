@@ -124,6 +124,8 @@ def _check(settings: Settings) -> None:
             f"--match attention needs --attn_implementation eager, got {settings.model.attn_implementation}; the others do "
             "not tell their probabilities."
         )
+    if not own.match and "match_weight" in (settings.given or ()):
+        raise ConfigError("--match_weight needs --match.")
     if settings.fit.with_control and own.alpha == 0 and not own.match:
         raise ConfigError("--with_control: with --alpha 0 and no --match there is no teacher to be measured.")
 

@@ -94,6 +94,8 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
         return _zero_shot(settings, frames)
     _check(settings, frames)
     data, selects = _rows(settings, frames)
+    if settings.fit.early_stopping_patience is not None and not selects:
+        raise ConfigError("--early_stopping_patience needs a --validation_file; no other rows may stop the training.")
     approach, said, scores = settings.own.approach, [], {}
     if approach == "auto":
         approach, said, scores = choice.choose(data, settings, selects)

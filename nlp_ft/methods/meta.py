@@ -75,9 +75,8 @@ _MEANINGLESS = {
     **dict.fromkeys(("max_train_samples", "max_eval_samples", "max_predict_samples"), "episodes draw their rows"),
     "allow_leakage": "held-out tasks whose texts were trained on would show nothing",
     "problem_type": "tasks are made of classes, one a row",
-    **dict.fromkeys(("num_train_epochs", "eval_strategy", "load_best_model_at_end", "metric_for_best_model"), _UPDATES),
+    **dict.fromkeys(("num_train_epochs", "load_best_model_at_end", "metric_for_best_model"), _UPDATES),
     **dict.fromkeys(("early_stopping_patience", "early_stopping_threshold"), _UPDATES),
-    "train_sampling_strategy": "episodes are drawn by --seed, each by its number",
     **dict.fromkeys(
         ("class_weights", "label_smoothing_factor"), "an episode has as many rows of one class as of another"
     ),
@@ -153,6 +152,8 @@ def _check(settings: Settings, frames: Mapping[str, Any] | None) -> None:
     for name in sorted(settings.given or ()):
         if name in _MEANINGLESS:
             raise ConfigError(f"--{name} means nothing to meta: {_MEANINGLESS[name]}.")
+    if "train_sampling_strategy" in (settings.given or ()) and settings.training.train_sampling_strategy != "sequential":
+        raise ConfigError("--train_sampling_strategy means nothing to meta: episodes are drawn by --seed, in one order.")
     attention = settings.model.attn_implementation
     if settings.own.algorithm == "maml" and attention not in (None, "eager"):
         raise ConfigError(

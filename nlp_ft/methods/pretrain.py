@@ -23,17 +23,23 @@ if TYPE_CHECKING:
     from nlp_ft.report import RunReport
 
 _NO_HEAD = "a body has no classifier head; give it to the run that fine-tunes the body"
-_NO_LABELS = "texts are read without labels and with one held-out part; leave it out"
+_NO_LABELS = "texts are read without labels, and one part of them is held out by chance; leave it out"
 _PROBE_ALONE = "labels are read from --probe_file alone; name one, or leave it out"
 _MEANINGLESS = {
     **dict.fromkeys(("pooling", "head_start"), _NO_HEAD),
     "train_file": "texts without labels are named by --text_file",
-    **dict.fromkeys(("test_file", "test_split_name", "test_split_size", "num_folds"), _NO_LABELS),
-    **dict.fromkeys(("group_column", "time_column", "mixing"), _NO_LABELS),
+    **dict.fromkeys(("test_split_name", "num_folds", "group_column", "time_column", "mixing"), _NO_LABELS),
     "class_weights": "there are no classes",
     "save_adapter_only": "the next run needs a whole body; adapters are merged into it",
 }
-_FOR_PROBE = ("label_column_name", "problem_type", "text_pair_column_name", "max_predict_samples")
+_FOR_PROBE = (
+    "test_file",
+    "test_split_size",
+    "label_column_name",
+    "problem_type",
+    "text_pair_column_name",
+    "max_predict_samples",
+)
 
 
 @dataclass(kw_only=True)
@@ -59,7 +65,10 @@ class PretrainArguments:
     )
     probe_file: str | None = field(
         default=None,
-        metadata={"help": "Labelled rows, on which a linear probe of the frozen body is scored before and after."},
+        metadata={
+            "help": "Labelled rows, to which a linear probe of the frozen body is fitted, before and after; it is scored on "
+            "--test_file, or on rows split off."
+        },
     )
 
     def __post_init__(self) -> None:

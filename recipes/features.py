@@ -1,0 +1,12 @@
+"""Fit a head on the features of a frozen encoder, which reads each text once.
+
+accelerate launch recipes/features.py --config recipes/features_movies.yaml
+"""
+
+import sys
+
+from nlp_ft.cli import launch
+from nlp_ft.methods import features
+
+if __name__ == "__main__":
+    sys.exit(launch(features))

@@ -1,0 +1,12 @@
+"""Train one encoder for several tasks at once, each with a head of its own.
+
+accelerate launch recipes/multitask.py --config recipes/multitask_domains.yaml
+"""
+
+import sys
+
+from nlp_ft.cli import launch
+from nlp_ft.methods import multitask
+
+if __name__ == "__main__":
+    sys.exit(launch(multitask))
