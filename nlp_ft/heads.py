@@ -121,7 +121,7 @@ def inputs_of(
         for batch in batches:
             part = {name: tensor.to(model.device) for name, tensor in batch.items()}
             model(**part)
-            yield _pooled(caught.pop(), part["input_ids"], model)
+            yield pooled(caught.pop(), part["input_ids"], model)
     finally:
         hook.remove()
         model.train(training)
@@ -142,7 +142,7 @@ def _chosen(
         raise DataError(f"the probe got {total} labels for {start} rows.")
 
 
-def _pooled(features: torch.Tensor, input_ids: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
+def pooled(features: torch.Tensor, input_ids: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
     """Decoders apply `score` to every position and keep the last one that is no pad token: the same choice, before it."""
     if features.ndim == 2:
         return features

@@ -14,8 +14,10 @@ from transformers import AutoConfig, PreTrainedModel
 from nlp_ft.config import ModelArguments
 from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.heads import final_linear
+from nlp_ft.layers import pools_by_layer
 from nlp_ft.lora import GGUF, add_lora, load_adapter_directory, merged
 from nlp_ft.opening import check_directory, grow_embeddings, one_line, open_classifier, quiet
+from nlp_ft.pooling import lacks_dense, pass_through
 from nlp_ft.tokenizers import load_tokenizer
 
 __all__ = [
@@ -61,6 +63,8 @@ def load_classifier(
         place, config=config, attn_implementation=args.attn_implementation, ignore_mismatched_sizes=True, **gguf, **hub
     )
     notes = _check_loaded(name, model, info, args.ignore_mismatched_sizes)
+    if pools_by_layer(model) and lacks_dense(model, info["missing_keys"]):  # a body that was saved without its head
+        pass_through(model)
     grow_embeddings(model, len(tokenizer))
     _set_pad(model.config, tokenizer.pad_token_id)
     model.name_or_path = (

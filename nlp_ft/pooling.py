@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,7 +92,7 @@ def set_pooling(model: PreTrainedModel, pooling: str) -> None:
     elif pooling == "cls" and model.config.model_type == "modernbert":
         model.config.classifier_pooling = "cls"
     elif pooling == "cls":
-        _pass_through(model)
+        pass_through(model)
 
 
 def can_pool_by_mean(model: PreTrainedModel) -> bool:
@@ -125,7 +125,13 @@ def pool_by_mean(model: PreTrainedModel) -> None:
     layers.append(layer)
     model.config.num_hidden_layers = len(layers)  # DistilBERT's configuration maps it to n_layers
     _say_mean(_parts(layer))
-    _pass_through(model)
+    pass_through(model)
+
+
+def lacks_dense(model: PreTrainedModel, missing: Collection[str]) -> bool:
+    """Whether the head's dense layer is among the parameters that a checkpoint did not hold."""
+    dense = dense_of(model)
+    return dense is not None and any(p is dense.weight and name in missing for name, p in model.named_parameters())
 
 
 def dense_of(model: PreTrainedModel) -> nn.Linear | None:
@@ -213,7 +219,7 @@ def _say_mean(layer: _Layer) -> None:
 
 
 @torch.no_grad()
-def _pass_through(model: PreTrainedModel) -> None:
+def pass_through(model: PreTrainedModel) -> None:
     """The head's dense layer as a multiple of the identity.
 
     Small enough that the tanh after it (a ReLU: moved to the right) is nearly linear where most values of a normalised vector

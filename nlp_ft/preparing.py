@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 from datasets import Dataset, disable_progress_bars
 from transformers import PreTrainedModel, TrainingArguments, set_seed
 from transformers.utils.logging import disable_progress_bar
@@ -67,6 +68,7 @@ def prepare(args: TrainingArguments, given: Iterable[str] | None = None) -> None
     if args.device.type == "cpu" and (given is None or "dataloader_pin_memory" not in given):
         args.dataloader_pin_memory = False  # there is nothing to pin for, and torch warns in every evaluation
     set_seed(args.seed)
+    PartialState().wait_for_everyone()  # the first process may write to the directory that all must have found empty
 
 
 def start_afresh(args: TrainingArguments) -> None:

@@ -28,8 +28,9 @@ def fit_linear(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Weight (outputs, features), bias (outputs,) and report of the regression that suits the problem.
 
-    The features are standardised for the fit and the scaling is folded back. Labels and report are
-    those of heads.start_from_probe; weights as in losses.ClassifierLoss: of a row by its class, or (multi-label) of the rows that carry a label.
+    The features are standardised for the fit and the scaling is folded back. Labels and report are those of
+    heads.start_from_probe; weights as in losses.ClassifierLoss: of a row by its class, or (multi-label) of the rows that carry
+    a label.
     """
     features = features.astype(np.float64)
     scale = features.std(axis=0)

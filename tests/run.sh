@@ -24,5 +24,5 @@ check() { # check NAME COMMAND...
 check "ruff check" "$venv/bin/ruff" check .
 check "ruff format" "$venv/bin/ruff" format --check .
 check "pyright" "$venv/bin/pyright" --pythonpath "$venv/bin/python"
-check "pytest" "$venv/bin/python" -m pytest -q "$@"
+check "pytest" "$venv/bin/python" -m pytest -q -n 2 --dist loadgroup "$@"
 [ -z "$failed" ] || die 1 "Failed: $failed"

@@ -133,8 +133,8 @@ def test_the_nearest_flag_is_never_a_refused_one() -> None:
         (["--learning_rate=1", "2"], "unexpected argument '2'; a flag begins with --."),
         (["--learning_rate", "fast"], "--learning_rate: invalid float value: 'fast'."),
         (
-            ["--pooling", "max"],
-            "--pooling: invalid choice: 'max' (choose from 'auto', 'stock', 'mean').",
+            ["--pooling", "median"],
+            "--pooling: invalid choice: 'median' (choose from 'auto', 'stock', 'mean', 'cls', 'last', 'max').",
         ),
         (["--config"], "--config needs the path of a YAML file."),
         (["--use_dora"], "--use_dora needs --use_peft."),

@@ -69,7 +69,7 @@ def furthest(first: Path, second: Path) -> float:
     return max((one[p][n].float() - other[p][n].float()).abs().max().item() for p in one for n in one[p])
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in METHODS])
 def ran(
     request: pytest.FixtureRequest, tiny_bert: Path, learner: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> SimpleNamespace:

@@ -160,14 +160,14 @@ def test_ci_runs_every_check_with_pytest_last(repository: Repository) -> None:
         "ruff check .",
         "ruff format --check .",
         f"pyright --pythonpath {environment}/bin/python",
-        "python -m pytest -q",
+        "python -m pytest -q -n 2 --dist loadgroup",
     ]
 
 
 def test_every_check_runs_though_the_first_fails_and_the_last_line_names_it(repository: Repository) -> None:
     done, lines = repository.run("tests/run.sh", "-m", "not slow", FAKE_FAIL="ruff")
     assert done.returncode == 1
-    assert lines[-1] == "python -m pytest -q -m not slow"
+    assert lines[-1] == "python -m pytest -q -n 2 --dist loadgroup -m not slow"
     assert done.stderr == "Failed: ruff check, ruff format\n"
 
 

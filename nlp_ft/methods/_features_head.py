@@ -19,6 +19,9 @@ from nlp_ft.probes import fit_linear, no_probe
 
 _ACTIVATIONS = {"distilbert": "relu"}  # of the dense layer of a head; tanh elsewhere
 _HELD_OUT = 0.1  # of the training rows, which stop an MLP
+_MLP_PENALTY = (
+    10.0  # scikit-learn's alpha; movies' validation split: r .680, against .634 at 1e-4 and .654 at 100 (one seed)
+)
 _UNSTOPPED = 30  # epochs where no row can be held out
 
 
@@ -117,6 +120,7 @@ def _fit_mlp(
         "hidden_layer_sizes": (dense.out_features,),
         "activation": head.activation,
         "random_state": seed,
+        "alpha": _MLP_PENALTY,
         "validation_fraction": _HELD_OUT,
         "early_stopping": _can_stop(labels, kind),
     }

@@ -17,7 +17,7 @@ from transformers.trainer_utils import TrainOutput
 
 from nlp_ft.encoding import encode
 from nlp_ft.errors import DataError
-from nlp_ft.heads import _pooled, final_linear, probe_rows, write_linear
+from nlp_ft.heads import final_linear, pooled, probe_rows, write_linear
 from nlp_ft.layers import unwrapped
 from nlp_ft.probes import fit_linear, no_probe
 from nlp_ft.scores import MULTI, REGRESSION, SINGLE
@@ -215,7 +215,7 @@ class PairTrainer(HeadTrainer):
         similarities = inputs.pop("labels")
         self._caught.clear()
         outputs = model(**inputs)
-        features = _pooled(self._caught.pop(), inputs["input_ids"], self.classifier)
+        features = pooled(self._caught.pop(), inputs["input_ids"], self.classifier)
         loss = cosine_loss(features, similarities, num_items_in_batch)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # whose gradients are averaged

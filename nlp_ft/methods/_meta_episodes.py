@@ -106,8 +106,8 @@ def _read(file: str, data: DataArguments, notes: list[str], rejected: list[BadRo
     rejected += found.tables["train"].rejected
     if found.problem != "single_label_classification":
         raise DataError(
-            f"{file}: tasks are made of classes, one a row, and this is a {found.problem}; a numeric target can be cut into "
-            "bands, as recipes/data/score_bands.py does."
+            f"{file}: tasks are made of classes, one a row, and this is a {found.problem}; numbers that are classes become so "
+            "by --problem_type single_label_classification, others can be cut into bands as recipes/data/score_bands.py does."
         )
     rows, table = found.rows["train"], found.tables["train"]
     first: dict[bytes, int] = {}

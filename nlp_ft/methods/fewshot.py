@@ -130,12 +130,9 @@ def _check(settings: Settings, frames: Mapping[str, Any]) -> None:
 
 def _rows(settings: Settings, frames: dict[str, Any]) -> tuple[TextData, bool]:
     """The data, with shots drawn and templates added; and whether validation rows came that may choose a checkpoint."""
-    from accelerate import PartialState
-
     from nlp_ft.report import say
 
     data = _read(settings, frames)
-    PartialState().wait_for_everyone()  # the first process may soon write to the directory that all must find empty
     said, selects = len(data.notes), "validation" in data.given
     if not selects:  # some of the few rows were split off, and go back
         joined = _joined(data.train, data.validation)

@@ -10,7 +10,13 @@ from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArgu
 from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:
+    from torch import nn
+    from transformers import TrainingArguments
+
     from nlp_ft.jobs import Settings
+    from nlp_ft.methods._meta import MetaLearner
+    from nlp_ft.methods._meta_episodes import EpisodeDataset, Tasks
+    from nlp_ft.methods._meta_report import Arm
     from nlp_ft.report import RunReport
 
 
@@ -42,9 +48,9 @@ class MetaArguments:
     inner_steps: int = field(
         default=3, metadata={"help": "Steps of adapting; the test measures 0, these, and twice these."}
     )
-    inner_learning_rate: float = field(default=0.05, metadata={"help": "Rate of the inner steps for the encoder."})
+    inner_learning_rate: float = field(default=0.1, metadata={"help": "Rate of the inner steps for the encoder."})
     head_learning_rate: float = field(
-        default=0.5, metadata={"help": "Rate of the inner steps for the head, which starts at zero in each episode."}
+        default=0.05, metadata={"help": "Rate of the inner steps for the head, which starts at zero in each episode."}
     )
     test_episodes: int = field(default=200, metadata={"help": "Held-out episodes that all starts are compared on."})
 
@@ -74,7 +80,6 @@ _MEANINGLESS = {
     **dict.fromkeys(("validation_split_size", "test_split_size", "num_folds", "group_column", "time_column"), _FILES),
     **dict.fromkeys(("max_train_samples", "max_eval_samples", "max_predict_samples"), "episodes draw their rows"),
     "allow_leakage": "held-out tasks whose texts were trained on would show nothing",
-    "problem_type": "tasks are made of classes, one a row",
     **dict.fromkeys(("num_train_epochs", "load_best_model_at_end", "metric_for_best_model"), _UPDATES),
     **dict.fromkeys(("early_stopping_patience", "early_stopping_threshold"), _UPDATES),
     **dict.fromkeys(
@@ -95,7 +100,6 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     from nlp_ft import preparing
     from nlp_ft.jobs import Settings
     from nlp_ft.methods import _meta_report, _meta_training
-    from nlp_ft.methods._meta import MetaLearner
     from nlp_ft.methods._meta_episodes import read_tasks
     from nlp_ft.report import say
 
@@ -110,9 +114,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     notes = [*tasks.notes, *learning.notes, *test.notes, *start.notes, *chosen]
     for note in notes:
         say(note)
-    learner = MetaLearner(
-        start.encoder, own.algorithm, own.inner_steps, own.inner_learning_rate, own.head_learning_rate
-    )
+    learner = _learner(start.encoder, own)
     say(f"meta-test of the plain checkpoint: {own.test_episodes} episodes")
     plain = _meta_report.measure(learner, test, args.device)
     trained = _meta_training.train(learner, learning, args, _meta_training.identity(settings, args, tasks))
@@ -126,10 +128,18 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     return _meta_report.finish(start, trained, arms, test, settings.to_dict(args), notes, tasks, settings.given)
 
 
-def _control(settings: Settings, tasks: Any, learning: Any, test: Any, args: Any) -> Any:
+def _learner(encoder: nn.Module, own: MetaArguments) -> MetaLearner:
+    from nlp_ft.methods._meta import MetaLearner
+
+    return MetaLearner(encoder, own.algorithm, own.inner_steps, own.inner_learning_rate, own.head_learning_rate)
+
+
+def _control(
+    settings: Settings, tasks: Tasks, learning: EpisodeDataset, test: EpisodeDataset, args: TrainingArguments
+) -> Arm:
     """Ordinary multi-task training on the same rows, then the same test."""
     from nlp_ft.methods import _meta_report, _meta_training
-    from nlp_ft.methods._meta import MetaLearner, MultiTask
+    from nlp_ft.methods._meta import MultiTask
     from nlp_ft.report import say
 
     own = settings.own
@@ -137,11 +147,8 @@ def _control(settings: Settings, tasks: Any, learning: Any, test: Any, args: Any
     start = _meta_training.make_encoder(settings)
     control = MultiTask(start.encoder, start.width, [len(pool.labels) for pool in tasks.train])
     _meta_training.train_control(control, learning, args, _meta_training.identity(settings, args, tasks))
-    learner = MetaLearner(
-        start.encoder, own.algorithm, own.inner_steps, own.inner_learning_rate, own.head_learning_rate
-    )
     say(f"meta-test of the control: {own.test_episodes} episodes")
-    found = _meta_report.measure(learner, test, args.device)
+    found = _meta_report.measure(_learner(start.encoder, own), test, args.device)
     return _meta_report.Arm("multitask", "multi-task training", found)
 
 
@@ -152,8 +159,11 @@ def _check(settings: Settings, frames: Mapping[str, Any] | None) -> None:
     for name in sorted(settings.given or ()):
         if name in _MEANINGLESS:
             raise ConfigError(f"--{name} means nothing to meta: {_MEANINGLESS[name]}.")
-    if "train_sampling_strategy" in (settings.given or ()) and settings.training.train_sampling_strategy != "sequential":
-        raise ConfigError("--train_sampling_strategy means nothing to meta: episodes are drawn by --seed, in one order.")
+    order = settings.training.train_sampling_strategy
+    if "train_sampling_strategy" in (settings.given or ()) and order != "sequential":
+        raise ConfigError(
+            "--train_sampling_strategy means nothing to meta: episodes are drawn by --seed, in one order."
+        )
     attention = settings.model.attn_implementation
     if settings.own.algorithm == "maml" and attention not in (None, "eager"):
         raise ConfigError(

@@ -270,7 +270,7 @@ def test_a_teacher_with_its_labels_in_another_order_gives_the_same_answers(
         job, _ = job_of(tmp_path / f"run-{name}", tiny_bert, files(), teacher_name_or_path=tmp_path / name)
         found.append(np.array(job.splits["train"]["teacher_logits"][:]))
     assert found[0].shape == (40, 2)
-    assert np.abs(found[0][:, 0] - found[0][:, 1]).min() > 1e-3
+    assert np.abs(found[0][:, 0] - found[0][:, 1]).mean() > 0.1
     assert np.allclose(found[0], found[1], atol=1e-6)
 
 
@@ -588,6 +588,8 @@ def test_two_processes_teach_as_one_does(teacher: Path, files: Any, make_csv: Ma
         "optim": "sgd",
         "optim_args": "momentum=0.0",
         "learning_rate": 0.1,
+        "lr_scheduler_type": "constant",
+        "warmup_steps": 0,
         "dropout": 0.0,
         "max_grad_norm": 0,
         "max_steps": 2,

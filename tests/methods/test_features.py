@@ -135,6 +135,7 @@ def test_class_weights_count(tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path)
     assert negative[1].mean() > negative[0].mean() + 0.5
 
 
+MLP: Any = {"random_state": 0, "alpha": 10.0, "early_stopping": True}
 HELD = ((1, "validation"), (2, "test"))
 
 
@@ -158,8 +159,7 @@ def test_the_mlp_is_scikit_learns_own(family: str, outputs: int) -> None:
     model, head, rows, labels = encoded(family, outputs, "mlp")
     fit_head(head, rows, labels, SINGLE, None, seed=0)
     scaled = standardised(rows)
-    activation = "relu" if family == "distilbert" else "tanh"
-    own: Any = MLPClassifier(hidden_layer_sizes=(32,), activation=activation, random_state=0, early_stopping=True)
+    own: Any = MLPClassifier(hidden_layer_sizes=(32,), activation="relu" if family == "distilbert" else "tanh", **MLP)
     wanted = own.fit(scaled, labels).predict_proba(scaled)
     found = torch.softmax(torch.from_numpy(head(rows)), dim=-1).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-4)
@@ -174,7 +174,7 @@ def test_the_mlp_of_a_regression_answers_in_the_targets_own_units() -> None:
     targets = 100 + 5 * rows[:, 0].astype(np.float64)
     fit_head(head, rows, targets, REGRESSION, None, seed=0)
     scaled = standardised(rows)
-    own: Any = MLPRegressor(hidden_layer_sizes=(32,), activation="tanh", random_state=0, early_stopping=True)
+    own: Any = MLPRegressor(hidden_layer_sizes=(32,), activation="tanh", **MLP)
     wanted = own.fit(scaled, (targets - targets.mean()) / targets.std()).predict(scaled) * targets.std()
     np.testing.assert_allclose(head(rows)[:, 0], wanted + targets.mean(), atol=1e-2)
 

@@ -538,8 +538,8 @@ def test_what_cannot_be_is_refused_in_one_line(
 def test_a_numeric_target_is_no_task(run_cli: RunCli, suite: dict[str, Path], tmp_path: Path) -> None:
     numbers = write_csv(tmp_path / "n.csv", [{"text": f"text {i}", "label": i / 7} for i in range(20)])
     assert refused(run_cli, tmp_path, suite, meta_train_file=numbers) == (
-        f"nlp-ft: {numbers}: tasks are made of classes, one a row, and this is a regression; a numeric target can be cut into "
-        "bands, as recipes/data/score_bands.py does."
+        f"nlp-ft: {numbers}: tasks are made of classes, one a row, and this is a regression; numbers that are classes become "
+        "so by --problem_type single_label_classification, others can be cut into bands as recipes/data/score_bands.py does."
     )
 
 
@@ -568,7 +568,7 @@ def test_two_processes_take_the_steps_of_one(
 ) -> None:
     from safetensors.torch import load_file
 
-    flags = {"optim": "sgd", "learning_rate": 0.5, "max_grad_norm": 0, "weight_decay": 0, "algorithm": "maml"}
+    flags = {"optim": "sgd", "learning_rate": 20, "max_grad_norm": 0, "weight_decay": 0, "algorithm": "maml"}
     sizes = {"per_device_train_batch_size": 2 // accumulation, "gradient_accumulation_steps": accumulation}
     argv = argv_of(tmp_path / "two", learner, suite, **flags, **sizes, optim_args="momentum=0.0")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

@@ -47,7 +47,8 @@ QUICK: dict[str, Any] = {
 
 def contract_argv(world: Any) -> list[str]:
     """Flags of a run on the tiny world, for the contract test of all methods."""
-    words = {"model_name_or_path": world.checkpoint, "text_file": world.train, "num_train_epochs": 2}
+    words = {"model_name_or_path": world.checkpoint, "text_file": world.train, "validation_file": world.validation}
+    words |= {"num_train_epochs": 2}
     return [str(token) for name, value in words.items() for token in (f"--{name}", value)]
 
 
