@@ -1,6 +1,6 @@
 """Distil a fine-tuned classifier, the teacher, into a smaller student.
 
-accelerate launch recipes/distill.py --config recipes/distill_movies.yaml --teacher_name_or_path runs/movies
+accelerate launch recipes/distill.py --config recipes/distill_movies_score.yaml --teacher_name_or_path runs/movies_score
 """
 
 import sys
