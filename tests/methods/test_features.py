@@ -132,7 +132,6 @@ def test_class_weights_count(tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path)
     plain = features_tiny(tmp_path / "plain", tiny_bert, files)
     even = features_tiny(tmp_path / "even", tiny_bert, files, "--class_weights", "balanced")
     negative = [report.test_logits[:, 0] - report.test_logits[:, 1] for report in (plain, even)]
-    print("GAP", negative[1].mean() - negative[0].mean())
     assert negative[1].mean() > negative[0].mean() + 0.5
 
 
