@@ -14,7 +14,7 @@ from accelerate import PartialState
 from accelerate.utils import reduce
 from datasets import Dataset, Features, concatenate_datasets
 
-from nlp_ft.data import TextData, counted, text_digest, texts_for_prediction, tokenize
+from nlp_ft.data import TextData, counted, keys_of, text_digest, texts_for_prediction, tokenize
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.inference import Classifier, load
 from nlp_ft.layers import encoder_layers, unwrapped
@@ -109,12 +109,7 @@ def read_unlabelled(files: list[str], data: TextData, args: Any) -> tuple[Datase
     if (found.pairs is None) != ("text_pair" not in data.train.column_names):
         wanted = "pairs of texts" if found.pairs is None else "single texts"
         raise DataError(f"{found.table.source}: the training rows are {wanted}, these are not; name the text columns.")
-    held = {
-        text_digest(*cells)
-        for split in (data.validation, data.test)
-        for cells in zip(*_filled(*columns(split)), strict=True)
-    }
-    seen = {text_digest(*cells) for cells in zip(*_filled(*columns(data.train)), strict=True)}
+    held, seen = {*keys_of(data.validation), *keys_of(data.test)}, {*keys_of(data.train)}
     kept: list[tuple[str, str | None]] = []
     counts = {"blank": 0, "in validation or test": 0, "there already": 0}
     for cells in zip(*_filled(list(found.texts), None if found.pairs is None else list(found.pairs)), strict=True):

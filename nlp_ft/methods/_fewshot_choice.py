@@ -17,7 +17,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from nlp_ft import jobs, training
 from nlp_ft.config import FreezeArguments, LoraArguments
-from nlp_ft.data import TextData, fold_rows, text_digest
+from nlp_ft.data import TextData, fold_rows, keys_of
 from nlp_ft.errors import DataError
 from nlp_ft.jobs import Settings
 from nlp_ft.methods._fewshot import HeadTrainer, PairTrainer
@@ -147,8 +147,7 @@ def _parts(data: TextData, selects: bool) -> list[TextData]:
     if selects and len(data.validation) >= _FEWEST_VALIDATION_ROWS:
         return [replace(data, test=data.validation)]
     train = data.train
-    pairs = train["text_pair"][:] if "text_pair" in train.column_names else [None] * len(train)
-    keys = [text_digest(text, pair) for text, pair in zip(train["text"][:], pairs, strict=True)]
+    keys = keys_of(train)
     labels = train["label"][:]
     groups = list(train["group"]) if "group" in train.column_names else None
     for folds in range(min(_FOLDS, _rarest(keys, labels, data.problem_type)), 1, -1):

@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset, List, Value, concatenate_datasets
 
 from nlp_ft.checks import doctor
-from nlp_ft.data import TextData, counted, load_data, text_digest
+from nlp_ft.data import TextData, counted, keys_of, load_data
 from nlp_ft.errors import ConfigError, DataError, did_you_mean
 from nlp_ft.jobs import Settings
 from nlp_ft.methods._multitask import MultiTaskLoss, TaskKind
@@ -71,12 +71,12 @@ def shared_texts(tasks: Sequence[Task]) -> list[str]:
 
     Returns: warnings, on validation rows and on what --allow_leakage lets pass. Raises: DataError for test rows.
     """
-    trained = {task.name: set(_digests(task.data.train)) for task in tasks}
+    trained = {task.name: set(keys_of(task.data.train)) for task in tasks}
     notes = []
     for task in tasks:
         for split in ("test", "validation"):
             rows: Dataset = getattr(task.data, split)
-            keys = _digests(rows)
+            keys = keys_of(rows)
             for other in (name for name in trained if name != task.name):
                 places = [place for place, key in enumerate(keys) if key in trained[other]]
                 if not places:
@@ -92,11 +92,6 @@ def shared_texts(tasks: Sequence[Task]) -> list[str]:
                     )
                 notes.append(f"warning: {told}, so its figures flatter the model")
     return notes
-
-
-def _digests(rows: Dataset) -> list[bytes]:
-    pairs = rows["text_pair"] if "text_pair" in rows.column_names else [None] * len(rows)
-    return [text_digest(text, pair) for text, pair in zip(rows["text"], pairs, strict=True)]
 
 
 def _with_class_weights(tasks: list[Task], spec: str | None) -> list[Task]:
