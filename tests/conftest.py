@@ -10,9 +10,12 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+_CACHE = tempfile.TemporaryDirectory(prefix="nlp_ft_cache_")
+os.environ["NLP_FT_CACHE"] = _CACHE.name  # not the user's own
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
