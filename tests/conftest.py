@@ -14,8 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-_CACHE = tempfile.TemporaryDirectory(prefix="nlp_ft_cache_")
-os.environ["NLP_FT_CACHE"] = _CACHE.name  # not the user's own
+os.environ["NLP_FT_CACHE"] = tempfile.mkdtemp(prefix="nlp_ft_cache_")  # not the user's own
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,6 +35,11 @@ GOOD, BAD, THINGS, FILLERS = (
 
 RunCli = Callable[[Sequence[object]], tuple[int, str, str]]
 MakeCsv = Callable[..., Path]
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(os.environ["NLP_FT_CACHE"], ignore_errors=True)
 
 
 def rows_of(count: int, seed: int) -> list[dict[str, str]]:
