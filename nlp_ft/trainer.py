@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import ProgressCallback, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
+from nlp_ft.config import FitArguments
 from nlp_ft.errors import TrainingError
 from nlp_ft.layers import Plan
 from nlp_ft.opening import quiet
@@ -162,3 +163,13 @@ class EvaluationLines(TrainerCallback):
             f"  epoch {state.epoch or 0:.4g} of {state.num_train_epochs:.4g}, step {state.global_step} of {state.max_steps}: "
             f"{loss}validation loss {metrics.get('eval_loss', math.nan):.4f}, {self.metric} {score:.4f}"
         )
+
+
+def settle_callbacks(trainer: Trainer, fit: FitArguments) -> None:
+    """Trainer's bar alone, on terminals, in place of all that it prints; early stopping where it is asked for."""
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    if not trainer.args.disable_tqdm:
+        trainer.add_callback(BarOnly)
+    if fit.early_stopping_patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(fit.early_stopping_patience, fit.early_stopping_threshold))

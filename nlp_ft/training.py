@@ -14,9 +14,6 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import (
     DataCollatorWithPadding,
-    EarlyStoppingCallback,
-    PrinterCallback,
-    ProgressCallback,
     TrainingArguments,
 )
 
@@ -30,7 +27,7 @@ from nlp_ft.losses import ClassifierLoss
 from nlp_ft.metrics import compute_metrics
 from nlp_ft.report import RunReport, describe, say, source_metrics, texts_of, write_report
 from nlp_ft.saving import save_and_verify
-from nlp_ft.trainer import BarOnly, ClassifierTrainer, EvaluationLines
+from nlp_ft.trainer import ClassifierTrainer, EvaluationLines, settle_callbacks
 
 
 @dataclass
@@ -209,12 +206,7 @@ def _trainer(job: Job, identity: Mapping[str, Any]) -> ClassifierTrainer:
         ],
     )
     trainer.plan, trainer.columns = job.plan, job.columns
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
-    if not args.disable_tqdm:
-        trainer.add_callback(BarOnly)
-    if job.fit.early_stopping_patience is not None:
-        trainer.add_callback(EarlyStoppingCallback(job.fit.early_stopping_patience, job.fit.early_stopping_threshold))
+    settle_callbacks(trainer, job.fit)
     return trainer
 
 

@@ -15,14 +15,14 @@ from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
-from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, TrainingArguments
+from transformers import TrainingArguments
 
 from nlp_ft import checkpoints, recipe
 from nlp_ft.config import FitArguments
 from nlp_ft.errors import ConfigError
 from nlp_ft.methods._pretrain_masks import IGNORED, Clock, Collator, LengthGroups, Masking
 from nlp_ft.report import say
-from nlp_ft.trainer import BarOnly, CheckedTrainer, EvaluationLines
+from nlp_ft.trainer import CheckedTrainer, EvaluationLines, settle_callbacks
 
 _SMALL_MODEL = 50_000_000
 _UPDATES_WANTED, _MOST_EPOCHS = 1500, 50
@@ -226,10 +226,5 @@ def _trainer(task: Task, start: bool) -> LanguageTrainer:
         callbacks=[clock, checkpoints.ManifestCallback(task.identity), EvaluationLines("perplexity")],
     )
     trainer.causal, trainer.clock = task.masking is None, clock
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
-    if not args.disable_tqdm:
-        trainer.add_callback(BarOnly)
-    if task.fit.early_stopping_patience is not None:
-        trainer.add_callback(EarlyStoppingCallback(task.fit.early_stopping_patience, task.fit.early_stopping_threshold))
+    settle_callbacks(trainer, task.fit)
     return trainer
