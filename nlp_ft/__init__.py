@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from nlp_ft.errors import ConfigError, DataError, ModelError, NlpFtError, TrainingError
 
 if TYPE_CHECKING:
-    from nlp_ft.inference import Classifier, Prediction, load
+    from nlp_ft.inference import Classifier, Prediction
+    from nlp_ft.loading import load
 
 __all__ = [
     "Classifier",
@@ -23,7 +24,7 @@ __all__ = [
     "TrainingError",
     "load",
 ]
-_LAZY = {"Classifier": "nlp_ft.inference", "Prediction": "nlp_ft.inference", "load": "nlp_ft.inference"}
+_LAZY = {"Classifier": "nlp_ft.inference", "Prediction": "nlp_ft.inference", "load": "nlp_ft.loading"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,167 +1,227 @@
-"""`load()` a fine-tuned classifier and `predict()` with it: any text, any batch size, the same answer."""
+"""A fine-tuned classifier that answers: any text, any length, any batch size, the same answer. `load()` makes it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from transformers import DataCollatorWithPadding, PreTrainedModel
+from accelerate import PartialState
+from torch import nn
 
-from nlp_ft.errors import ConfigError, DataError, ModelError
-from nlp_ft.lora import load_adapter_directory
+from nlp_ft.answering import Answering
+from nlp_ft.errors import ConfigError, did_you_mean
 from nlp_ft.models import capacity
-from nlp_ft.opening import check_directory, open_classifier
+from nlp_ft.reading import CHUNK, Reader
 from nlp_ft.scores import MULTI, REGRESSION, SINGLE, predicted, probabilities
-from nlp_ft.tokenizers import open_tokenizer, set_padding_side
+
+if TYPE_CHECKING:
+    from nlp_ft.bulk import FileAnswers
+    from nlp_ft.explaining import Explanation
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One text's answer.
 
-    label: the class name; a list of names for a multi-label model; the number itself for a regression.
+    label: the class name; a list of names for a multi-label model; the number itself for a regression; None where the model
+    was less sure than `abstain_below`.
     score: probability of the label (multi-label: of its least probable name, or of no name at all), or the number.
-    scores: probability of every class by name; empty for a regression.
+    scores: probability of every class by name, or of the `top_k` likeliest; empty for a regression.
+    windows: parts in which the text was read, 1 unless it is longer than the model.
+    logits: what the model gave, one a class, where `return_logits` asked for it; before temperature and thresholds.
     """
 
-    label: str | list[str] | float
+    label: str | list[str] | float | None
     score: float
     scores: dict[str, float]
+    windows: int = 1
+    logits: tuple[float, ...] | None = None
+
+
+class Voice(NamedTuple):
+    """What an adapter brings along besides its weights."""
+
+    config: Any
+    tokenizer: Any
+    answering: Answering
 
 
 class Classifier:
     """A fine-tuned model with its tokenizer and labels; made by `load()`.
 
-    Attributes: model, tokenizer, problem_type, labels (class names in id order, [] for regression), max_seq_length (tokens).
+    voices, switch: several adapters over one base, and what changes from one to another, in place of tokenizer and answering.
+
+    Attributes: model, tokenizer, problem_type, labels (class names in id order, [] for regression), max_seq_length (tokens
+    of a window), answering (temperature, thresholds, long documents), adapters (names to `use`, empty without any).
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: Any, device: torch.device | str | None = None) -> None:
-        config: Any = model.config
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any = None,
+        device: torch.device | str | None = None,
+        answering: Answering | None = None,
+        voices: Mapping[str, Voice] | None = None,
+        switch: Callable[[str], nn.Linear] | None = None,
+    ) -> None:
+        self.model: Any = model.eval()
+        self.model.to(device or PartialState().device)
+        self._voices, self._switch = voices or {}, switch
+        if self._voices:
+            self.use(next(iter(self._voices)))
+        else:
+            self._settle(Voice(model.config, tokenizer, answering or Answering()))
+
+    def _settle(self, voice: Voice, last: nn.Linear | None = None) -> None:
+        config = voice.config
         self.problem_type: str = config.problem_type or (REGRESSION if config.num_labels == 1 else SINGLE)
         names = [str(config.id2label[i]) for i in range(config.num_labels)]
         self.labels = [] if self.problem_type == REGRESSION else names
-        self.tokenizer = tokenizer
-        self.max_seq_length = capacity(model, tokenizer)
-        self._collate: Any = DataCollatorWithPadding(tokenizer)
-        self.model: Any = model.eval()
-        self.model.to(device or torch.accelerator.current_accelerator(check_available=True) or "cpu")
+        self.tokenizer, self.answering = voice.tokenizer, voice.answering
+        self.max_seq_length = capacity(self.model, voice.tokenizer)
+        self._reader = Reader(self.model, voice.tokenizer, self.max_seq_length, self.answering.long_documents, last)
 
-    def predict(self, texts: Sequence[Any], batch_size: int = 32) -> list[Prediction]:
-        """Answers in the order of the texts; a pair is a tuple (text, pair). Texts longer than the model are cut.
+    @property
+    def adapters(self) -> list[str]:
+        """Names of the adapters there are to `use`."""
+        return list(self._voices)
 
-        Raises: TypeError for a bare string or a row that is no text; ConfigError for a batch_size below 1; DataError for a
-        blank text where the tokenizer has no token at all to stand for it.
+    def use(self, name: str) -> Classifier:
+        """Answer with another adapter from here on: its weights, head, labels and calibration; nothing is loaded anew.
+
+        Returns: itself. Raises: ConfigError for a name that is not among `adapters`.
         """
-        logits = self.logits(texts, batch_size)
-        if not len(logits):
+        if self._switch is None or name not in self._voices:
+            held = ", ".join(self.adapters) or "none: load several by nlp_ft.load({name: directory, ...})"
+            raise ConfigError(f"no adapter '{name}'; there are {held}.{did_you_mean(name, self.adapters)}")
+        self._settle(self._voices[name], self._switch(name))
+        return self
+
+    def predict(
+        self,
+        texts: Any,
+        batch_size: int = 32,
+        *,
+        top_k: int | None = None,
+        return_logits: bool = False,
+        abstain_below: float | None = None,
+        long_documents: str = "window",
+    ) -> list[Prediction]:
+        """Answers in the order of the texts.
+
+        texts: a list, tuple, iterator or a column of any frame; a pair is a tuple (text, pair) in a list. A text of more
+        tokens than the model holds is read in windows, and `windows` says in how many.
+
+        Args:
+            texts: what to label.
+            batch_size: windows at a time; it changes no answer.
+            top_k: keeps this many of the `scores`, the likeliest first.
+            return_logits: adds the raw logits.
+            abstain_below: gives no label where its probability is less.
+            long_documents: window, or truncate, which reads the beginning alone.
+
+        Raises: TypeError for a bare string or a row that is no text; ConfigError for an option out of range; DataError for a
+        text that is not whole characters, or blank where the tokenizer has no token at all to stand for it.
+        """
+        self._check(top_k, abstain_below)
+        read = self._reader.read(texts, batch_size, long_documents)
+        if not len(read.logits):
             return []
-        scores, chosen = probabilities(self.problem_type, logits), predicted(self.problem_type, logits)
-        return [self._prediction(scores[i], chosen[i]) for i in range(len(logits))]
+        scores = probabilities(self.problem_type, read.logits, self.answering.temperature)
+        chosen = predicted(self.problem_type, read.logits, self.answering.limits(self.labels))
+        found = []
+        for row in range(len(read.logits)):
+            label, score, by_name = self._answer(scores[row], chosen[row])
+            if abstain_below is not None and score < abstain_below:
+                label = None
+            if top_k is not None:
+                by_name = dict(sorted(by_name.items(), key=lambda pair: -pair[1])[:top_k])
+            logits = tuple(read.logits[row].tolist()) if return_logits else None
+            found.append(Prediction(label, score, by_name, int(read.windows[row]), logits))
+        return found
 
-    @torch.inference_mode()
-    def logits(self, texts: Sequence[Any], batch_size: int = 32) -> np.ndarray:
-        """Float32 array (rows, classes); texts and errors as in `predict`. Rows of like length share a batch."""
-        firsts, seconds = _checked(texts)
-        if batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {batch_size}.")
-        out = np.zeros((len(firsts), self.model.config.num_labels), dtype=np.float32)
-        if not firsts:
-            return out
-        rows = self._tokens(firsts, seconds)
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]), reverse=True)
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
-            batch = self._collate([rows[i] for i in places])
-            out[places] = self.model(**batch.to(self.model.device)).logits.float().cpu().numpy()
-        return out
+    def logits(self, texts: Any, batch_size: int = 32, *, long_documents: str = "window") -> np.ndarray:
+        """Float32 array (rows, classes), raw; texts and errors as in `predict`. Rows of like length share a batch."""
+        return self._reader.read(texts, batch_size, long_documents).logits
 
-    def _tokens(self, firsts: list[str], seconds: list[str] | None) -> list[dict[str, list[int]]]:
-        """One dictionary a row, cut and not padded.
+    def embed(self, texts: Any, batch_size: int = 32, *, long_documents: str = "window") -> np.ndarray:
+        """The pooled encoder output that the last layer reads, float32 (rows, width); of windows their mean.
 
-        A decoder's tokenizer may have no token for a blank text. The end token stands for it then, so that one blank cell
-        does not stop a file: the answer is what the model says of no text, as an encoder's is, which reads its own two.
+        Texts and errors as in `predict`; ModelError for an exported model, which has no such output.
         """
-        encoded = self.tokenizer(firsts, seconds, truncation=True, max_length=self.max_seq_length)
-        rows = [{name: values[i] for name, values in encoded.items()} for i in range(len(firsts))]
-        for i, row in enumerate(rows):
-            if row["input_ids"]:
-                continue
-            if self.tokenizer.eos_token_id is None:
-                raise DataError(
-                    f"row {i}: {firsts[i]!r} has no tokens, and this tokenizer no end token to stand for them."
-                )
-            rows[i] = {"input_ids": [self.tokenizer.eos_token_id], "attention_mask": [1]}
-        return rows
+        found = self._reader.read(texts, batch_size, long_documents, keep=True).features
+        assert found is not None
+        return found
 
-    def _prediction(self, scores: np.ndarray, chosen: Any) -> Prediction:
+    def stream(self, texts: Iterable[Any], batch_size: int = 32, **options: Any) -> Iterator[Prediction]:
+        """Answers one after the other, in order and in constant memory, of texts without end if need be.
+
+        options: as `predict` takes them.
+        """
+        from nlp_ft.bulk import stream
+
+        yield from stream(partial(self.predict, batch_size=batch_size, **options), texts, batch_size * CHUNK)
+
+    def predict_file(
+        self,
+        source: str | Path,
+        output: str | Path,
+        batch_size: int = 32,
+        *,
+        text_column_names: str | None = None,
+        text_pair_column_name: str | None = None,
+        text_column_delimiter: str | None = None,
+        delimiter: str | None = None,
+        **options: Any,
+    ) -> FileAnswers:
+        """Label a CSV, TSV, JSONL or Parquet file, of any size, into another; a run that was cut goes on where it stopped.
+
+        options: as `predict` takes them. Under `accelerate launch` the rows are shared among the processes.
+        Raises: DataError, ConfigError.
+        """
+        from nlp_ft.bulk import predict_file
+
+        return predict_file(
+            self,
+            Path(source),
+            Path(output),
+            batch_size=batch_size,
+            text_column_names=text_column_names,
+            text_pair_column_name=text_pair_column_name,
+            text_column_delimiter=text_column_delimiter,
+            delimiter=delimiter,
+            answer=partial(self.predict, batch_size=batch_size, **options),
+        )
+
+    def explain(self, texts: Any, target: str | None = None, steps: int = 32) -> list[Explanation]:
+        """How much each token speaks for the label: layer integrated gradients, with their completeness error.
+
+        target: the label to explain; each text's own answer where not given. Needs `pip install 'nlp_ft[explain]'`.
+        """
+        from nlp_ft.explaining import explain
+
+        return explain(self, texts, target=target, steps=steps)
+
+    def _check(self, top_k: int | None, abstain_below: float | None) -> None:
+        if top_k is not None and top_k < 1:
+            raise ConfigError(f"top_k must be at least 1, got {top_k}.")
+        if abstain_below is not None and self.problem_type == REGRESSION:
+            raise ConfigError("abstain_below: a regression gives a number and no probability to be unsure by.")
+        if abstain_below is not None and not 0 <= abstain_below <= 1:
+            raise ConfigError(f"abstain_below must be a probability, got {abstain_below}.")
+
+    def _answer(self, scores: np.ndarray, chosen: Any) -> tuple[str | list[str] | float, float, dict[str, float]]:
+        """Label, its probability, and those of all classes."""
         if self.problem_type == REGRESSION:
-            return Prediction(float(scores), float(scores), {})
+            return float(scores), float(scores), {}
         by_name = {name: float(score) for name, score in zip(self.labels, scores, strict=True)}
         if self.problem_type == MULTI:
             names = [name for name, on in zip(self.labels, chosen, strict=True) if on]
-            score = min(by_name[name] for name in names) if names else 1 - max(by_name.values())
-            return Prediction(names, score, by_name)
+            return names, min(by_name[name] for name in names) if names else 1 - max(by_name.values()), by_name
         label = self.labels[int(chosen)]
-        return Prediction(label, by_name[label], by_name)
-
-
-def _checked(texts: Sequence[Any]) -> tuple[list[str], list[str] | None]:
-    """First and second texts. Raises: TypeError, naming the row."""
-    if isinstance(texts, str):
-        raise TypeError("predict() takes a sequence of texts; for one text use predict([text])[0].")
-    if texts is None or isinstance(texts, bytes | Mapping) or hasattr(texts, "columns"):
-        raise TypeError(f"predict() takes a sequence of texts, got {type(texts).__name__}.")
-    rows = list(texts)
-    if not rows or not isinstance(rows[0], tuple | list):
-        for i, row in enumerate(rows):
-            if not isinstance(row, str):
-                raise TypeError(f"row {i}: wanted a str, got {type(row).__name__} {str(row)[:40]!r}.")
-        return [str(row) for row in rows], None
-    for i, row in enumerate(rows):
-        if not (isinstance(row, tuple | list) and len(row) == 2 and all(isinstance(text, str) for text in row)):
-            raise TypeError(
-                f"row {i}: wanted a (text, pair) tuple like row 0, got {type(row).__name__} {str(row)[:40]!r}."
-            )
-    return [row[0] for row in rows], [row[1] for row in rows]
-
-
-def load(name: str | Path, revision: str = "main", device: torch.device | str | None = None) -> Classifier:
-    """Load a fine-tuned classifier from a directory, an adapter directory, or the Hub; by default onto the GPU, if any.
-
-    Raises: ModelError if it is no checkpoint, has no tokenizer, or lacks its classification head: a head that is not in the
-    files would be random, and transformers does not stop at it.
-    """
-    name = check_directory(str(name))
-    if (Path(name) / "adapter_config.json").is_file():
-        model = load_adapter_directory(Path(name))
-    else:
-        model, info = open_classifier(name, revision=revision)
-        if absent := sorted(info["missing_keys"]):
-            raise ModelError(
-                f"{name} is no fine-tuned classifier: {', '.join(absent[:3])} is not in its weights, so its answers would be "
-                "random; fine-tune it first (nlp-ft finetune)."
-            )
-    tokenizer = open_tokenizer(name, revision=revision, trust_remote_code=False)
-    _agree_on_pad(name, model, tokenizer)
-    return Classifier(model, tokenizer, device)
-
-
-def _agree_on_pad(name: str, model: PreTrainedModel, tokenizer: Any) -> None:
-    """Make the tokenizer pad with what the model's pooling takes for padding, on the side it expects.
-
-    nlp_ft saves them so; a checkpoint from elsewhere may say nothing, or two things. Raises: ModelError if neither has one.
-    """
-    set_padding_side(tokenizer, model.config.model_type)
-    text = model.config.get_text_config()
-    if text.pad_token_id is None:
-        if tokenizer.pad_token_id is None:
-            raise ModelError(
-                f"{name} has no pad token; set pad_token_id in its config.json and pad_token in its tokenizer."
-            )
-        text.pad_token_id = tokenizer.pad_token_id
-    elif tokenizer.pad_token_id != text.pad_token_id:
-        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(text.pad_token_id)
+        return label, by_name[label], by_name

@@ -15,7 +15,7 @@ from nlp_ft.config import ModelArguments
 from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.heads import final_linear
 from nlp_ft.layers import pools_by_layer
-from nlp_ft.lora import GGUF, add_lora, load_adapter_directory, merged
+from nlp_ft.lora import GGUF, add_lora, merged
 from nlp_ft.opening import check_directory, grow_embeddings, one_line, open_classifier, quiet
 from nlp_ft.pooling import lacks_dense, pass_through
 from nlp_ft.tokenizers import load_tokenizer
@@ -24,7 +24,6 @@ __all__ = [
     "add_lora",
     "capacity",
     "check_directory",
-    "load_adapter_directory",
     "load_classifier",
     "load_tokenizer",
     "merged",

@@ -14,8 +14,9 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from nlp_ft.adapters import load_adapter_directory
 from nlp_ft.errors import TrainingError
-from nlp_ft.lora import load_adapter_directory, merged, save_adapter
+from nlp_ft.lora import merged, save_adapter
 from nlp_ft.opening import open_classifier, quiet
 from nlp_ft.tokenizers import open_tokenizer
 

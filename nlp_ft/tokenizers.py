@@ -50,13 +50,18 @@ def load_tokenizer(args: ModelArguments) -> Any:
     return tokenizer
 
 
+def has_tokenizer(directory: Path) -> bool:
+    """Whether a directory holds the files of one."""
+    return any((directory / file).is_file() for file in _FILES)
+
+
 def open_tokenizer(name: str, **options: Any) -> Any:
     """The tokenizer as it was saved; options as AutoTokenizer takes them.
 
     Raises: ModelError if there is none. AutoTokenizer itself makes an empty one for some directories without its files.
     """
     path = Path(name).expanduser()
-    if path.is_dir() and not options.get("gguf_file") and not any((path / file).is_file() for file in _FILES):
+    if path.is_dir() and not options.get("gguf_file") and not has_tokenizer(path):
         raise ModelError(f"{name} has no tokenizer (no tokenizer.json or vocabulary in it).")
     with quiet(), one_line(name, "tokenizer"):
         return AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name, **options)

@@ -43,7 +43,7 @@ def predict(argv: Sequence[str]) -> None:
         raise ConfigError("nlp-ft predict: --input and --output, the CSV to write, go together.")
     require_free_path(args.output, "nlp-ft predict: --output", ".csv")
     if args.text:
-        from nlp_ft.inference import load
+        from nlp_ft.loading import load
 
         found = load(args.model, args.revision).predict(args.text, args.batch_size)
         print(_lines(args.text, found))
@@ -79,7 +79,7 @@ def _predict_file(args: argparse.Namespace) -> None:
     )
     for note in rows.notes:
         print(note, file=sys.stderr)
-    from nlp_ft.inference import load
+    from nlp_ft.loading import load
 
     classifier = load(args.model, args.revision)
     texts = rows.texts if rows.pairs is None else list(zip(rows.texts, rows.pairs, strict=True))
@@ -114,7 +114,7 @@ def evaluate(argv: Sequence[str]) -> None:
     args = parser.parse(argv)
     require_free_path(args.output, "nlp-ft evaluate: --output", ".json")
     from nlp_ft.data import load_labelled
-    from nlp_ft.inference import load
+    from nlp_ft.loading import load
     from nlp_ft.metrics import compute_metrics, confusion_matrix, per_class_table
     from nlp_ft.report import texts_of, write_json
     from nlp_ft.tables import format_confusion, format_per_class

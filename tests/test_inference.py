@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from tiny import DECODERS, FAMILIES, LABELS, TEXTS, checkpoint, classifier, make
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from nlp_ft import Classifier, Prediction, load
+from nlp_ft.answering import Answering
+from nlp_ft.config import LoraArguments
 from nlp_ft.errors import ConfigError, DataError, ModelError
 from nlp_ft.metrics import MULTI, REGRESSION, SINGLE
-from nlp_ft.models import quiet
+from nlp_ft.models import add_lora, quiet
 from nlp_ft.saving import save_and_verify
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -50,9 +53,9 @@ def _scores(predictions: Sequence[Prediction]) -> np.ndarray:
 def test_predictions_are_those_of_plain_transformers_in_any_batch_size(family: str, tmp_path: Path) -> None:
     path = _saved(tmp_path, family)
     loaded = load(path, device="cpu")
-    singles = loaded.logits(TEXTS, batch_size=1)
+    singles = loaded.logits(TEXTS, batch_size=1, long_documents="truncate")  # as the pipeline does
     for size in (2, 5, 32):
-        np.testing.assert_allclose(loaded.logits(TEXTS, batch_size=size), singles, atol=1e-5)
+        np.testing.assert_allclose(loaded.logits(TEXTS, batch_size=size, long_documents="truncate"), singles, atol=1e-5)
     with quiet():
         plain = AutoModelForSequenceClassification.from_pretrained(path).eval()
     tokenizer = AutoTokenizer.from_pretrained(path)
@@ -61,7 +64,7 @@ def test_predictions_are_those_of_plain_transformers_in_any_batch_size(family: s
             got = plain(**tokenizer(text, truncation=True, return_tensors="pt")).logits
             np.testing.assert_allclose(got[0].numpy(), row, atol=1e-5)
     answers: Any = pipeline("text-classification", model=str(path), top_k=None)(TEXTS, truncation=True)
-    for answer, mine in zip(answers, loaded.predict(TEXTS), strict=True):
+    for answer, mine in zip(answers, loaded.predict(TEXTS, long_documents="truncate"), strict=True):
         assert mine.label == answer[0]["label"]
         assert mine.scores == pytest.approx({one["label"]: one["score"] for one in answer}, abs=1e-5)
         assert mine.score == mine.scores[str(mine.label)]
@@ -89,12 +92,187 @@ def test_two_texts_in_a_tuple_are_two_texts_and_a_tuple_in_a_list_is_a_pair(bert
     assert [pair.scores[label] for label in LABELS] == pytest.approx(wanted.tolist(), abs=1e-5)
 
 
-def test_a_long_text_is_cut_where_training_cut_it(bert: Classifier) -> None:
+def test_a_long_text_is_read_in_windows_and_cut_only_when_asked(bert: Classifier) -> None:
     long = " ".join(TEXTS * 50)
     assert bert.max_seq_length == 48
-    ids = bert.tokenizer(long, truncation=True, max_length=48)["input_ids"]
-    assert len(ids) == 48
-    np.testing.assert_allclose(bert.logits([long]), bert.logits([f"{long} and more"]), atol=1e-6)
+    more = f"{long} and dreadful"
+    cut = bert.logits([long], long_documents="truncate")
+    np.testing.assert_allclose(cut, bert.logits([more], long_documents="truncate"), atol=1e-6)
+    assert np.abs(bert.logits([long]) - bert.logits([more])).max() > 1e-5
+    windows = bert.tokenizer(long, truncation=True, max_length=48, stride=12, return_overflowing_tokens=True)
+    (one, short) = bert.predict([long, TEXTS[0]])
+    assert (one.windows, short.windows) == (len(windows["input_ids"]), 1)
+    with torch.inference_mode():
+        rows = [bert.model(input_ids=torch.tensor([ids])).logits[0] for ids in windows["input_ids"]]
+    np.testing.assert_allclose(bert.logits([long])[0], torch.stack(rows).mean(0).numpy(), atol=1e-5)
+    (answer,) = bert.predict([long], long_documents="truncate")
+    assert answer.windows == 1
+
+
+@pytest.mark.parametrize("option", [{"top_k": 0}, {"abstain_below": 1.5}, {"long_documents": "cut"}])
+def test_an_option_out_of_range_is_refused(bert: Classifier, option: dict[str, Any]) -> None:
+    (name,) = option
+    with pytest.raises(ConfigError, match=f"^{name} must be "):
+        bert.predict(TEXTS, **option)
+
+
+def test_top_k_keeps_the_likeliest_and_logits_come_when_asked(bert: Classifier) -> None:
+    raw = bert.logits(TEXTS)
+    for one, whole, row in zip(bert.predict(TEXTS, top_k=2, return_logits=True), bert.predict(TEXTS), raw, strict=True):
+        best = sorted(whole.scores, key=lambda label: -whole.scores[label])[:2]
+        assert list(one.scores) == best
+        assert whole.logits is None
+        assert one.logits == pytest.approx(tuple(row))
+
+
+def test_an_unsure_answer_can_be_withheld(bert: Classifier) -> None:
+    sure = bert.predict(TEXTS)
+    bound = sorted(one.score for one in sure)[2]
+    for one, whole in zip(bert.predict(TEXTS, abstain_below=bound), sure, strict=True):
+        assert one.label == (None if whole.score < bound else whole.label)
+        assert one.scores == whole.scores
+    assert [one.label for one in bert.predict(TEXTS, abstain_below=bound)].count(None) == 2
+
+
+def test_answers_in_a_stream_are_those_of_a_list_and_come_before_the_end(bert: Classifier) -> None:
+    from itertools import cycle, islice
+
+    endless = cycle(TEXTS)
+    got = list(islice(bert.stream(endless, batch_size=1), 100))
+    wanted = bert.predict([TEXTS[i % len(TEXTS)] for i in range(100)], batch_size=1)
+    assert [one.label for one in got] == [one.label for one in wanted]
+    assert [one.score for one in got] == pytest.approx([one.score for one in wanted], abs=1e-6)
+
+
+def test_half_a_character_is_refused_by_row(bert: Classifier) -> None:
+    with pytest.raises(DataError) as caught:
+        bert.predict([TEXTS[0], "so \ud83d"])
+    assert str(caught.value) == (
+        "row 1: half of a character ('\\ud83d', a lone surrogate) at place 3, which no tokenizer reads; decode the bytes anew, "
+        'or text.encode("utf-8", "replace").decode().'
+    )
+
+
+def test_more_texts_than_a_chunk_are_answered_in_order(bert: Classifier) -> None:
+    texts = [TEXTS[i % len(TEXTS)] for i in range(150)]
+    np.testing.assert_allclose(bert.logits(texts, batch_size=1), bert.logits(texts, batch_size=64), atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "xlnet", "modernbert"])
+def test_embeddings_are_what_the_last_layer_reads(family: str, tmp_path: Path) -> None:
+    from nlp_ft.heads import final_linear
+
+    loaded = load(_saved(tmp_path, family), device="cpu")
+    features = loaded.embed(TEXTS)
+    linear = final_linear(loaded.model)[1]
+    with torch.inference_mode():
+        np.testing.assert_allclose(linear(torch.from_numpy(features)).numpy(), loaded.logits(TEXTS), atol=1e-5)
+
+
+def test_what_inference_json_says_is_done(bert_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "copy"
+    shutil.copytree(bert_path, path)
+    Answering(temperature=2.0).write(path)
+    raw = load(path, device="cpu").logits(TEXTS)
+    np.testing.assert_allclose(raw, load(bert_path, device="cpu").logits(TEXTS), atol=1e-6)
+    halved = np.exp(raw / 2) / np.exp(raw / 2).sum(1, keepdims=True)
+    np.testing.assert_allclose(_scores(load(path, device="cpu").predict(TEXTS)), halved, atol=1e-5)
+
+
+def test_thresholds_decide_which_labels_are_given(tmp_path: Path) -> None:
+    path = _saved(tmp_path, "bert", LABELS, MULTI)
+    plain = load(path, device="cpu").predict(TEXTS)
+    bound = float(np.median([one.scores["calm"] for one in plain]))
+    Answering(thresholds={"angry": 0.0, "calm": bound, "glad": 1.0}).write(path)
+    for one, before in zip(load(path, device="cpu").predict(TEXTS), plain, strict=True):
+        assert one.label == ["angry", *(["calm"] if before.scores["calm"] > bound else [])]
+        assert one.scores == before.scores
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"temperature": 0}', "temperature must be a number above 0, got 0."),
+        ('{"temperatur": 1}', "unknown key 'temperatur'; there are temperature, thresholds, long_documents."),
+        ('{"thresholds": {"sad": 0.5}}', "thresholds must be by label, of angry, calm, glad."),
+        ('{"thresholds": {"calm": 2}}', "the threshold of 'calm' must be between 0 and 1, got 2."),
+        ("[]", "wanted an object with temperature, thresholds, long_documents."),
+    ],
+)
+def test_an_inference_json_that_says_anything_else_is_refused(
+    bert_path: Path, tmp_path: Path, content: str, message: str
+) -> None:
+    path = tmp_path / "copy"
+    shutil.copytree(bert_path, path)
+    (path / "inference.json").write_text(content)
+    with pytest.raises(ModelError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path / 'inference.json'}: {message}"
+
+
+# Several adapters over one base.
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "deberta-v2"])
+def test_adapters_over_one_base_are_switched_without_loading_anew(family: str, tmp_path: Path) -> None:
+    problems = {"mood": (LABELS, SINGLE), "size": ([], REGRESSION), "topic": (["film", "music"], MULTI)}
+    for name, (labels, problem) in problems.items():
+        _adapter(tmp_path / name, family, labels, problem, seed=len(name))
+    merged = {name: load(tmp_path / name, device="cpu") for name in problems}
+    several = load({name: tmp_path / name for name in problems}, device="cpu")
+    assert several.adapters == list(problems)
+    parameters = sum(p.numel() for p in several.model.get_base_model().base_model.parameters())
+    for name in ("size", "mood", "topic", "mood"):
+        assert several.use(name) is several
+        assert (several.labels, several.problem_type) == (merged[name].labels, problems[name][1])
+        np.testing.assert_allclose(several.logits(TEXTS), merged[name].logits(TEXTS), atol=1e-4)
+        np.testing.assert_allclose(several.embed(TEXTS), merged[name].embed(TEXTS), atol=1e-4)
+    assert sum(p.numel() for p in several.model.get_base_model().base_model.parameters()) == parameters
+    with pytest.raises(ConfigError) as caught:
+        several.use("modo")
+    assert str(caught.value) == "no adapter 'modo'; there are mood, size, topic. Did you mean 'mood'?"
+
+
+def test_adapters_over_different_bases_are_refused(tmp_path: Path) -> None:
+    _adapter(tmp_path / "a", "bert", LABELS, SINGLE, seed=1)
+    _adapter(tmp_path / "b", "distilbert", LABELS, SINGLE, seed=1)
+    with pytest.raises(ModelError, match=f"^{tmp_path}/b is an adapter over another base than {tmp_path}/a, or"):
+        load({"a": tmp_path / "a", "b": tmp_path / "b"})
+
+
+def test_a_model_without_adapters_has_none_to_use(bert: Classifier) -> None:
+    assert bert.adapters == []
+    with pytest.raises(ConfigError) as caught:
+        bert.use("mood")
+    assert str(caught.value) == (
+        "no adapter 'mood'; there are none: load several by nlp_ft.load({name: directory, ...})."
+    )
+
+
+def test_the_adapter_of_a_run_has_the_runs_tokenizer(tmp_path: Path) -> None:
+    _adapter(tmp_path / "run", "bert", LABELS, SINGLE, seed=1, whole=True)
+    np.testing.assert_allclose(
+        load(tmp_path / "run" / "adapter", device="cpu").logits(TEXTS),
+        load(tmp_path / "run", device="cpu").logits(TEXTS),
+        atol=1e-5,
+    )
+
+
+def _adapter(directory: Path, family: str, labels: list[str], problem: str, *, seed: int, whole: bool = False) -> None:
+    torch.manual_seed(seed)
+    plain, tokenizer = classifier(family, labels, problem)
+    model = add_lora(plain, LoraArguments(use_peft=True, lora_r=2)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name or "modules_to_save" in name:
+                parameter.normal_(std=0.3)
+    save_and_verify(model, tokenizer, directory, Dataset.from_dict({"text": TEXTS}), 48, not whole)
+
+
+@pytest.mark.parametrize("device", ["nowhere", "cuda:7"])
+def test_a_device_that_is_not_there_is_refused(bert_path: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match=f"^device '{device}' cannot be used: "):
+        load(bert_path, device=device)
 
 
 def test_a_decoder_trained_on_more_than_512_tokens_reads_them_all(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 from accelerate import PartialState
 
 from nlp_ft.data import TextData
-from nlp_ft.inference import Classifier, load
+from nlp_ft.inference import Classifier
 from nlp_ft.jobs import Settings
+from nlp_ft.loading import load
 from nlp_ft.models import trainable_share
 from nlp_ft.report import RunReport, say, texts_of, write_report
 from nlp_ft.scores import MULTI, REGRESSION, SINGLE, predicted

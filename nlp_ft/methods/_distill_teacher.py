@@ -16,8 +16,9 @@ from datasets import Dataset, Features, concatenate_datasets
 
 from nlp_ft.data import TextData, counted, keys_of, text_digest, texts_for_prediction, tokenize
 from nlp_ft.errors import ConfigError, DataError
-from nlp_ft.inference import Classifier, load
+from nlp_ft.inference import Classifier
 from nlp_ft.layers import encoder_layers, unwrapped
+from nlp_ft.loading import load
 from nlp_ft.methods._distill import LABELLED, LOGITS
 from nlp_ft.report import say
 from nlp_ft.row_cache import cached_rows, row_digests, weights_key

@@ -20,8 +20,8 @@ from nlp_ft.baselines import compare
 from nlp_ft.config import ModelArguments
 from nlp_ft.data import TextData, sampled
 from nlp_ft.errors import ConfigError, ModelError
-from nlp_ft.inference import load
 from nlp_ft.jobs import Settings
+from nlp_ft.loading import load
 from nlp_ft.metrics import compute_metrics
 from nlp_ft.report import say, texts_of
 from nlp_ft.training import Job, identity, train

@@ -1,0 +1,59 @@
+"""What users hand over as texts: lists, columns of any frame, pairs; refused by row where it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nlp_ft.errors import DataError
+
+
+def texts_and_pairs(texts: Any) -> tuple[list[str], list[str] | None]:
+    """First and second texts of a list, tuple, iterator, or a NumPy, pandas, polars, Arrow or datasets column.
+
+    A pair is a tuple or list of two. Raises: TypeError for what is no sequence of texts, naming the row; DataError for a text
+    that is not whole characters.
+    """
+    if isinstance(texts, str):
+        raise TypeError("predict() takes a sequence of texts; for one text use predict([text])[0].")
+    if texts is None or isinstance(texts, bytes | Mapping | set | frozenset) or hasattr(texts, "columns"):
+        raise TypeError(f"predict() takes a sequence of texts, got {type(texts).__name__}.")
+    rows = _as_list(texts)
+    if not rows or not isinstance(rows[0], tuple | list):
+        for i, row in enumerate(rows):
+            if not isinstance(row, str):
+                raise TypeError(f"row {i}: wanted a str, got {type(row).__name__} {str(row)[:40]!r}.")
+            _require_characters(i, row)
+        return rows, None
+    for i, row in enumerate(rows):
+        if not (isinstance(row, tuple | list) and len(row) == 2 and all(isinstance(text, str) for text in row)):
+            raise TypeError(
+                f"row {i}: wanted a (text, pair) tuple like row 0, got {type(row).__name__} {str(row)[:40]!r}."
+            )
+        for text in row:
+            _require_characters(i, text)
+    return [row[0] for row in rows], [row[1] for row in rows]
+
+
+def _as_list(texts: Any) -> list[Any]:
+    """As Python's own objects: NumPy and pandas have tolist, polars to_list, Arrow to_pylist."""
+    for name in ("to_pylist", "to_list", "tolist"):
+        convert = getattr(texts, name, None)
+        if callable(convert):
+            found = convert()
+            if not isinstance(found, list):
+                raise TypeError(f"predict() takes a sequence of texts, got a {type(texts).__name__} of one value.")
+            return found
+    return list(texts)
+
+
+def _require_characters(row: int, text: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"row {row}: half of a character ({text[error.start]!a}, a lone surrogate) at place {error.start}, which no "
+            'tokenizer reads; decode the bytes anew, or text.encode("utf-8", "replace").decode().'
+        ) from None
