@@ -195,7 +195,7 @@ class Classifier:
             text_pair_column_name=text_pair_column_name,
             text_column_delimiter=text_column_delimiter,
             delimiter=delimiter,
-            answer=partial(self.predict, batch_size=batch_size, **options),
+            options=options,
         )
 
     def explain(self, texts: Any, target: str | None = None, steps: int = 32) -> list[Explanation]:

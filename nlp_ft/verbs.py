@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,21 +33,35 @@ def predict(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--text", nargs="+", action="extend", help="texts instead of a file; one that begins with - is --text=TEXT"
     )
-    parser.add_argument("--input", help="CSV, TSV, JSONL or Parquet with the texts")
-    parser.add_argument("--output", help="CSV to write: the input's columns, prediction, and a score a class")
+    parser.add_argument("--input", help="CSV, TSV, JSONL or Parquet with the texts, of any size")
+    parser.add_argument(
+        "--output",
+        help="CSV, JSONL or Parquet to write: the input's columns, prediction, and a score a class; the same command goes on "
+        "where a run was cut",
+    )
+    parser.add_argument("--top_k", type=int, help="keeps the scores of this many classes a text")
+    parser.add_argument("--abstain_below", type=float, help="gives no label where its probability is less")
+    parser.add_argument("--return_logits", action="store_true", help="adds the raw logits (files alone)")
+    parser.add_argument(
+        "--long_documents",
+        choices=("window", "truncate"),
+        help="texts of more tokens than the model holds: read in windows (the default; given, a column says in how many), or "
+        "cut",
+    )
     args = parser.parse(argv)
     if (args.text is None) == (args.input is None):
         raise ConfigError("nlp-ft predict: give --input or --text, one of the two.")
     if (args.output is None) != (args.input is None):
-        raise ConfigError("nlp-ft predict: --input and --output, the CSV to write, go together.")
-    require_free_path(args.output, "nlp-ft predict: --output", ".csv")
+        raise ConfigError("nlp-ft predict: --input and --output, the file to write, go together.")
+    names = ("top_k", "abstain_below", "return_logits", "long_documents")
+    options = {name: getattr(args, name) for name in names if getattr(args, name)}
     if args.text:
         from nlp_ft.loading import load
 
-        found = load(args.model, args.revision).predict(args.text, args.batch_size)
+        found = load(args.model, args.revision).predict(args.text, args.batch_size, **options)
         print(_lines(args.text, found))
     else:
-        _predict_file(args)
+        _predict_file(args, options)
 
 
 def _lines(texts: Sequence[str], found: Sequence[Prediction]) -> str:
@@ -60,49 +73,31 @@ def _lines(texts: Sequence[str], found: Sequence[Prediction]) -> str:
 
 
 def _label(one: Prediction) -> str:
-    """A label as a table has it: a class name, names joined by `;`, or a number."""
-    if isinstance(one.label, list):
-        return ";".join(one.label)
-    return one.label if isinstance(one.label, str) else f"{one.label:.6g}"
+    """A label as a table has it: a class name, names joined by `;`, a number, or nothing where it was withheld."""
+    if one.label is None or isinstance(one.label, str):
+        return one.label or "-"
+    return ";".join(one.label) if isinstance(one.label, list) else f"{one.label:.6g}"
 
 
-def _predict_file(args: argparse.Namespace) -> None:
-    """Read before the model is loaded, so that a mistake in the file is told at once."""
-    from nlp_ft.data import texts_for_prediction
+def _predict_file(args: argparse.Namespace, options: Mapping[str, Any]) -> None:
+    """Read through before the model is loaded, so that a mistake in the file is told at once."""
+    from functools import partial
 
-    rows = texts_for_prediction(
+    from nlp_ft.bulk import answer_file, check_file
+
+    task = check_file(
         args.input,
-        args.text_column_names,
-        args.text_pair_column_name,
-        args.text_column_delimiter,
+        args.output,
+        text_column_names=args.text_column_names,
+        text_pair_column_name=args.text_pair_column_name,
+        text_column_delimiter=args.text_column_delimiter,
         delimiter=args.delimiter,
     )
-    for note in rows.notes:
-        print(note, file=sys.stderr)
     from nlp_ft.loading import load
 
     classifier = load(args.model, args.revision)
-    texts = rows.texts if rows.pairs is None else list(zip(rows.texts, rows.pairs, strict=True))
-    found = classifier.predict(texts, args.batch_size)
-    _write_predictions(Path(args.output), rows.table.columns, classifier.labels, found)
-    print(f"{len(texts)} rows labelled, in {args.output}", file=sys.stderr)
-
-
-def _write_predictions(
-    path: Path, columns: dict[str, Sequence[Any]], labels: Sequence[str], found: Sequence[Prediction]
-) -> None:
-    """The input's own columns first; the answers' columns get a `_` where the input has one of that name."""
-    heads = ["prediction", *(f"score_{label}" for label in labels)]
-    while set(heads) & set(columns):
-        heads = [f"{head}_" for head in heads]
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle)
-        writer.writerow([*columns, *heads])
-        for one, row in zip(found, zip(*columns.values(), strict=True), strict=True):
-            cells = ["" if cell is None else cell for cell in row]
-            writer.writerow([*cells, _label(one), *(f"{score:.6f}" for score in one.scores.values())])
-    part.replace(path)
+    answer = partial(classifier.predict, batch_size=args.batch_size, **options)
+    answer_file(task, classifier, answer, options)
 
 
 def evaluate(argv: Sequence[str]) -> None:
@@ -152,4 +147,32 @@ def data(argv: Sequence[str]) -> int:
     return main(argv)
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int | None]] = {"predict": predict, "evaluate": evaluate, "data": data}
+def export(argv: Sequence[str]) -> int | None:
+    """Write a fine-tuned model as ONNX or OpenVINO, with a table of parity and speed."""
+    from nlp_ft.export.command import export as run
+
+    return run(argv)
+
+
+def push(argv: Sequence[str]) -> int | None:
+    """Push a fine-tuned directory to the Hub, checked and in one commit."""
+    from nlp_ft.push.command import push as run
+
+    return run(argv)
+
+
+def explain(argv: Sequence[str]) -> int | None:
+    """Show which words speak for an answer."""
+    from nlp_ft.explaining_command import explain_command
+
+    return explain_command(argv)
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int | None]] = {
+    "predict": predict,
+    "evaluate": evaluate,
+    "explain": explain,
+    "export": export,
+    "push": push,
+    "data": data,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_a_file_keeps_its_columns_and_gains_prediction_and_scores(
         ]
     )
     assert (code, out) == (0, "")
-    assert err.splitlines()[-1] == f"20 rows labelled, in {tmp_path / 'o.csv'}"
+    assert re.fullmatch(rf"20 rows labelled, in {tmp_path}/o\.csv \([\d,]+ rows/s\)", err.splitlines()[-1])
     rows = list(csv.DictReader((tmp_path / "o.csv").open(encoding="utf-8")))
     wanted = nlp_ft.load(classifier).predict([row["text"] for row in rows])
     assert list(rows[0]) == ["text", "label", "prediction", "score_negative", "score_positive"]
@@ -90,6 +91,24 @@ def test_a_file_keeps_its_columns_and_gains_prediction_and_scores(
     for row, one in zip(rows, wanted, strict=True):
         assert float(row["score_positive"]) == pytest.approx(one.scores["positive"], abs=2e-6)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o.csv"]
+
+
+def test_options_reach_the_answers(classifier: Path, make_csv: MakeCsv, tmp_path: Path, run_cli: RunCli) -> None:
+    path = make_csv([{"text": text} for text in ("a lovely film", "an awful film", "so " * 100)])
+    options = ["--top_k", 1, "--abstain_below", 1, "--return_logits", "--long_documents", "window"]
+    code, _, err = run_cli(
+        ["predict", "--model", classifier, "--input", path, "--output", tmp_path / "o.jsonl", *options]
+    )
+    assert code == 0, err
+    rows = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    wanted = nlp_ft.load(classifier).predict([row["text"] for row in rows], top_k=1, return_logits=True)
+    for row, one in zip(rows, wanted, strict=True):
+        assert row["prediction"] is None
+        assert [row[f"score_{name}"] is not None for name in ANSWERS] == [name in one.scores for name in ANSWERS]
+        assert (row["logit_negative"], row["logit_positive"]) == pytest.approx(one.logits, abs=1e-5)
+    assert [row["windows"] for row in rows] == [1, 1, 3]
+    code, out, _ = run_cli(["predict", "--model", classifier, "--text", "a film", "--abstain_below", 1])
+    assert (code, out.split()[0]) == (0, "-")
 
 
 def test_texts_of_a_file_reach_the_output_as_they_are(
@@ -136,20 +155,20 @@ def test_evaluate_of_a_regression(regressor: Path, make_csv: MakeCsv, run_cli: R
         ("predict --model m --text a --input b.csv", "nlp-ft predict: give --input or --text, one of the two."),
         (
             "predict --model m --text a --output b.csv",
-            "nlp-ft predict: --input and --output, the CSV to write, go together.",
+            "nlp-ft predict: --input and --output, the file to write, go together.",
         ),
-        ("predict --model m --input a.csv", "nlp-ft predict: --input and --output, the CSV to write, go together."),
+        ("predict --model m --input a.csv", "nlp-ft predict: --input and --output, the file to write, go together."),
         ("predict --model m --txt a", "nlp-ft predict: unknown flag '--txt'. Did you mean '--text'?"),
         ("predict --model m b", "nlp-ft predict: unexpected argument 'b'."),
         ("predict --model m --text a --batch_size 0", "nlp-ft predict: --batch_size must be at least 1, got 0."),
         ("predict --model m --text a --batch_size x", "nlp-ft predict: --batch_size: invalid int value: 'x'."),
         (
             "predict --model m --input a.csv --output b.tsv",
-            "nlp-ft predict: --output b.tsv: its name must end in .csv, which is what is written.",
+            "b.tsv: its name must end in .csv, .jsonl or .parquet.",
         ),
         (
             "predict --model m --input a.csv --output no/b.csv",
-            "nlp-ft predict: --output no/b.csv: there is no directory no.",
+            "no/b.csv: there is no directory no.",
         ),
         ("predict --model m --input a.csv --output b.csv", "no such file: a.csv."),
         ("evaluate --model m", "nlp-ft evaluate: the following arguments are required: --input."),
@@ -173,7 +192,7 @@ def test_an_output_is_not_written_over(
     output = tmp_path / "o.csv"
     output.write_text("mine")
     message = refusal(run_cli, "predict", "--model", classifier, "--input", tiny_csv["test"], "--output", output)
-    assert message == f"nlp-ft predict: --output {output} is there already; name another. Nothing is written over."
+    assert message == f"{output} is there already; name another. Nothing is written over."
     assert output.read_text() == "mine"
 
 
