@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nlp_ft.errors import ModelError
+from nlp_ft.scores import MULTI, SINGLE
 
 FILE = "inference.json"
 POOLINGS = ("mean", "max", "attention")
@@ -59,6 +60,15 @@ class Answering:
         """The thresholds in the order of the labels, (classes,)."""
         held = self.thresholds or {}
         return np.array([held.get(label, 0.5) for label in labels])
+
+    def applied(self, problem_type: str, logits: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+        """Logits that say by themselves what the answers are: divided by the temperature, 0 at each label's threshold."""
+        if problem_type == SINGLE:
+            return logits / self.temperature
+        if problem_type == MULTI and self.thresholds:
+            limits = np.clip(self.limits(labels), 1e-9, 1 - 1e-9)
+            return logits - np.log(limits / (1 - limits))
+        return logits
 
     def write(self, directory: Path) -> None:
         """Write `inference.json`, or nothing where every value is the default; an older file goes."""

@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 
 from nlp_ft.answering import Answering
 from nlp_ft.metrics import compute_metrics
-from nlp_ft.scores import MULTI, SINGLE, predicted, probabilities
+from nlp_ft.scores import MULTI, SINGLE, probabilities
 
 _BINS = 15
 _LOG_RANGE = (np.log(0.05), np.log(20.0))
@@ -110,24 +110,16 @@ def calibrate(
         if rows < _FEWEST:
             return Answering(), {}, [f"thresholds: left at .5, {rows} validation rows are too few (of {_FEWEST})"]
         found = fit_thresholds(logits, labels, threshold_metric)
-        tuned = _with_thresholds(answers, truth, label_names, found)
+        named = {name: float(value) for name, value in zip(label_names, found, strict=True)}
+        answering = Answering(thresholds=named)
+        tuned = compute_metrics(MULTI, answering.applied(MULTI, np.asarray(answers), label_names), truth, label_names)
         plain = compute_metrics(MULTI, answers, truth, label_names)
         said = (
             f"thresholds: tuned for {threshold_metric} on {rows} validation rows; on test {plain[threshold_metric]:.3f} with "
             f".5 for all, {tuned[threshold_metric]:.3f} with the tuned ones"
         )
-        named = {name: float(value) for name, value in zip(label_names, found, strict=True)}
-        return Answering(thresholds=named), {f"test_tuned_{k}": v for k, v in tuned.items()}, [said]
+        return answering, {f"test_tuned_{k}": v for k, v in tuned.items() if not k.startswith("auroc")}, [said]
     return Answering(), {}, []
-
-
-def _with_thresholds(
-    logits: ArrayLike, labels: ArrayLike, label_names: Sequence[str], thresholds: np.ndarray
-) -> dict[str, float]:
-    """The metrics that depend on thresholds."""
-    chosen = predicted(MULTI, logits, thresholds)
-    found = compute_metrics(MULTI, np.where(chosen, 1.0, -1.0), labels, label_names)
-    return {name: value for name, value in found.items() if not name.startswith("auroc")}
 
 
 def _between(values: np.ndarray) -> np.ndarray:

@@ -108,10 +108,12 @@ def evaluate(argv: Sequence[str]) -> None:
     parser.add_argument("--output", help="JSON to write the metrics to; they are printed in any case")
     args = parser.parse(argv)
     require_free_path(args.output, "nlp-ft evaluate: --output", ".json")
+    from nlp_ft.calibration import expected_calibration_error
     from nlp_ft.data import load_labelled
     from nlp_ft.loading import load
     from nlp_ft.metrics import compute_metrics, confusion_matrix, per_class_table
     from nlp_ft.report import texts_of, write_json
+    from nlp_ft.scores import probabilities
     from nlp_ft.tables import format_confusion, format_per_class
 
     classifier = load(args.model, args.revision)
@@ -127,9 +129,11 @@ def evaluate(argv: Sequence[str]) -> None:
     )
     for note in notes:
         print(note, file=sys.stderr)
-    logits = classifier.logits(texts_of(rows), args.batch_size)
-    labels = rows["label"][:]
+    raw, labels = classifier.logits(texts_of(rows), args.batch_size), rows["label"][:]
+    logits = classifier.answering.applied(classifier.problem_type, raw, classifier.labels)
     metrics = compute_metrics(classifier.problem_type, logits, labels, classifier.labels)
+    if classifier.problem_type == "single_label_classification":
+        metrics["ece"] = expected_calibration_error(probabilities(classifier.problem_type, logits), labels)
     print("\n".join(f"{name:<20}{value:.4f}" for name, value in metrics.items()))
     if classifier.labels:
         table = per_class_table(classifier.problem_type, logits, labels, classifier.labels)

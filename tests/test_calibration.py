@@ -105,6 +105,8 @@ def test_tuned_thresholds_are_no_worse_on_the_rows_they_are_tuned_on(metric: str
 
     assert metrics[f"test_tuned_{metric}"] > compute_metrics(MULTI, logits, labels, list("abcd"))[metric] + 0.01
     assert set(answering.thresholds or {}) == set("abcd")
+    given = expit(logits) > answering.limits("abcd")
+    assert ((answering.applied(MULTI, logits, "abcd") > 0) == given).all()
 
 
 def test_a_label_that_no_row_has_keeps_one_half() -> None:
