@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from datasets import Dataset
@@ -56,6 +57,8 @@ def test_predictions_are_those_of_plain_transformers_in_any_batch_size(family: s
     singles = loaded.logits(TEXTS, batch_size=1, long_documents="truncate")  # as the pipeline does
     for size in (2, 5, 32):
         np.testing.assert_allclose(loaded.logits(TEXTS, batch_size=size, long_documents="truncate"), singles, atol=1e-5)
+    backwards = loaded.logits(TEXTS[::-1], batch_size=4, long_documents="truncate")
+    np.testing.assert_allclose(backwards[::-1], singles, atol=1e-5)
     with quiet():
         plain = AutoModelForSequenceClassification.from_pretrained(path).eval()
     tokenizer = AutoTokenizer.from_pretrained(path)
@@ -76,7 +79,18 @@ def test_answers_come_in_the_order_of_the_texts(bert: Classifier) -> None:
     assert len({one.score for one in forwards}) == len(TEXTS)
 
 
-@pytest.mark.parametrize("kind", [np.array, pd.Series, tuple, lambda t: pd.Series(t, index=range(9, 9 + len(t)))])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        np.array,
+        pd.Series,
+        tuple,
+        lambda t: pd.Series(t, index=range(9, 9 + len(t))),
+        lambda t: pa.array(t),
+        lambda t: Dataset.from_dict({"text": t})["text"],
+        iter,
+    ],
+)
 def test_any_sequence_of_texts_will_do(bert: Classifier, kind: Any) -> None:
     assert bert.predict(kind(TEXTS)) == bert.predict(TEXTS)
 
@@ -267,6 +281,21 @@ def _adapter(directory: Path, family: str, labels: list[str], problem: str, *, s
             if "lora_B" in name or "modules_to_save" in name:
                 parameter.normal_(std=0.3)
     save_and_verify(model, tokenizer, directory, Dataset.from_dict({"text": TEXTS}), 48, not whole)
+
+
+def test_half_precision_is_had_by_asking(bert_path: Path, bert: Classifier) -> None:
+    half = load(bert_path, device="cpu", dtype=torch.bfloat16)
+    assert half.model.dtype == torch.bfloat16
+    assert half.logits(TEXTS).dtype == np.float32
+    np.testing.assert_allclose(half.logits(TEXTS), bert.logits(TEXTS), atol=0.05)
+    assert bert.model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("text", ["", " ", "\U0001f600\u200d\U0001f525", "\x00\ufffd", "so " * 20000])
+def test_odd_texts_have_an_answer(bert: Classifier, text: str) -> None:
+    (one,) = bert.predict([text])
+    assert one.label in LABELS
+    assert sum(one.scores.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("device", ["nowhere", "cuda:7"])
