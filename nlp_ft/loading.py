@@ -10,13 +10,14 @@ import torch
 from accelerate import PartialState
 from huggingface_hub import snapshot_download
 
-from nlp_ft.adapters import OverOneBase, load_adapter_directory
+from nlp_ft.adapters import OverOneBase, adapter_settings, load_adapter_directory
 from nlp_ft.answering import read_answering
 from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.inference import Classifier, Voice
 from nlp_ft.opening import check_directory, one_line, open_classifier
 from nlp_ft.scores import REGRESSION
 from nlp_ft.tokenizers import has_tokenizer, open_tokenizer, set_padding_side
+from nlp_ft.vetting import vet
 
 _SMALL = ["*.json", "*.txt", "*.model", "*.jinja"]  # everything of a repository but its weights
 _WEIGHTS = ["model*.safetensors", "adapter_model.safetensors"]
@@ -67,8 +68,10 @@ def _place(name: str, revision: str) -> Path:
 
 def _one(name: str, place: Path, device: torch.device) -> Classifier:
     if (place / "adapter_config.json").is_file():
+        _vet_adapter(place)
         model = load_adapter_directory(place)
     else:
+        vet(place)
         model, info = open_classifier(str(place))
         if absent := sorted(info["missing_keys"]):
             raise ModelError(
@@ -79,9 +82,17 @@ def _one(name: str, place: Path, device: torch.device) -> Classifier:
     return Classifier(model, voice.tokenizer, device, voice.answering)
 
 
+def _vet_adapter(place: Path) -> None:
+    """Raises: ModelError."""
+    adapter_settings(place)  # what is no adapter is told so first
+    vet(place, adapter=True)
+
+
 def _several(places: Mapping[str, Path], device: torch.device) -> Classifier:
     if not places:
         raise ConfigError("load() got no adapter directory; give {name: directory, ...}.")
+    for place in places.values():
+        _vet_adapter(place)
     held = OverOneBase(places)
     voices = {key: _voice(str(place), place, held.configs[key]) for key, place in places.items()}
     return Classifier(held.model, device=device, voices=voices, switch=held.use)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification, GgufConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file
 
 from nlp_ft.errors import ModelError, NlpFtError
+from nlp_ft.vetting import read_json, vet_config, vet_index, vet_settings, vet_weights
 
 _LONGEST_REASON = 400
 
@@ -45,7 +46,7 @@ def one_line(name: str, what: str) -> Iterator[None]:
 
 
 def check_directory(name: str, gguf_file: str | None = None) -> str:
-    """Refuse a local path that cannot be a checkpoint, before anything asks the Hub for it.
+    """Refuse a local path that cannot be a checkpoint, or whose small files are hostile, before anything asks the Hub for it.
 
     Returns: the name to load from, `~` expanded. Raises: ModelError.
     """
@@ -57,6 +58,7 @@ def check_directory(name: str, gguf_file: str | None = None) -> str:
         if not (path / wanted).is_file():
             held = ", ".join(sorted(p.name for p in path.iterdir())[:6]) or "nothing"
             raise ModelError(f"{name} is no checkpoint: it has no {wanted}; it holds {held}.")
+        vet_settings(path)
     elif path.is_file():
         raise ModelError(f"{name} is a file; wanted a checkpoint directory or a name on the Hub.")
     elif path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or name.endswith("/"):
@@ -64,24 +66,31 @@ def check_directory(name: str, gguf_file: str | None = None) -> str:
     return str(path) if path.is_dir() else name
 
 
-def check_weights(name: str) -> None:
-    """Refuse a local directory whose weights are not simply its own, each of which transformers would load in silence.
+def check_weights(name: str, **hub: Any) -> None:
+    """Refuse weights that are no safetensors of the checkpoint's own, before they are loaded; `vetting` says what is refused.
 
-    An adapter_config.json makes it load another checkpoint and change it; an index of shards may name files elsewhere.
+    Of a name on the Hub its configuration and its index of shards are looked at; hub: revision, cache_dir.
 
     Raises: ModelError.
     """
     path = Path(name)
-    if (path / "adapter_config.json").is_file():
-        raise ModelError(
-            f"{name} is an adapter over another checkpoint (adapter_config.json); wanted a whole checkpoint, such as a run "
-            "saved without --save_adapter_only."
-        )
-    for index in sorted(path.glob("*.safetensors.index.json")) if path.is_dir() else []:
-        with one_line(name, index.name):
-            files = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        if outside := sorted(file for file in files if PurePath(file).name != file):
-            raise ModelError(f"{index} names {outside[0]}, which is not a file of that directory; not loaded.")
+    if path.is_dir():
+        vet_weights(path)
+        return
+    for file in ("config.json", "model.safetensors.index.json"):
+        with one_line(name, file):
+            found = cached_file(
+                name,
+                file,
+                _raise_exceptions_for_gated_repo=False,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+                **hub,
+            )
+        if found and file == "config.json":
+            vet_config(Path(found), read_json(Path(found)), code=False)
+        elif found:
+            vet_index(Path(found))
 
 
 def open_classifier(name: str, gguf_file: str | None = None, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
@@ -92,7 +101,7 @@ def open_classifier(name: str, gguf_file: str | None = None, **options: Any) -> 
 
     Raises: ModelError for what `check_weights` refuses, or if there are no weights of a classifier.
     """
-    check_weights(name)
+    check_weights(name, **{key: options[key] for key in ("revision", "cache_dir") if key in options})
     source: dict[str, Any] = {"use_safetensors": True}
     if gguf_file:
         source = {"gguf_file": gguf_file, "quantization_config": GgufConfig(gguf_file=gguf_file, dequantize=True)}
