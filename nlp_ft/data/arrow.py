@@ -105,14 +105,15 @@ def _from_batches(
         raise DataError(f"{source} names column {twice[0]!r} twice; rename one.")
     store = Store(names)
     for batch in batches:
-        _require_utf8(source, batch)
+        require_utf8(source, batch)
         store.add_batch(batch, mapped=mapped)
     if not store.rows:
         raise DataError(f"{source} has columns ({', '.join(names)}) and no rows.")
     return Table(source, store.columns(), class_names=_class_names(features or _features(schema)))
 
 
-def _require_utf8(source: str, batch: pa.RecordBatch) -> None:
+def require_utf8(source: str, batch: pa.RecordBatch) -> None:
+    """Refuse strings that are not UTF-8. Raises: DataError."""
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid as error:

@@ -26,13 +26,13 @@ def read_delimited(path: Path, delimiter: str | None, bad: BadRows) -> Table:
     Raises: DataError with the line a bad row starts at.
     """
     sniffed = delimiter is None
-    delimiter = delimiter or _sniff(path)
-    rows = _rows(path, delimiter, bad)
+    delimiter = delimiter or sniff(path)
+    rows = delimited_rows(path, delimiter, bad)
     _, header = next(rows, (0, []))
     if not header:
         bad.settle(str(path))
         raise DataError(f"{path} is empty; the first line must name the columns, as in text,label.")
-    _check_header(path, header)
+    check_header(path, header)
     store = Store(header)
     lines = array("q")
     for line, row in rows:
@@ -40,24 +40,29 @@ def read_delimited(path: Path, delimiter: str | None, bad: BadRows) -> Table:
             store.add_cells(row)
             lines.append(line)
         else:
-            bad.add(f"{path}:{line}", _wrong_length(row, header, delimiter), delimiter.join(row))
+            bad.add(f"{path}:{line}", wrong_length(row, header, delimiter), delimiter.join(row))
     bad.settle(str(path))
     if not lines:
         raise DataError(f"{path} has a header ({', '.join(header)}) and no {'readable ' * bool(bad.count)}rows.")
-    notes = [] if delimiter == "," or not sniffed else [f"{path}: cells are delimited by {_name(delimiter)} (found)"]
+    notes = (
+        []
+        if delimiter == "," or not sniffed
+        else [f"{path}: cells are delimited by {delimiter_name(delimiter)} (found)"]
+    )
     return Table(str(path), store.columns(), lines, notes=notes, rejected=bad.found)
 
 
-def _name(delimiter: str) -> str:
+def delimiter_name(delimiter: str) -> str:
+    """As errors and notes call it: `a comma`, or the character itself."""
     return f"a {_NAMES[delimiter]}" if delimiter in _NAMES else repr(delimiter)
 
 
-def _sniff(path: Path) -> str:
+def sniff(path: Path) -> str:
     """The delimiter that names two columns or more and gives the most of the first rows as many cells; else the comma."""
     scores = {}
     for delimiter in _DELIMITERS:
         try:
-            rows = [row for _, row in islice(_rows(path, delimiter, BadRows(skip=True)), _SNIFFED_ROWS)]
+            rows = [row for _, row in islice(delimited_rows(path, delimiter, BadRows(skip=True)), _SNIFFED_ROWS)]
         except DataError:
             continue
         if rows and len(rows[0]) > 1:
@@ -70,7 +75,7 @@ def _sniff(path: Path) -> str:
     return fitting[0]
 
 
-def _rows(path: Path, delimiter: str, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+def delimited_rows(path: Path, delimiter: str, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
     """(first line, cells) of each row; empty lines are skipped, except between rows of a single column.
 
     After a quote that is never closed, reading goes on in the line after it, where bad rows are skipped.
@@ -130,15 +135,17 @@ def _mend(error: str) -> str:
     return 'in the row that starts here, text follows a closing quote; write "" for a quote inside a quoted text.'
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def check_header(path: Path, header: list[str]) -> None:
+    """Refuse a name that stands twice. Raises: DataError."""
     for name in header:
         if header.count(name) > 1:
             raise DataError(f"{path}:1: the header names column {name!r} twice ({', '.join(header)}); rename one.")
 
 
-def _wrong_length(row: list[str], header: list[str], delimiter: str) -> str:
+def wrong_length(row: list[str], header: list[str], delimiter: str) -> str:
+    """Why a row of another length than the header is refused, and how to mend it."""
     cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
     return (
-        f"{cells} where the header has {len(header)} ({', '.join(header)}); put a text that holds {_name(delimiter)} "
+        f"{cells} where the header has {len(header)} ({', '.join(header)}); put a text that holds {delimiter_name(delimiter)} "
         "between double quotes, or complete the row."
     )

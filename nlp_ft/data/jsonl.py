@@ -14,7 +14,7 @@ from nlp_ft.data.table import Table, shown
 from nlp_ft.errors import DataError
 
 
-class _NotARow(Exception):
+class NotARow(Exception):
     """Why a value is no row, with the line of the fault counted from its first."""
 
     def __init__(self, reason: str, line: int = 0) -> None:
@@ -42,9 +42,9 @@ def _read_lines(path: Path, bad: BadRows) -> Table:
             bad.add(f"{path}:{lines.number}", fault, line)
         elif line.strip():
             try:
-                store.add_object(_object(_parse(line.rstrip("\r\n"))))
+                store.add_object(row_object(parse(line.rstrip("\r\n"))))
                 numbers.append(lines.number)
-            except _NotARow as reason:
+            except NotARow as reason:
                 bad.add(f"{path}:{lines.number}", str(reason), line)
     return Table(str(path), store.columns(), numbers, rejected=bad.found)
 
@@ -56,30 +56,30 @@ def _read_array(path: Path, bad: BadRows) -> Table:
     for number, fault in lines.faults.items():
         raise DataError(f"{path}:{number}: {fault}")
     try:
-        items = _parse(text)
-    except _NotARow as reason:
+        items = parse(text)
+    except NotARow as reason:
         raise DataError(f"{path}:{1 + reason.line}: {reason}") from None
     if not items:
         raise DataError(f"{path} holds an empty array; it needs objects with a text and a label.")
     store = Store()
     for row, item in enumerate(items, start=1):
         try:
-            store.add_object(_object(item))
-        except _NotARow as reason:
+            store.add_object(row_object(item))
+        except NotARow as reason:
             bad.add(f"{path}, row {row}", str(reason), json.dumps(item, ensure_ascii=False))
     return Table(str(path), store.columns(), rejected=bad.found)
 
 
-def _parse(text: str) -> Any:
-    """The value of a text. Raises: _NotARow."""
+def parse(text: str) -> Any:
+    """The value of a text. Raises: NotARow."""
     try:
         value = json.loads(text, object_pairs_hook=_no_repeated_key)
     except json.JSONDecodeError as error:
-        raise _NotARow(f"not JSON: {error.msg} (column {error.colno}).", error.lineno - 1) from None
+        raise NotARow(f"not JSON: {error.msg} (column {error.colno}).", error.lineno - 1) from None
     except RecursionError:
-        raise _NotARow("nested too deeply to be a row of a table.") from None
+        raise NotARow("nested too deeply to be a row of a table.") from None
     except ValueError as error:  # a repeated key, or a number of thousands of digits
-        raise _NotARow(f"{str(error).split(';')[0]}.") from None
+        raise NotARow(f"{str(error).split(';')[0]}.") from None
     if "\\ud" in text.lower():
         _require_whole_characters(value)
     return value
@@ -90,7 +90,7 @@ def _require_whole_characters(value: Any) -> None:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(error.object[error.start]):04x}"
-        raise _NotARow(f"{half} is half of a surrogate pair and no character; write the other half too.") from None
+        raise NotARow(f"{half} is half of a surrogate pair and no character; write the other half too.") from None
 
 
 def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -101,7 +101,8 @@ def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _object(value: Any) -> dict[str, Any]:
+def row_object(value: Any) -> dict[str, Any]:
+    """The value, if it is an object. Raises: NotARow."""
     if not isinstance(value, dict):
-        raise _NotARow(f'{shown(value)} is not an object; a row is written as {{"text": "...", "label": "..."}}.')
+        raise NotARow(f'{shown(value)} is not an object; a row is written as {{"text": "...", "label": "..."}}.')
     return value
