@@ -18,8 +18,6 @@ _BINS = 15
 _LOG_RANGE = (np.log(0.05), np.log(20.0))
 _FEWEST = 20  # rows below which a temperature or threshold would be noise
 
-THRESHOLD_METRICS = ("f1_macro", "f1_micro", "subset_accuracy")
-
 
 def expected_calibration_error(probability: ArrayLike, labels: ArrayLike, bins: int = _BINS) -> float:
     """Mean over the rows of |share that is right - mean confidence| of their bin, 0 to 1.
@@ -96,27 +94,27 @@ def calibrate(
     rows = len(np.asarray(labels))
     if problem_type == SINGLE:
         if rows < _FEWEST:
-            return Answering(), {}, [f"calibration: left out, {rows} validation rows are too few (of {_FEWEST})"]
+            return Answering(), {}, [f"Calibration: left out, {rows} validation rows are too few (of {_FEWEST})."]
         temperature = fit_temperature(logits, labels)
         before = expected_calibration_error(probabilities(SINGLE, answers), truth)
         after = expected_calibration_error(probabilities(SINGLE, answers, temperature), truth)
         said = (
-            f"calibration: temperature {temperature:.2f}, fitted on {rows} validation rows; expected calibration error on "
-            f"test {before:.3f} before, {after:.3f} after"
+            f"Calibration: temperature {temperature:.2f}, fitted on {rows} validation rows; expected calibration error on "
+            f"test {before:.3f} before, {after:.3f} after."
         )
         metrics = {"temperature": temperature, "test_ece_before": before, "test_ece": after}
         return Answering(temperature=temperature), metrics, [said]
     if problem_type == MULTI and threshold_metric is not None:
         if rows < _FEWEST:
-            return Answering(), {}, [f"thresholds: left at .5, {rows} validation rows are too few (of {_FEWEST})"]
+            return Answering(), {}, [f"Thresholds: left at .5, {rows} validation rows are too few (of {_FEWEST})."]
         found = fit_thresholds(logits, labels, threshold_metric)
         named = {name: float(value) for name, value in zip(label_names, found, strict=True)}
         answering = Answering(thresholds=named)
         tuned = compute_metrics(MULTI, answering.applied(MULTI, np.asarray(answers), label_names), truth, label_names)
         plain = compute_metrics(MULTI, answers, truth, label_names)
         said = (
-            f"thresholds: tuned for {threshold_metric} on {rows} validation rows; on test {plain[threshold_metric]:.3f} with "
-            f".5 for all, {tuned[threshold_metric]:.3f} with the tuned ones"
+            f"Thresholds: tuned for {threshold_metric} on {rows} validation rows; on test {plain[threshold_metric]:.3f} with "
+            f".5 for all, {tuned[threshold_metric]:.3f} with the tuned ones."
         )
         return answering, {f"test_tuned_{k}": v for k, v in tuned.items() if not k.startswith("auroc")}, [said]
     return Answering(), {}, []

@@ -4,7 +4,8 @@ NlpFtError
 ├── ConfigError(ValueError)    a flag, a YAML key, an output directory: exit code 2
 ├── DataError(ValueError)      a file, a column, a label: exit code 2
 ├── ModelError(ValueError)     a checkpoint or tokenizer that cannot serve: exit code 2
-└── TrainingError(RuntimeError) the run itself went wrong (NaN, a save that does not repeat): exit code 1
+├── TrainingError(RuntimeError) the run itself went wrong (NaN, a save that does not repeat): exit code 1
+└── PushError(RuntimeError)    the model stands where it stood, and is not on the Hub: exit code 1
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ class ModelError(NlpFtError, ValueError):
 
 class TrainingError(NlpFtError, RuntimeError):
     """The run itself failed: a loss that is not finite, or a saved model that does not repeat its logits."""
+
+
+class PushError(NlpFtError, RuntimeError):
+    """A push to the Hub that did not come about; the local directory is as it was."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -38,9 +38,7 @@ REPLACED = {
     "lora_task_type": "leave it out; it is always SEQ_CLS",
 }
 
-_NO_PUSH = (
-    "belongs to pushing, which is not there yet; `hf upload me/model OUTPUT_DIR` does it: nothing secret is in there"
-)
+_ONE_PUSH = "has no effect: a run pushes once, when its report is written (--push_to_hub --hub_model_id me/model)"
 _ON_HALF = "would leave the model in half precision, and save it so; --bf16 or --fp16 alone make training fast"
 
 # Flags that would cost a secret, a result or the run.
@@ -51,8 +49,7 @@ REFUSED = {
     "trust_remote_code": "would run code out of the checkpoint; only architectures of transformers itself are loaded",
     "auto_find_batch_size": "restarts with another batch size without a word and cannot be resumed; set "
     "--per_device_train_batch_size, and keep the rows an update with --gradient_accumulation_steps",
-    **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo"), _NO_PUSH),
-    **dict.fromkeys(("hub_always_push", "hub_revision"), _NO_PUSH),
+    **dict.fromkeys(("hub_strategy", "hub_always_push"), _ONE_PUSH),
     **dict.fromkeys(("fp16_full_eval", "bf16_full_eval"), _ON_HALF),
     "label_names": "names inputs of the model, not classes; those come from the column --label_column_name",
     "remove_unused_columns": "has no effect: only what the model reads is kept",

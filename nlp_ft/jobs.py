@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from accelerate import PartialState
 from transformers import TrainingArguments
 
 from nlp_ft import losses, models, preparing, recipe
@@ -14,14 +15,24 @@ from nlp_ft.augment.arguments import AugmentArguments
 from nlp_ft.augment.mixup import MixupLoss, check_batch
 from nlp_ft.augment.plan import augment_train
 from nlp_ft.checks import doctor
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.config import (
+    DataArguments,
+    FitArguments,
+    FreezeArguments,
+    HubArguments,
+    LoraArguments,
+    ModelArguments,
+)
 from nlp_ft.crossval import cross_validate
 from nlp_ft.data import TextData, load_data
 from nlp_ft.errors import ConfigError
 from nlp_ft.layers import Plan, freeze, reinitialise
+from nlp_ft.long_documents import add_attention, has_windows, read_windows
 from nlp_ft.report import RunReport, say, settings_of
+from nlp_ft.scores import MULTI
 from nlp_ft.trainer import HEAD_RATE
 from nlp_ft.training import Job
+from nlp_ft.windows import Windows, check_stride
 
 _GROUPS = {
     "model": ModelArguments,
@@ -30,8 +41,12 @@ _GROUPS = {
     "lora": LoraArguments,
     "freeze": FreezeArguments,
     "fit": FitArguments,
+    "hub": HubArguments,
     "training": TrainingArguments,
 }
+
+_READ_WINDOWS = ("finetune", "transfer")  # all of whose models are trained as make_job makes them
+_HINT = " (--long_documents window reads such texts whole)"
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,7 @@ class Settings:
     lora: LoraArguments = field(default_factory=LoraArguments)
     freeze: FreezeArguments = field(default_factory=FreezeArguments)
     fit: FitArguments = field(default_factory=FitArguments)
+    hub: HubArguments = field(default_factory=HubArguments)
     own: Any = None
     given: Collection[str] | None = None
 
@@ -58,12 +74,23 @@ class Settings:
         """From what `flags.parse(*ARGUMENTS)` returned: instances in any order, and the names the user gave.
 
         A group that is not among them has its defaults; the one that is not a common group is the method's own.
+        Raises: ConfigError for --long_documents window where the method cannot read windows.
         """
         held: dict[str, Any] = {}
         for argument in arguments:
             names = [name for name, group in _GROUPS.items() if isinstance(argument, group)]
             is_given = argument is None or isinstance(argument, Collection)
             held[names[0] if names else "given" if is_given else "own"] = argument
+        if "data" in held and held["data"].long_documents == "window" and method not in _READ_WINDOWS:
+            raise ConfigError(
+                f"--long_documents window: {method} takes a text as one row of tokens, and cannot pool windows; "
+                f"{' and '.join(_READ_WINDOWS)} can."
+            )
+        if held["training"].push_to_hub and "hub" not in held:
+            raise ConfigError(
+                f"--push_to_hub: {method} does not end in one classifier; fine-tune from what it leaves and push that, or push "
+                "one of its directories by nlp-ft push."
+            )
         return cls(method=method, **held)
 
     def to_dict(self, training: TrainingArguments) -> dict[str, Any]:
@@ -87,7 +114,9 @@ def read(settings: Settings, frames: Mapping[str, Any] | None = None) -> TextDat
     data = load_data(settings.data, seed=settings.training.seed, frames=frames)
     for note in data.notes:
         say(note)
-    say(doctor.summary(data))
+    summary = doctor.summary(data)
+    say(summary)
+    data.notes.append(summary)
     return data
 
 
@@ -115,6 +144,19 @@ def cross_validated(
     return fit_one(data, settings, scores)
 
 
+def publish(report: RunReport, settings: Settings) -> RunReport:
+    """Push the run's directory, where --push_to_hub asks for it; the last thing that a run does.
+
+    Returns: the report. Raises: PushError, whose line says that the model is trained, and how to push it by itself.
+    """
+    if settings.training.push_to_hub and PartialState().is_main_process:
+        from nlp_ft.push import after_run
+
+        hub = settings.hub
+        after_run(report.output_dir, settings.training, hub.hub_create_pr, hub.hub_license, hub.hub_timeout)
+    return report
+
+
 def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
     """A classifier that is ready to be trained on this data, and everything that goes with it; says what was decided.
 
@@ -127,7 +169,14 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
     others, device = (data.validation, data.test), training.device
     grown, added = augment_train(data.train, settings.augment, training.seed, others=others, device=device)
     workers = settings.data.preprocessing_num_workers
-    splits, cut = preparing.tokenize_splits(replace(data, train=grown), tokenizer, limit, workers)
+    splits, cut = preparing.tokenize_splits(
+        replace(data, train=grown),
+        tokenizer,
+        limit,
+        workers,
+        windows=_windows(settings.data, tokenizer, limit, data),
+        hint=_HINT if settings.method in _READ_WINDOWS else "",
+    )
     loss = _loss(data, settings)
     use_peft = settings.lora.use_peft
     _, parameters = models.trainable_share(model)
@@ -139,9 +188,13 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
     if not trained_head:
         original = splits["train"].select(range(len(data.train)))  # a copy of a held-out row would flatter the probe
         notes += preparing.start_head(model, settings.model, data.problem_type, original, tokenizer, training)
+    long_documents, said = add_attention(model, settings.data, training, splits)
+    notes += said
     if use_peft:
         model = models.add_lora(model, settings.lora)
         notes.append(f"LoRA: the head trains in full, at {HEAD_RATE:g} of the adapters' learning rate")
+    if long_documents is not None and has_windows(splits):
+        read_windows(model, long_documents.pooling, training)
     plan, said = _plan(model, settings.freeze, training.learning_rate)
     trained, parameters = models.trainable_share(model)
     notes += [*said, f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})"]
@@ -162,10 +215,26 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
         notes=[*data.notes, *added, *cut, *notes],
         brief=brief,
         plan=plan,
+        long_documents=long_documents,
     )
 
 
+def _windows(args: DataArguments, tokenizer: Any, limit: int, data: TextData) -> Windows | None:
+    """How to read long texts in place of cutting them, or None. Raises: ConfigError for windows that hold nothing new."""
+    if args.long_documents == "truncate":
+        return None
+    pair = "text_pair" in data.train.column_names
+    if limit <= tokenizer.num_special_tokens_to_add(pair=pair):
+        raise ConfigError(f"--max_seq_length {limit}: special tokens alone fill such a window.")
+    check_stride(tokenizer, limit, args.window_stride, pair=pair)
+    return Windows(args.window_stride, args.max_windows)
+
+
 def _loss(data: TextData, settings: Settings) -> losses.ClassifierLoss:
+    if settings.fit.threshold_metric is not None and data.problem_type != MULTI:
+        raise ConfigError(
+            f"--threshold_metric: only multi-label problems have thresholds; this is a {data.problem_type}."
+        )
     weights = losses.class_weights(
         settings.fit.class_weights, data.problem_type, data.labels, preparing.label_counts(data), len(data.train)
     )

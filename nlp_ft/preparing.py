@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import PartialState
 from datasets import Dataset, disable_progress_bars
 from transformers import PreTrainedModel, TrainingArguments, set_seed
@@ -16,10 +18,13 @@ from transformers.utils.logging import disable_progress_bar
 
 from nlp_ft.config import ModelArguments
 from nlp_ft.data import TextData, tokenize
-from nlp_ft.errors import ConfigError, did_you_mean
-from nlp_ft.heads import probe_rows, start_from_probe
+from nlp_ft.errors import ConfigError, DataError, did_you_mean
+from nlp_ft.heads import final_linear, inputs_of, probe_rows, start_from_probe, write_linear
+from nlp_ft.long_documents import COUNTS
 from nlp_ft.metrics import compute_metrics
 from nlp_ft.pooling import choose_pooling, set_pooling
+from nlp_ft.probes import fit_linear, no_probe
+from nlp_ft.windows import Windows
 
 _PROBE_ROWS = 4000  # more of them move a linear layer little
 _PROBE_BATCH = 64
@@ -105,13 +110,30 @@ def check_metric_name(args: TrainingArguments, problem_type: str) -> None:
 
 
 def tokenize_splits(
-    data: TextData, tokenizer: Any, limit: int, workers: int | None
+    data: TextData,
+    tokenizer: Any,
+    limit: int,
+    workers: int | None,
+    *,
+    windows: Windows | None = None,
+    hint: str = "",
 ) -> tuple[dict[str, Dataset], list[str]]:
-    """Token ids of the three splits, and notes on how many texts were cut. Raises: DataError for texts without tokens."""
-    splits, notes = {}, []
+    """Token ids of the three splits, and notes on how many texts were cut. Raises: DataError for texts without tokens.
+
+    windows: how to read long texts in place of cutting them; `most` of them holds for training rows. Where no text is long,
+    the rows are what they would be without. hint: what the first note on a cut is to add.
+    """
+    splits: dict[str, Dataset] = {}
+    notes: list[str] = []
     for name in ("train", "validation", "test"):
-        splits[name], note = tokenize(getattr(data, name), tokenizer, limit, split=name, num_proc=workers)
+        own = replace(windows, most=None) if windows is not None and name != "train" else windows
+        text = "" if any(note.endswith(hint) for note in notes) else hint
+        splits[name], note = tokenize(
+            getattr(data, name), tokenizer, limit, split=name, num_proc=workers, windows=own, hint=text
+        )
         notes.append(note)
+    if windows is not None and all(max(rows["length"][:], default=0) <= limit for rows in splits.values()):
+        return tokenize_splits(data, tokenizer, limit, workers)
     return splits, notes
 
 
@@ -146,14 +168,50 @@ def start_head(
     chosen = rows.select(probe_rows(labels, problem_type, _PROBE_ROWS, training.seed))
     chosen = chosen.select(np.argsort(chosen["length"][:], kind="stable"))
     model.to(training.device)  # type: ignore[arg-type]
-    batches = _batches(chosen, tokenizer)
-    report = start_from_probe(model, batches, np.asarray(chosen["labels"][:]), problem_type, max_rows=_PROBE_ROWS)
+    labels = np.asarray(chosen["labels"][:])
+    of = " rows"
+    if COUNTS in chosen.column_names:
+        report, of = (
+            _start_from_windows(model, chosen, tokenizer, labels, problem_type),
+            " rows, the mean of their windows",
+        )
+    else:
+        batches = _batches(chosen, tokenizer)
+        report = start_from_probe(model, batches, labels, problem_type, max_rows=_PROBE_ROWS)
     if not report["fitted"]:
         return [*notes, f"head: starts at random; a probe cannot be fitted because {report['reason']}"]
     score = "R2" if problem_type == "regression" else "accuracy"
     held_out = report["held_out_score"]
     tail = "" if held_out is None else f" ({score} {held_out:.3f} on held-out training rows, the encoder frozen)"
-    return [*notes, f"head: starts from a linear probe on {report['rows']} rows{tail}"]
+    return [*notes, f"head: starts from a linear probe on {report['rows']}{of}{tail}"]
+
+
+def _start_from_windows(
+    model: PreTrainedModel, rows: Dataset, tokenizer: Any, labels: np.ndarray, problem_type: str
+) -> dict[str, Any]:
+    """`heads.start_from_probe` on documents in windows: a linear layer gives the mean of logits for the mean of features."""
+    _, linear = final_linear(model)
+    if reason := no_probe(labels, problem_type, linear.out_features):
+        return {"fitted": False, "reason": reason}
+    features = np.concatenate([_mean_features(model, linear, part, tokenizer) for part in rows.iter(_PROBE_BATCH)])
+    if not np.isfinite(features).all():
+        raise DataError("the encoder's features of some training rows are not finite; is the checkpoint intact?")
+    weight, bias, report = fit_linear(features, labels, problem_type, linear.bias is not None)
+    write_linear(linear, weight, bias)
+    return {"fitted": True, "rows": len(rows), **report}
+
+
+def _mean_features(model: PreTrainedModel, linear: Any, part: Any, tokenizer: Any) -> np.ndarray:
+    """What the last layer reads, (documents, width), in the mean over each document's windows."""
+    names = [name for name in part if name in tokenizer.model_input_names]
+    windows = {name: [window for document in part[name] for window in document] for name in names}
+    count = len(windows["input_ids"])
+    batches = (
+        dict(tokenizer.pad({name: windows[name][i : i + _PROBE_BATCH] for name in names}, return_tensors="pt"))
+        for i in range(0, count, _PROBE_BATCH)
+    )
+    found = torch.cat([*inputs_of(model, linear, batches)]).float().cpu()
+    return torch.stack([one.mean(dim=0) for one in found.split(part[COUNTS])]).numpy()
 
 
 def _batches(rows: Dataset, tokenizer: Any) -> Iterator[dict[str, Any]]:

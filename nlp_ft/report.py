@@ -18,8 +18,9 @@ from accelerate import PartialState
 from datasets import Dataset
 
 from nlp_ft.baselines import Baseline
+from nlp_ft.card import write_card
 from nlp_ft.data import TextData, write_rejected
-from nlp_ft.hub import write_card
+from nlp_ft.intervals import intervals
 from nlp_ft.metrics import compute_metrics, confusion_matrix, per_class_table
 from nlp_ft.scores import predicted, probabilities
 from nlp_ft.tables import format_confusion, format_per_class
@@ -107,6 +108,8 @@ def _card_facts(report: RunReport, data: TextData) -> dict[str, Any]:
         "settings": report.settings,
         "metrics": report.metrics,
         "shown": _SHOWN[data.problem_type],
+        "intervals": intervals(data.problem_type, report.test_logits, data.test["label"][:], data.labels),
+        "notes": report.notes,
         "title": report.title,
         "baselines": [(baseline.title, baseline.metrics) for baseline in report.baselines.values()],
         "verdict": report.verdict,

@@ -26,6 +26,12 @@ class CheckedTrainer(Trainer):
 
     plan: Plan | None = None
 
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Nothing: a run pushes once, when it is reported (nlp_ft.push), and never what Trainer keeps beside the model."""
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Nothing: checkpoints stay at home."""
+
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Give each parameter its own share of the learning rate: by its layer, and where there are adapters by its kind.
 

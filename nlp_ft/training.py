@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ from transformers import (
 )
 
 from nlp_ft import checkpoints
+from nlp_ft.answering import Answering, LongDocuments
 from nlp_ft.baselines import Baseline, against_control, baselines, verdict
+from nlp_ft.calibration import calibrate
 from nlp_ft.config import FitArguments
 from nlp_ft.data import TextData
 from nlp_ft.errors import ConfigError
 from nlp_ft.layers import Plan
+from nlp_ft.long_documents import WindowCollator, has_windows, take_out
 from nlp_ft.losses import ClassifierLoss
 from nlp_ft.metrics import compute_metrics
 from nlp_ft.report import RunReport, describe, say, source_metrics, texts_of, write_report
@@ -38,7 +41,8 @@ class Job:
     `brief`: one of several fits of a run, which says one line. `plan`: learning rates by layer, and gradual unfreezing.
     `trainer`: a subclass of ClassifierTrainer, or something that makes one of Trainer's keyword arguments; `columns`: further
     columns of the training split that its compute_loss takes out of `inputs`. `title`: the model's row in the report;
-    `doing`: the subject of its verdict.
+    `doing`: the subject of its verdict. `long_documents`: how texts are read that are longer; None: they are cut.
+    `held_out`: validation rows were not trained on, so that a calibration can be fitted on them.
     """
 
     model: Any
@@ -59,19 +63,22 @@ class Job:
     columns: Sequence[str] = ()
     title: str = "fine-tuned"
     doing: str = "Fine-tuning"
+    long_documents: LongDocuments | None = None
+    held_out: bool = True
 
 
 @dataclass
 class Fitted:
     """A trained model, and what it answers: `logits` (rows, classes) of "validation" and "test", in the order of their rows.
 
-    `metrics`: train_*, eval_* and test_*, as all_results.json has them.
+    `metrics`: train_*, eval_* and test_*, as all_results.json has them. `long_documents`: for `inference.json`.
     """
 
     model: Any
     logits: dict[str, np.ndarray]
     metrics: dict[str, float]
     log_history: list[dict[str, float]] = field(default_factory=list)
+    long_documents: LongDocuments = field(default_factory=LongDocuments)
 
 
 def fit(job: Job, scores: Mapping[str, float] | None = None, controls: Sequence[Baseline] = ()) -> RunReport:
@@ -96,7 +103,8 @@ def train(job: Job) -> Fitted:
     for prefix, split in (("eval", "validation"), ("test", "test")):
         logits[split], found = trainer.predict_in_order(job.splits[split], prefix)
         metrics |= found
-    return Fitted(trainer.model, logits, metrics, trainer.state.log_history)
+    long_documents = take_out(trainer.model, job.long_documents)  # type: ignore[arg-type]
+    return Fitted(trainer.model, logits, metrics, trainer.state.log_history, long_documents)
 
 
 def finish(
@@ -114,13 +122,18 @@ def finish(
     metrics |= source_metrics(data.test, answers, data.problem_type, data.labels)
     metrics |= scores or {}
     references = _baselines(job)
-    for kind, found in (("baseline", references.values()), ("control", controls)):
-        for one in found:
+    for kind, answered in (("baseline", references.values()), ("control", controls)):
+        for one in answered:
             metrics |= {f"{kind}_{one.name}_{key}": value for key, value in one.metrics.items()}
     truth = data.test["label"]
     sentences = [verdict(data.problem_type, answers, truth, references, job.doing)]
     sentences += [against_control(data.problem_type, answers, truth, one, job.doing) for one in controls]
+    answering, found, said = _calibrate(job, fitted)
+    metrics |= found
+    sentences += said
     if state.is_main_process:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        replace(answering, long_documents=fitted.long_documents).write(output_dir)
         save_and_verify(
             fitted.model, job.tokenizer, output_dir, data.validation, job.max_seq_length, job.save_adapter_only
         )
@@ -144,6 +157,17 @@ def finish(
     return report
 
 
+def _calibrate(job: Job, fitted: Fitted) -> tuple[Answering, dict[str, float], list[str]]:
+    """As `calibration.calibrate`; nothing where no row was held out to be calibrated by."""
+    if not job.held_out:
+        return Answering(), {}, []
+    held_out, test = (
+        (fitted.logits[name], rows["label"][:])
+        for name, rows in (("validation", job.data.validation), ("test", job.data.test))
+    )
+    return calibrate(job.data.problem_type, held_out, test, job.data.labels, job.fit.threshold_metric)
+
+
 def identity(job: Job) -> dict[str, Any]:
     """What a checkpoint must have in common with the run that goes on from it."""
     args, training = job.training, job.settings["training"]
@@ -158,6 +182,7 @@ def identity(job: Job) -> dict[str, Any]:
         "labels": job.data.labels,
         "data": {split: job.data.fingerprint["sha256"][split] for split in ("train", "validation")},
         "max_seq_length": job.max_seq_length,
+        **{k: job.settings["data"][k] for k in ("long_documents", "window_stride", "window_pooling", "max_windows")},
         "seed": args.seed,
         "learning_rate": args.learning_rate,
         "num_train_epochs": args.num_train_epochs,
@@ -189,6 +214,7 @@ def _trainer(job: Job, identity: Mapping[str, Any]) -> ClassifierTrainer:
         return {**found, "loss": loss.item()}
 
     args.remove_unused_columns = True
+    collate = DataCollatorWithPadding(job.tokenizer, pad_to_multiple_of=8 if args.bf16 or args.fp16 else None)
     if args.fsdp and job.plan is not None and job.plan.share is not None:
         raise ConfigError("--gradual_unfreezing does not go with --fsdp, which puts layers together.")
     trainer = (job.trainer or ClassifierTrainer)(
@@ -197,7 +223,7 @@ def _trainer(job: Job, identity: Mapping[str, Any]) -> ClassifierTrainer:
         train_dataset=job.splits["train"],  # type: ignore[arg-type]
         eval_dataset=job.splits["validation"],  # type: ignore[arg-type]
         processing_class=job.tokenizer,
-        data_collator=DataCollatorWithPadding(job.tokenizer, pad_to_multiple_of=8 if args.bf16 or args.fp16 else None),
+        data_collator=WindowCollator(job.tokenizer.model_input_names, collate) if has_windows(job.splits) else collate,
         compute_metrics=scores,
         compute_loss_func=job.loss,
         callbacks=[

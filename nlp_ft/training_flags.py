@@ -37,6 +37,7 @@ def check_training(args: TrainingArguments, given: frozenset[str]) -> None:
     if args.fsdp and args.parallel_mode.value != "distributed":
         raise ConfigError("--fsdp needs several processes; start them with accelerate launch.")
     _check_trackers(args)
+    _check_push(args, given)
     if given & {"optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon"} and not args.optim_target_modules:
         _check_optimizer(args)
     if given & {"lr_scheduler_type", "lr_scheduler_kwargs"}:
@@ -50,6 +51,35 @@ def _check_trackers(args: TrainingArguments) -> None:
     for name in args.report_to or ():
         if name not in installed:
             raise ConfigError(f"--report_to {name}: not installed; there is {', '.join(installed) or 'none'}.")
+
+
+def _check_push(args: TrainingArguments, given: frozenset[str]) -> None:
+    """A mistake in where the model is to go would come up hours later, when it is trained."""
+    if args.push_to_hub:
+        check_destination(args.hub_model_id)
+    elif idle := sorted(given & {"hub_model_id", "hub_private_repo", "hub_revision"}):
+        raise ConfigError(f"--{idle[0]} says where a push goes, and needs --push_to_hub.")
+
+
+def check_destination(repo: str | None) -> None:
+    """Whether a push to this name on the Hub can begin: owner/name, a token, a network. Asks nobody. Raises: ConfigError."""
+    from huggingface_hub import constants, get_token
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    if not repo:
+        raise ConfigError("--hub_model_id is needed for a push: the model's name on the Hub, as owner/name.")
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ConfigError(f"--hub_model_id {repo!r}: {' '.join(str(error).split())}") from None
+    if repo.count("/") != 1:
+        raise ConfigError(f"--hub_model_id {repo!r}: wanted owner/name, such as me/reviews.")
+    if constants.is_offline_mode():
+        raise ConfigError("a push needs the network, and HF_HUB_OFFLINE forbids it; unset it, or leave the push out.")
+    if not get_token():
+        raise ConfigError(
+            "a push needs a token that may write: set the environment variable HF_TOKEN, or run `hf auth login`."
+        )
 
 
 def _check_optimizer(args: TrainingArguments) -> None:

@@ -66,8 +66,8 @@ def test_a_sharp_model_is_mended_on_rows_it_has_not_seen() -> None:
     scores = probabilities(SINGLE, test[0], answering.temperature)
     assert metrics["test_ece"] == pytest.approx(expected_calibration_error(scores, test[1]))
     assert said == (
-        f"calibration: temperature {answering.temperature:.2f}, fitted on 1000 validation rows; expected calibration error "
-        f"on test {metrics['test_ece_before']:.3f} before, {metrics['test_ece']:.3f} after"
+        f"Calibration: temperature {answering.temperature:.2f}, fitted on 1000 validation rows; expected calibration error "
+        f"on test {metrics['test_ece_before']:.3f} before, {metrics['test_ece']:.3f} after."
     )
 
 
@@ -81,7 +81,7 @@ def test_few_rows_are_left_alone() -> None:
     held = _drawn(19, 2, 1.0, seed=6)
     answering, metrics, said = calibrate(SINGLE, held, held, ["a", "b"])
     assert (answering, metrics) == (Answering(), {})
-    assert said == ["calibration: left out, 19 validation rows are too few (of 20)"]
+    assert said == ["Calibration: left out, 19 validation rows are too few (of 20)."]
 
 
 def test_thresholds_by_hand() -> None:

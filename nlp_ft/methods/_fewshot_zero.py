@@ -36,6 +36,7 @@ def make_job(data: TextData, settings: Settings) -> Job:
         notes=[*data.notes, *notes],
         given=settings.given or (),
         brief=False,
+        held_out=False,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nlp_ft.augment.arguments import AugmentArguments
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
 from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ ARGUMENTS = (
     LoraArguments,
     FreezeArguments,
     FitArguments,
+    HubArguments,
     DistillArguments,
 )
 
@@ -105,7 +106,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     if settings.fit.with_control:
         against.append(controls.run_control(twin(job, settings), "labels", "the same student without a teacher"))
     report = training.finish(job, training.train(job), controls=against)
-    return complete(report, data, settings)
+    return jobs.publish(complete(report, data, settings), settings)
 
 
 def _check(settings: Settings) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from nlp_ft.config import DataArguments, FitArguments, ModelArguments
+from nlp_ft.config import DataArguments, FitArguments, HubArguments, ModelArguments
 
 if TYPE_CHECKING:
     from nlp_ft.data import TextData
@@ -33,7 +33,7 @@ class FeaturesArguments:
     )
 
 
-ARGUMENTS = (ModelArguments, DataArguments, FitArguments, FeaturesArguments)
+ARGUMENTS = (ModelArguments, DataArguments, FitArguments, HubArguments, FeaturesArguments)
 
 
 def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
@@ -46,7 +46,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
 
     settings = jobs.Settings.of("features", arguments)
     data = jobs.read(settings, frames)
-    return jobs.cross_validated(data, settings, _fit_one)
+    return jobs.publish(jobs.cross_validated(data, settings, _fit_one), settings)
 
 
 def _fit_one(data: TextData, settings: Settings, scores: Mapping[str, float] | None) -> RunReport:

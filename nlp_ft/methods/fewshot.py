@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
 from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,7 +74,15 @@ class FewshotArguments:
             raise ConfigError(f"--labels must be two or more different names, got {', '.join(self.labels)}.")
 
 
-ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, FreezeArguments, FitArguments, FewshotArguments)
+ARGUMENTS = (
+    ModelArguments,
+    DataArguments,
+    LoraArguments,
+    FreezeArguments,
+    FitArguments,
+    HubArguments,
+    FewshotArguments,
+)
 
 
 def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
@@ -106,7 +114,8 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     ]
     job = choice.make_job(approach, data, settings, selects=selects)
     job.notes += said
-    return training.fit(job, scores, found)
+    job.held_out = selects
+    return jobs.publish(training.fit(job, scores, found), settings)
 
 
 def _check(settings: Settings, frames: Mapping[str, Any]) -> None:
@@ -255,7 +264,7 @@ def _zero_shot(settings: Settings, frames: dict[str, Any]) -> RunReport:
     )
     job = zero.make_job(data, settings)
     fitted = training.train(job)
-    return training.finish(job, fitted) if measured else zero.save_unmeasured(job, fitted)
+    return jobs.publish(training.finish(job, fitted) if measured else zero.save_unmeasured(job, fitted), settings)
 
 
 def _check_zero_shot(settings: Settings, frames: Mapping[str, Any]) -> None:

@@ -6,14 +6,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nlp_ft.augment.arguments import AugmentArguments
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
 
 if TYPE_CHECKING:
     from nlp_ft.data import TextData
     from nlp_ft.jobs import Settings
     from nlp_ft.report import RunReport
 
-ARGUMENTS = (ModelArguments, DataArguments, AugmentArguments, LoraArguments, FreezeArguments, FitArguments)
+ARGUMENTS = (
+    ModelArguments,
+    DataArguments,
+    AugmentArguments,
+    LoraArguments,
+    FreezeArguments,
+    FitArguments,
+    HubArguments,
+)
 
 
 def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
@@ -26,7 +34,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
 
     settings = jobs.Settings.of("finetune", arguments)
     data = jobs.read(settings, frames)
-    return jobs.cross_validated(data, settings, _fit_one)
+    return jobs.publish(jobs.cross_validated(data, settings, _fit_one), settings)
 
 
 def _fit_one(data: TextData, settings: Settings, scores: Mapping[str, float] | None) -> RunReport:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlp_ft.augment.arguments import AugmentArguments
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
 from nlp_ft.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ ARGUMENTS = (
     LoraArguments,
     FreezeArguments,
     FitArguments,
+    HubArguments,
     TransferArguments,
 )
 
@@ -93,7 +94,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
         job.title, job.doing = "transferred", f"Transfer from {best}"
         return training.fit(job, None if found is None else {**scores, **found}, twins)
 
-    return jobs.cross_validated(data, chosen, fit_one)
+    return jobs.publish(jobs.cross_validated(data, chosen, fit_one), settings)
 
 
 def _sources(settings: Settings, data: TextData) -> dict[str, str]:

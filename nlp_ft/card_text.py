@@ -1,0 +1,151 @@
+"""The prose and the tables of a model card, below its metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+_TITLES = {
+    "single_label_classification": "single-label classification",
+    "multi_label_classification": "multi-label classification",
+    "regression": "regression",
+}
+_MOST_LABELS = 40
+
+
+def body(name: str, facts: Mapping[str, Any], base: str, dataset: str) -> str:
+    """Everything below the metadata; base and dataset as a stranger may know them."""
+    labels = facts["labels"]
+    more = f" and {len(labels) - _MOST_LABELS} more (config.json has all)" if len(labels) > _MOST_LABELS else ""
+    answers = f"Labels: {', '.join(labels[:_MOST_LABELS])}{more}." if labels else "It answers one number a text."
+    return f"""# {PurePath(name).name}
+
+A text classifier ({_TITLES[facts["problem_type"]]}), fine-tuned from `{base}` on {dataset} with nlp_ft. {answers}
+
+## How good it is
+
+On {facts["fingerprint"]["rows"]["test"]} test rows, beside what costs nothing; in brackets the 95% confidence interval:
+
+{_table(facts)}
+
+{facts["verdict"]}
+{_per_class(facts)}{_calibration(facts["metrics"])}
+## How to use it
+
+{_usage(name)}
+## What it was made of
+
+{_data(facts)}
+## How it was made
+
+{_training(facts)}
+Versions: {", ".join(f"{package} {version}" for package, version in facts["versions"].items())}.
+
+## Limits
+
+The figures hold for texts like those of the test split; the intervals say how far another such split might differ, and nothing
+of texts from elsewhere. Nothing is known of its bias on other groups or topics of text. A text longer than the model reads is
+cut, and what is cut off is not judged.
+
+## Licence
+
+Chosen by whoever publishes this model (`license` above; where it is absent, none was granted). The terms of `{base}` and of the
+training data hold beside it.
+"""
+
+
+def _table(facts: Mapping[str, Any]) -> str:
+    metrics, ranges = facts["metrics"], facts.get("intervals", {})
+    shown = [m for m in facts["shown"] if f"test_{m}" in metrics]
+    lines = ["| | " + " | ".join(shown) + " |", "|---|" + "---|" * len(shown)]
+    own = [_with_range(metrics[f"test_{name}"], ranges.get(name)) for name in shown]
+    lines.append(f"| {facts['title']} | " + " | ".join(own) + " |")
+    for title, held in facts["baselines"]:
+        cells = [f"{held[name]:.3f}" if name in held else "-" for name in shown]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _with_range(value: float, interval: tuple[float, float] | None) -> str:
+    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _per_class(facts: Mapping[str, Any]) -> str:
+    if not facts["per_class"]:
+        return ""
+    rows = [
+        f"| {_cell(row['label'])} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['support']} |"
+        for row in facts["per_class"]
+    ]
+    return "\n".join(["", "| label | precision | recall | F1 | rows |", "|---|---|---|---|---|", *rows, ""])
+
+
+def _cell(text: Any) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+def _calibration(metrics: Mapping[str, float]) -> str:
+    """What the probabilities are worth, where the run measured it."""
+    if "test_ece" not in metrics:
+        return ""
+    before = metrics.get("test_ece_before")
+    was = "" if before is None else f", {before:.3f} before it"
+    return f"""
+Calibration: the expected calibration error on the test split is {metrics["test_ece"]:.3f} with the temperature or thresholds of
+inference.json{was}. `nlp_ft.load` applies them; plain transformers does not.
+"""
+
+
+def _usage(name: str) -> str:
+    return f"""```python
+from transformers import pipeline
+pipeline("text-classification", model="{name}")("a text", truncation=True)
+
+import nlp_ft
+nlp_ft.load("{name}").predict(["a text"])
+```
+
+Over HTTP, once the model is on the Hub and served there by an inference provider:
+
+```sh
+curl https://router.huggingface.co/hf-inference/models/{name} -H "Authorization: Bearer $HF_TOKEN" \\
+  -H "Content-Type: application/json" -d '{{"inputs": "a text"}}'
+```
+"""
+
+
+def _data(facts: Mapping[str, Any]) -> str:
+    """Splits, their sizes and fingerprints, and what the check of the data found."""
+    record, splits = facts["fingerprint"], ("train", "validation", "test")
+    lines = ["| split | rows | sha256 of its rows | classes |", "|---|---|---|---|"]
+    for split in splits:
+        counts = list(record.get("classes", {}).get(split, {}).items())
+        classes = ", ".join(f"{_cell(label)} {count}" for label, count in counts[:8]) + (
+            ", ..." if len(counts) > 8 else ""
+        )
+        lines.append(f"| {split} | {record['rows'][split]} | `{record['sha256'][split][:16]}` | {classes} |")
+    said = [note for note in facts.get("notes", ()) if note.startswith(("data check:", "warning:"))]
+    left_out = sum(record.get("left_out", {}).get("rejected", {}).values())
+    said += [f"{left_out} rows were unreadable and left out."] if left_out else []
+    return "\n".join([*lines, "", *(f"- {note}" for note in said), *([""] if said else [])])
+
+
+def _training(facts: Mapping[str, Any]) -> str:
+    settings = facts["settings"]
+    training, lora = settings["training"], settings["lora"]
+    how = "all weights" if not lora["use_peft"] else f"LoRA adapters of rank {lora['lora_r']}"
+    if lora["use_peft"]:
+        how += ", not merged" if lora["save_adapter_only"] else ", merged"
+    method = settings.get("method", {}).get("name", "finetune")
+    rows = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"]
+    return f"""Method: {method}; {how}. Learning rate {training["learning_rate"]:g} ({_plain(training["lr_scheduler_type"])}, \
+warm-up {training["warmup_steps"]:g}), {training["num_train_epochs"]:g} epochs, {rows} rows a device and update, optimizer \
+{_plain(training["optim"])}, weight decay {training["weight_decay"]:g}, seed {training["seed"]}. Every argument, the data's \
+fingerprint and all metrics are in run.json.
+
+"""
+
+
+def _plain(value: Any) -> str:
+    return str(getattr(value, "value", value))

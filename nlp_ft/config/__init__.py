@@ -1,0 +1,17 @@
+"""The arguments every method shares: named as in run_classification.py, those of LoRA as in TRL, and checked where they stand."""
+
+from nlp_ft.config.data import DataArguments
+from nlp_ft.config.fit import FitArguments, FreezeArguments, HubArguments
+from nlp_ft.config.model import LoraArguments, ModelArguments
+
+PROBLEM_TYPES = ("single_label_classification", "multi_label_classification", "regression")
+
+__all__ = [
+    "PROBLEM_TYPES",
+    "DataArguments",
+    "FitArguments",
+    "FreezeArguments",
+    "HubArguments",
+    "LoraArguments",
+    "ModelArguments",
+]

@@ -1,0 +1,36 @@
+"""Which files of a model's directory may leave the machine. Everything that is not named here stays."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+_TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
+    *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"),
+)
+_WEIGHTS = ("model.safetensors", "model-?????-of-?????.safetensors", "model.safetensors.index.json")
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+_RECORDS = ("README.md", "all_results.json", "run.json", "inference.json", "recipe.yaml")
+
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "": ("config.json", *_WEIGHTS, *_ADAPTER, *_TOKENIZER, *_RECORDS),
+    "adapter": ("config.json", *_ADAPTER),
+    "onnx": ("config.json", "inference.json", "export.json", "*.onnx", "*.onnx_data", "*.onnx.data", *_TOKENIZER),
+    ".eval_results": ("*.yaml",),
+}
+SOURCES = (*_WEIGHTS, "adapter_model.safetensors")  # what a model's numbers are in; one of them must be there
+RAW = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "added_tokens.json",
+)  # tokens, which may look like paths
+
+
+def is_allowed(path: str) -> bool:
+    """Whether a path inside a model's directory, written with `/`, is on the list."""
+    parts = PurePosixPath(path)
+    folder = str(parts.parent) if len(parts.parts) > 1 else ""
+    return any(fnmatchcase(parts.name, pattern) for pattern in FOLDERS.get(folder, ()))
