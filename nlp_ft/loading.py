@@ -13,6 +13,7 @@ from huggingface_hub import snapshot_download
 from nlp_ft.adapters import OverOneBase, adapter_settings, load_adapter_directory
 from nlp_ft.answering import read_answering
 from nlp_ft.errors import ConfigError, ModelError
+from nlp_ft.export.runtime import is_export, open_export
 from nlp_ft.inference import Classifier, Voice
 from nlp_ft.opening import check_directory, one_line, open_classifier
 from nlp_ft.scores import REGRESSION
@@ -32,8 +33,8 @@ def load(
     """Load a fine-tuned classifier; onto the GPU, if there is one.
 
     Args:
-        name: a directory, an adapter directory (its base is found by its adapter_config.json), a name on the Hub, or several
-            adapter directories over one base by name, of which the first is in use until `Classifier.use`.
+        name: a directory, an export, an adapter directory (its base is found by its adapter_config.json), a name on the Hub,
+            or several adapter directories over one base by name, of which the first is in use until `Classifier.use`.
         revision: branch, tag or commit of a name on the Hub.
         device: as torch names it; where not given, by Accelerate's rules: CUDA, MPS, or the CPU.
         dtype: of the weights; where not given, bfloat16 on CUDA devices that have it, float32 elsewhere.
@@ -67,9 +68,12 @@ def _place(name: str, revision: str) -> Path:
 
 
 def _one(name: str, place: Path, device: torch.device) -> Classifier:
+    model: Any
     if (place / "adapter_config.json").is_file():
         _vet_adapter(place)
         model = load_adapter_directory(place)
+    elif is_export(place):
+        model = open_export(place)
     else:
         vet(place)
         model, info = open_classifier(str(place))

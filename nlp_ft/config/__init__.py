@@ -1,4 +1,4 @@
-"""The arguments every method shares: named as in run_classification.py, those of LoRA as in TRL, and checked where they stand."""
+"""The arguments every method shares: named as in run_classification.py, for LoRA as in TRL, and checked where they stand."""
 
 from nlp_ft.config.data import DataArguments
 from nlp_ft.config.fit import FitArguments, FreezeArguments, HubArguments
