@@ -14,6 +14,7 @@ from conftest import RunCli, write_csv
 from datasets import Dataset
 from tiny import LABELS, TEXTS, classifier, train
 
+from nlp_ft import load
 from nlp_ft.answering import Answering
 from nlp_ft.cli import main
 from nlp_ft.errors import ModelError
@@ -21,7 +22,7 @@ from nlp_ft.export import ExportError, command, making
 from nlp_ft.export.making import refuse_loss
 from nlp_ft.export.parity import Line, Parity, Rows, measure
 from nlp_ft.export.rows import made_up, rows_to_compare
-from nlp_ft.export.runtime import is_export, is_onnx, open_export, open_onnx
+from nlp_ft.export.runtime import OnnxModel, is_export, is_onnx, open_export, open_onnx
 from nlp_ft.inference import Classifier
 from nlp_ft.saving import save_and_verify
 from nlp_ft.scores import MULTI, REGRESSION, SINGLE
@@ -106,6 +107,14 @@ def test_a_classifier_over_the_export_answers_as_one_over_the_model(saved: Path,
         texts = [*TEXTS, LONG * 3, "", (TEXTS[0])]
         np.testing.assert_allclose(mine.logits(texts, size), wanted.logits(texts, 32), atol=1e-5)
     assert [one.label for one in mine.predict(TEXTS)] == [one.label for one in wanted.predict(TEXTS)]
+
+
+def test_load_opens_an_export_with_its_calibration(saved: Path, exported: Path) -> None:
+    mine, wanted = load(exported), load(saved, device="cpu")
+    assert isinstance(mine.model, OnnxModel)
+    assert mine.answering == wanted.answering == Answering(temperature=1.5)
+    for one, other in zip(mine.predict(TEXTS), wanted.predict(TEXTS), strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
 
 
 def test_an_export_has_no_embeddings_to_give_and_says_so(exported: Path) -> None:
