@@ -22,6 +22,7 @@ from nlp_ft.layers import unwrapped
 
 COUNTS = "windows"  # of the rows of a split, and what a batch tells the model: windows a document, (documents,)
 _ATTENTION = "window_attention"
+STEP = 30.0  # of the query: an optimizer's step at the rate of a fine-tuning would hardly move it
 
 
 class WindowAttention(nn.Module):
@@ -33,7 +34,7 @@ class WindowAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(windows,) scores of (windows, width) features."""
-        return features.float() @ self.query
+        return features.float() @ self.query * STEP
 
 
 def add_attention(
@@ -148,4 +149,4 @@ def take_out(model: nn.Module, how: LongDocuments | None) -> LongDocuments:
     configs: Any = getattr(model, "peft_config", {})
     for config in configs.values():
         config.modules_to_save = [name for name in config.modules_to_save if name != _ATTENTION]
-    return replace(how, query=tuple(query.detach().float().cpu().tolist()))
+    return replace(how, query=tuple((query.detach().float().cpu() * STEP).tolist()))

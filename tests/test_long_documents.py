@@ -25,7 +25,7 @@ from nlp_ft.config import DataArguments
 from nlp_ft.data import TextData, load_data, tokenize
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.jobs import Settings
-from nlp_ft.long_documents import WindowCollator, add_attention, pool, read_windows, take_out
+from nlp_ft.long_documents import STEP, WindowCollator, add_attention, pool, read_windows, take_out
 from nlp_ft.report import texts_of
 from nlp_ft.windows import Windows, pool_windows
 
@@ -131,7 +131,7 @@ def rows_at_a_time(train: int, evaluate: int = 64) -> TrainingArguments:
 def reader(source: str, pooling: str, size: int, lora: bool = False) -> tuple[Any, Any]:
     model, tokenizer = classifier(source)
     if pooling == "attention":
-        from nlp_ft.long_documents import WindowAttention
+        from nlp_ft.long_documents import STEP, WindowAttention
 
         model.window_attention = WindowAttention(32)
     if lora:
@@ -143,7 +143,7 @@ def reader(source: str, pooling: str, size: int, lora: bool = False) -> tuple[An
     for name, parameter in model.named_parameters():
         if name.endswith("query"):
             torch.manual_seed(3)
-            parameter.data.normal_(std=0.5)
+            parameter.data.normal_(std=0.5 / STEP)
     return model, tokenizer
 
 
@@ -172,7 +172,7 @@ def test_a_document_has_the_pooled_logits_of_its_windows_each_read_alone(family:
             features += [*inputs_of(plain, final_linear(plain)[1], [one])]
         got = model(**batch).logits
     query = attention_query(model)
-    how = LongDocuments(None, pooling, None if query is None else tuple(query.tolist()))
+    how = LongDocuments(None, pooling, None if query is None else tuple((query * STEP).tolist()))
     owners = np.repeat(np.arange(4), counts)
     wanted = pool_windows(torch.stack(alone).numpy(), owners, 4, how, torch.cat(features).numpy())
     np.testing.assert_allclose(got.numpy(), wanted, atol=1e-4)
@@ -347,7 +347,7 @@ def test_where_no_text_is_long_the_weights_are_those_of_a_run_that_cuts(
     assert weights_hash(tmp_path / "run") == weights_hash(tmp_path / "cut")
     assert np.array_equal(one.test_logits, other.test_logits)
     assert ("no training text has two, so nothing can be learned" in capsys.readouterr().out) == (pooling != "mean")
-    assert not (tmp_path / "run" / "inference.json").exists()  # the mean is what there is without
+    assert load(tmp_path / "run").answering.long_documents == LongDocuments()  # the mean is what there is without
 
 
 def test_one_batch_of_8_and_two_of_4_give_the_same_weights(tiny_bert: Path, files: MakeFiles, tmp_path: Path) -> None:
