@@ -11,12 +11,23 @@ _TOKENIZER = (
 )
 _WEIGHTS = ("model.safetensors", "model-?????-of-?????.safetensors", "model.safetensors.index.json")
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+_ONNX = (
+    "config.json",
+    "inference.json",
+    "export.json",
+    "export.txt",
+    "*.onnx",
+    "*.onnx_data",
+    "*.onnx.data",
+    *_TOKENIZER,
+)
 _RECORDS = ("README.md", "all_results.json", "run.json", "inference.json", "recipe.yaml")
 
 FOLDERS: dict[str, tuple[str, ...]] = {
     "": ("config.json", *_WEIGHTS, *_ADAPTER, *_TOKENIZER, *_RECORDS),
     "adapter": ("config.json", *_ADAPTER),
-    "onnx": ("config.json", "inference.json", "export.json", "*.onnx", "*.onnx_data", "*.onnx.data", *_TOKENIZER),
+    "onnx": _ONNX,
+    "onnx-int8": _ONNX,
     ".eval_results": ("*.yaml",),
 }
 SOURCES = (*_WEIGHTS, "adapter_model.safetensors")  # what a model's numbers are in; one of them must be there
