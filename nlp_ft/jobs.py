@@ -20,6 +20,7 @@ from nlp_ft.config import (
     FitArguments,
     FreezeArguments,
     HubArguments,
+    LongTextArguments,
     LoraArguments,
     ModelArguments,
 )
@@ -37,6 +38,7 @@ from nlp_ft.windows import Windows, check_stride
 _GROUPS = {
     "model": ModelArguments,
     "data": DataArguments,
+    "long_texts": LongTextArguments,
     "augment": AugmentArguments,
     "lora": LoraArguments,
     "freeze": FreezeArguments,
@@ -45,7 +47,6 @@ _GROUPS = {
     "training": TrainingArguments,
 }
 
-_READ_WINDOWS = ("finetune", "transfer")  # all of whose models are trained as make_job makes them
 _HINT = " (--long_documents window reads such texts whole)"
 
 
@@ -53,14 +54,15 @@ _HINT = " (--long_documents window reads such texts whole)"
 class Settings:
     """Everything a run was asked, by group.
 
-    `own`: the method's own arguments, or None. `given`: the names the user set, from which follows what is chosen for him;
-    None: the arguments hold as they are.
+    `own`: the method's own arguments, or None. `long_texts`: None for a method that cannot read windows. `given`: the names
+    the user set, from which follows what is chosen for him; None: the arguments hold as they are.
     """
 
     method: str
     model: ModelArguments
     training: TrainingArguments
     data: DataArguments = field(default_factory=DataArguments)
+    long_texts: LongTextArguments | None = None
     augment: AugmentArguments = field(default_factory=AugmentArguments)
     lora: LoraArguments = field(default_factory=LoraArguments)
     freeze: FreezeArguments = field(default_factory=FreezeArguments)
@@ -74,18 +76,13 @@ class Settings:
         """From what `flags.parse(*ARGUMENTS)` returned: instances in any order, and the names the user gave.
 
         A group that is not among them has its defaults; the one that is not a common group is the method's own.
-        Raises: ConfigError for --long_documents window where the method cannot read windows.
+        Raises: ConfigError for --push_to_hub where the method does not end in one classifier.
         """
         held: dict[str, Any] = {}
         for argument in arguments:
             names = [name for name, group in _GROUPS.items() if isinstance(argument, group)]
             is_given = argument is None or isinstance(argument, Collection)
             held[names[0] if names else "given" if is_given else "own"] = argument
-        if "data" in held and held["data"].long_documents == "window" and method not in _READ_WINDOWS:
-            raise ConfigError(
-                f"--long_documents window: {method} takes a text as one row of tokens, and cannot pool windows; "
-                f"{' and '.join(_READ_WINDOWS)} can."
-            )
         if held["training"].push_to_hub and "hub" not in held:
             raise ConfigError(
                 f"--push_to_hub: {method} does not end in one classifier; fine-tune from what it leaves and push that, or push "
@@ -95,7 +92,9 @@ class Settings:
 
     def to_dict(self, training: TrainingArguments) -> dict[str, Any]:
         """For run.json: every resolved argument by group; training: the arguments as they came to be."""
-        groups = {name: getattr(self, name) for name in _GROUPS if name != "training"}
+        groups = {
+            name: getattr(self, name) for name in _GROUPS if name != "training" and getattr(self, name) is not None
+        }
         own = {} if self.own is None else {self.method: self.own}
         return {
             "method": {"name": self.method},
@@ -174,8 +173,8 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
         tokenizer,
         limit,
         workers,
-        windows=_windows(settings.data, tokenizer, limit, data),
-        hint=_HINT if settings.method in _READ_WINDOWS else "",
+        windows=_windows(settings.long_texts, tokenizer, limit, data),
+        hint=_HINT if settings.long_texts is not None else "",
     )
     loss = _loss(data, settings)
     use_peft = settings.lora.use_peft
@@ -188,7 +187,7 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
     if not trained_head:
         original = splits["train"].select(range(len(data.train)))  # a copy of a held-out row would flatter the probe
         notes += preparing.start_head(model, settings.model, data.problem_type, original, tokenizer, training)
-    long_documents, said = add_attention(model, settings.data, training, splits)
+    long_documents, said = add_attention(model, settings.long_texts, training, splits)
     notes += said
     if use_peft:
         model = models.add_lora(model, settings.lora)
@@ -219,9 +218,9 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
     )
 
 
-def _windows(args: DataArguments, tokenizer: Any, limit: int, data: TextData) -> Windows | None:
+def _windows(args: LongTextArguments | None, tokenizer: Any, limit: int, data: TextData) -> Windows | None:
     """How to read long texts in place of cutting them, or None. Raises: ConfigError for windows that hold nothing new."""
-    if args.long_documents == "truncate":
+    if args is None or args.long_documents == "truncate":
         return None
     pair = "text_pair" in data.train.column_names
     if limit <= tokenizer.num_special_tokens_to_add(pair=pair):

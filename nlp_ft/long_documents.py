@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from nlp_ft.answering import LongDocuments
-from nlp_ft.config import DataArguments
+from nlp_ft.config import LongTextArguments
 from nlp_ft.errors import ConfigError
 from nlp_ft.heads import final_linear, pooled
 from nlp_ft.layers import unwrapped
@@ -38,14 +38,14 @@ class WindowAttention(nn.Module):
 
 
 def add_attention(
-    model: PreTrainedModel, args: DataArguments, training: TrainingArguments, splits: Mapping[str, Dataset]
+    model: PreTrainedModel, args: LongTextArguments | None, training: TrainingArguments, splits: Mapping[str, Dataset]
 ) -> tuple[LongDocuments | None, list[str]]:
     """How documents are to be read; for attention the query becomes a part of the model's head, before adapters are added.
 
     Returns: None where texts are cut, else what `inference.json` is to say, with the query as it starts; and what to say.
     Raises: ConfigError where the query would be cut up among processes.
     """
-    if args.long_documents == "truncate":
+    if args is None or args.long_documents == "truncate":
         return None, []
     how = LongDocuments(args.window_stride, "max" if args.window_pooling == "max" else "mean")
     if args.window_pooling != "attention":

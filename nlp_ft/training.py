@@ -182,7 +182,7 @@ def identity(job: Job) -> dict[str, Any]:
         "labels": job.data.labels,
         "data": {split: job.data.fingerprint["sha256"][split] for split in ("train", "validation")},
         "max_seq_length": job.max_seq_length,
-        **{k: job.settings["data"][k] for k in ("long_documents", "window_stride", "window_pooling", "max_windows")},
+        **job.settings.get("long_texts", {}),
         "seed": args.seed,
         "learning_rate": args.learning_rate,
         "num_train_epochs": args.num_train_epochs,

@@ -45,7 +45,18 @@ def test_help_is_grouped_by_what_a_flag_is_about(run_cli: RunCli) -> None:
     code, out, _ = run_cli(["finetune", "--help"])
     titles = [line for line in out.splitlines() if line.endswith(":") and line[0].isalpha()]
     assert code == 0
-    assert titles == ["options:", "Model:", "Data:", "Augment:", "LoRA:", "Layers:", "Fit:", "Hub:", "Training:"]
+    assert titles == [
+        "options:",
+        "Model:",
+        "Data:",
+        "Long texts:",
+        "Augment:",
+        "LoRA:",
+        "Layers:",
+        "Fit:",
+        "Hub:",
+        "Training:",
+    ]
     assert max(map(len, out.splitlines())) <= 118
 
 

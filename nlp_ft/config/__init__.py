@@ -1,6 +1,6 @@
 """The arguments every method shares: named as in run_classification.py, for LoRA as in TRL, and checked where they stand."""
 
-from nlp_ft.config.data import DataArguments
+from nlp_ft.config.data import DataArguments, LongTextArguments
 from nlp_ft.config.fit import FitArguments, FreezeArguments, HubArguments
 from nlp_ft.config.model import LoraArguments, ModelArguments
 
@@ -12,6 +12,7 @@ __all__ = [
     "FitArguments",
     "FreezeArguments",
     "HubArguments",
+    "LongTextArguments",
     "LoraArguments",
     "ModelArguments",
 ]

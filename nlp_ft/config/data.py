@@ -92,19 +92,6 @@ class DataArguments:
     max_seq_length: int | None = field(
         default=None, metadata={"help": "Tokens after which a text is cut; default: what the model holds, 512 at most."}
     )
-    long_documents: Literal["truncate", "window"] = field(
-        default="truncate",
-        metadata={"help": "What becomes of longer texts: truncate cuts them; window reads them whole, and pools."},
-    )
-    window_stride: int | None = field(
-        default=None, metadata={"help": "Tokens that neighbouring windows share; default: a quarter of a window."}
-    )
-    window_pooling: Literal["mean", "max", "attention"] = field(
-        default="mean", metadata={"help": "Mean or maximum of the windows' logits, or a mean by learned attention."}
-    )
-    max_windows: int = field(
-        default=16, metadata={"help": "Windows of a training text, spread over it; in other splits all are read."}
-    )
     max_train_samples: int | None = field(
         default=None, metadata={"help": "Train on a seeded sample of this many rows."}
     )
@@ -127,8 +114,31 @@ class DataArguments:
             if not 0 < value < 1:
                 raise ConfigError(f"--{flag} must be between 0 and 1, got {value}.")
         samples = ("max_train_samples", "max_eval_samples", "max_predict_samples")
-        for flag in ("max_seq_length", *samples, "preprocessing_num_workers", "max_windows"):
+        for flag in ("max_seq_length", *samples, "preprocessing_num_workers"):
             at_least_one(flag, getattr(self, flag))
+
+
+@dataclass(kw_only=True)
+class LongTextArguments:
+    """Long texts: what becomes of those of more than --max_seq_length tokens; of those methods that can read windows."""
+
+    long_documents: Literal["truncate", "window"] = field(
+        default="truncate",
+        metadata={"help": "What becomes of longer texts: truncate cuts them; window reads them whole, and pools."},
+    )
+    window_stride: int | None = field(
+        default=None, metadata={"help": "Tokens that neighbouring windows share; default: a quarter of a window."}
+    )
+    window_pooling: Literal["mean", "max", "attention"] = field(
+        default="mean", metadata={"help": "Mean or maximum of the windows' logits, or a mean by learned attention."}
+    )
+    max_windows: int = field(
+        default=16, metadata={"help": "Windows of a training text, spread over it; in other splits all are read."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values. Raises: ConfigError."""
+        at_least_one("max_windows", self.max_windows)
         asked = {"window_stride": None, "window_pooling": "mean", "max_windows": 16}
         idle = [name for name, default in asked.items() if getattr(self, name) != default]
         if idle and self.long_documents == "truncate":

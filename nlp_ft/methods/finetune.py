@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nlp_ft.augment.arguments import AugmentArguments
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
+from nlp_ft.config import (
+    DataArguments,
+    FitArguments,
+    FreezeArguments,
+    HubArguments,
+    LongTextArguments,
+    LoraArguments,
+    ModelArguments,
+)
 
 if TYPE_CHECKING:
     from nlp_ft.data import TextData
@@ -16,6 +24,7 @@ if TYPE_CHECKING:
 ARGUMENTS = (
     ModelArguments,
     DataArguments,
+    LongTextArguments,
     AugmentArguments,
     LoraArguments,
     FreezeArguments,

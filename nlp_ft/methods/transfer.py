@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlp_ft.augment.arguments import AugmentArguments
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
+from nlp_ft.config import (
+    DataArguments,
+    FitArguments,
+    FreezeArguments,
+    HubArguments,
+    LongTextArguments,
+    LoraArguments,
+    ModelArguments,
+)
 from nlp_ft.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -55,6 +63,7 @@ class TransferArguments:
 ARGUMENTS = (
     ModelArguments,
     DataArguments,
+    LongTextArguments,
     AugmentArguments,
     LoraArguments,
     FreezeArguments,
