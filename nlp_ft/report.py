@@ -9,7 +9,7 @@ import json
 import math
 import platform
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from accelerate import PartialState
 from datasets import Dataset
 
+from nlp_ft.answering import Answering
 from nlp_ft.baselines import Baseline
 from nlp_ft.card import write_card
 from nlp_ft.data import TextData, write_rejected
@@ -35,7 +36,10 @@ _SHOWN = {
 
 @dataclass
 class RunReport:
-    """Everything a run found. `metrics`: as all_results.json has them; `test_logits`: (rows, classes); `title`: its row."""
+    """Everything a run found. `metrics`: as all_results.json has them; `test_logits`: (rows, classes), raw; `title`: its row.
+
+    `answering`: what `inference.json` says, by which test_predictions.csv answers as `load` will.
+    """
 
     output_dir: Path
     metrics: dict[str, float]
@@ -46,6 +50,7 @@ class RunReport:
     log_history: list[dict[str, float]]
     test_logits: np.ndarray
     title: str = "fine-tuned"
+    answering: Answering = field(default_factory=Answering)
 
 
 def say(text: str) -> None:
@@ -76,7 +81,8 @@ def write_report(report: RunReport, data: TextData) -> None:
     """Write every file of the report into its output directory."""
     directory = report.output_dir
     write_json(directory / "all_results.json", dict(sorted(report.metrics.items())))
-    write_predictions(directory / "test_predictions.csv", data.test, report.test_logits, data.problem_type, data.labels)
+    logits = report.answering.applied(data.problem_type, report.test_logits, data.labels)  # as `load` will answer
+    write_predictions(directory / "test_predictions.csv", data.test, logits, data.problem_type, data.labels)
     if data.rejected:
         write_rejected(directory / "rejected_rows.csv", data.rejected)
     write_card(directory, _card_facts(report, data))

@@ -148,6 +148,7 @@ def finish(
         log_history=fitted.log_history,
         test_logits=answers,
         title=job.title,
+        answering=answering,
     )
     if state.is_main_process:
         write_report(report, data)

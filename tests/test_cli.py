@@ -23,6 +23,8 @@ ONE_ON_THE_CPU = ROOT / "recipes/accelerate/cpu_1.yaml"
 LAUNCH = ["-m", "accelerate.commands.launch", "--config_file", str(ONE_ON_THE_CPU)]
 HEAVY = "{'torch', 'transformers', 'datasets', 'sklearn', 'pandas', 'numpy', 'peft', 'evaluate'}"
 
+VERBS = ["predict", "evaluate", "explain", "export", "push", "data"]
+
 
 # ---- help
 
@@ -96,7 +98,7 @@ def test_help_piped_into_head_ends_quietly() -> None:
 def test_nlp_ft_alone_lists_its_commands(run_cli: RunCli, argv: list[str]) -> None:
     code, out, _ = run_cli(argv)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()[2:]] == [*cli.method_names(), "predict", "evaluate", "data"]
+    assert [line.split()[0] for line in out.splitlines()[2:]] == [*cli.method_names(), *VERBS]
 
 
 def test_the_version_is_the_package_s(run_cli: RunCli) -> None:
@@ -104,7 +106,7 @@ def test_the_version_is_the_package_s(run_cli: RunCli) -> None:
 
 
 def test_an_unknown_command_names_the_nearest_one(run_cli: RunCli) -> None:
-    names = ", ".join([*cli.method_names(), "predict", "evaluate", "data"])
+    names = ", ".join([*cli.method_names(), *VERBS])
     assert "finetune" in names
     said = f"nlp-ft: unknown command 'finetun'; there are {names}. Did you mean 'finetune'?\n"
     assert run_cli(["finetun"]) == (2, "", said)

@@ -239,8 +239,8 @@ def test_adapters_over_one_base_are_switched_without_loading_anew(family: str, t
     for name in ("size", "mood", "topic", "mood"):
         assert several.use(name) is several
         assert (several.labels, several.problem_type) == (merged[name].labels, problems[name][1])
-        np.testing.assert_allclose(several.logits(TEXTS), merged[name].logits(TEXTS), atol=1e-4)
-        np.testing.assert_allclose(several.embed(TEXTS), merged[name].embed(TEXTS), atol=1e-4)
+        np.testing.assert_allclose(several.logits(TEXTS), merged[name].logits(TEXTS), atol=1e-3)
+        np.testing.assert_allclose(several.embed(TEXTS), merged[name].embed(TEXTS), atol=1e-3)
     assert sum(p.numel() for p in several.model.get_base_model().base_model.parameters()) == parameters
     with pytest.raises(ConfigError) as caught:
         several.use("modo")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from datasets import Dataset
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
@@ -362,6 +363,7 @@ def test_the_directory_holds_safetensors_no_pickle_and_files_others_can_read(tmp
 
 
 def test_a_run_in_bfloat16_is_compared_in_float32(tmp_path: Path) -> None:
+    AcceleratorState._reset_state()  # of a run in this process before
     for name, (model, tokenizer) in {"plain": classifier("bert"), "lora": lora_classifier("bert")}.items():
         prepared = Accelerator(mixed_precision="bf16", cpu=True).prepare(model)
         assert_autocast = logits(prepared, tokenizer)
