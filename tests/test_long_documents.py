@@ -424,7 +424,7 @@ def test_texts_that_are_cut_are_said_with_the_flag_that_would_read_them(
     said = capsys.readouterr().out
     assert "train: 26 of 40 texts (65.0%) cut to 16 tokens (--long_documents window reads such texts whole)\n" in said
     assert said.count("--long_documents") == 1
-    assert report.settings["data"]["long_documents"] == "truncate"
+    assert report.settings["long_texts"]["long_documents"] == "truncate"
 
 
 def test_transfer_reads_windows_in_the_source_and_in_the_target(
