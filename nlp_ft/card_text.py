@@ -45,8 +45,8 @@ Versions: {", ".join(f"{package} {version}" for package, version in facts["versi
 ## Limits
 
 The figures hold for texts like those of the test split; the intervals say how far another such split might differ, and nothing
-of texts from elsewhere. Nothing is known of its bias on other groups or topics of text. A text longer than the model reads is
-cut, and what is cut off is not judged.
+of texts from elsewhere. Nothing is known of its bias on other groups or topics of text. Plain transformers
+cuts a text longer than the model reads; `nlp_ft.load` reads all of it, in windows.
 
 ## Licence
 
