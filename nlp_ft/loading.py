@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from huggingface_hub import snapshot_download
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from nlp_ft.adapters import OverOneBase, adapter_settings, load_adapter_directory
 from nlp_ft.answering import read_answering
@@ -61,10 +64,23 @@ def _place(name: str, revision: str) -> Path:
     name = check_directory(name)
     if Path(name).is_dir():
         return Path(name)
-    with one_line(name, "files from the Hub"):
+    with one_line(name, "files from the Hub"), _bars_on_a_terminal():
         folder = snapshot_download(name, revision=revision, allow_patterns=_SMALL)
         commit = Path(folder).name
         return Path(snapshot_download(name, revision=commit, allow_patterns=[*_SMALL, *_WEIGHTS]))
+
+
+@contextmanager
+def _bars_on_a_terminal() -> Iterator[None]:
+    """Progress of downloads, where somebody watches."""
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _one(name: str, place: Path, device: torch.device) -> Classifier:
