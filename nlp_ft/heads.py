@@ -7,16 +7,20 @@ layer really gets, whatever stands before it, so it serves every architecture an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 
 from nlp_ft.errors import DataError, ModelError
 from nlp_ft.probes import fit_linear, no_probe
+
+_DROPOUT_ROWS = 256  # on which a probe is tried with dropout on
+_DROWNED = 2.0  # times a constant answer's loss: chance on a sample of small data stays below
 
 
 def final_linear(model: PreTrainedModel) -> tuple[str, nn.Linear]:
@@ -62,10 +66,11 @@ def start_from_probe(
 ) -> dict[str, Any]:
     """Fit the last linear layer, in place, by (multinomial) logistic or ridge regression on its inputs.
 
-    The features are those of evaluation mode; they are standardised for the fit and the scaling is folded back into weight
-    and bias. A layer without bias (decoders' `score`) is fitted without intercept. The penalty is the one under which
-    held-out rows are likeliest (ridge: least squared error). Everything is deterministic, so under several processes each
-    rank may run it on the same rows; wrapping in DDP then hands rank 0's weights to all.
+    The features are those of evaluation mode, as long as the fit survives dropout (`fit_probe`); they
+    are standardised for the fit and the scaling is folded back into weight and bias. A layer without bias (decoders' `score`)
+    is fitted without intercept. The penalty is the one under which held-out rows are likeliest (ridge: least squared error).
+    Everything is deterministic, so under several processes each rank may run it on the same rows; wrapping in DDP then hands
+    rank 0's weights to all.
 
     Args:
         model: a stock *ForSequenceClassification, on the device it is to run on; not wrapped by peft.
@@ -75,24 +80,82 @@ def start_from_probe(
         max_rows: rows used at most: a seeded sample, stratified by class.
         seed: of that sample.
 
-    Returns: what was done, ready for JSON: {"fitted": True, "rows", "penalty", "train_score", "held_out_score",
-    "held_out_rows"} (accuracy, its mean over labels, or R2; held_out_score is None where no row could be held out), or
-    {"fitted": False, "reason"} with the model as it was.
+    Returns: what was done, ready for JSON: {"fitted": True, "rows", "dropout", "penalty", "train_score", "held_out_score",
+    "held_out_rows"} (dropout: whether it was on; accuracy, its mean over labels, or R2; held_out_score is None where no row
+    could be held out), or {"fitted": False, "reason"} with the model as it was.
 
     Raises: DataError if batches and labels differ in rows, or the features are not finite.
     """
     labels = np.asarray(labels)
     _, linear = final_linear(model)
     rows = probe_rows(labels, problem_type, max_rows, seed)
-    reason = no_probe(labels[rows], problem_type, linear.out_features)
-    if reason:
+    chosen = list(_chosen(batches, rows, len(labels)))
+
+    def read(places: np.ndarray, dropout: bool) -> np.ndarray:
+        wanted = _chosen(chosen, places, len(rows))
+        return torch.cat([*inputs_of(model, linear, wanted, dropout=dropout)]).cpu().numpy()
+
+    return fit_probe(linear, read, labels[rows], problem_type, seed=seed)
+
+
+def fit_probe(
+    linear: nn.Linear,
+    read: Callable[[np.ndarray, bool], np.ndarray],
+    labels: np.ndarray,
+    problem_type: str,
+    *,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Fit a linear layer, in place, on what it reads.
+
+    Where rows vary little in their features, the weights are large, and the noise of the encoder's dropout drowns them: the
+    first token of all-MiniLM-L6-v2 gave a squared error of 62 in training for 1.6 in evaluation. So a fit that dropout makes
+    far worse than a constant answer is made again on features with dropout on, which keeps only what survives it.
+
+    Args:
+        linear: the layer.
+        read: (places, dropout) -> the layer's inputs, (len(places), width), of the rows in these places.
+        labels: of all rows, as in `start_from_probe`.
+        problem_type: likewise.
+        seed: of the dropout.
+
+    Returns: as `start_from_probe`. Raises: DataError if the features are not finite.
+    """
+    labels = np.asarray(labels)
+    if reason := no_probe(labels, problem_type, linear.out_features):
         return {"fitted": False, "reason": reason}
-    features = torch.cat([*inputs_of(model, linear, _chosen(batches, rows, len(labels)))]).cpu().numpy()
-    if not np.isfinite(features).all():
-        raise DataError("the encoder's features of some training rows are not finite; is the checkpoint intact?")
-    weight, bias, report = fit_linear(features, labels[rows], problem_type, linear.bias is not None)
+    places = np.arange(len(labels))
+
+    def fit(dropout: bool) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        features = read(places, dropout)
+        if not np.isfinite(features).all():
+            raise DataError("the encoder's features of some training rows are not finite; is the checkpoint intact?")
+        weight, bias, report = fit_linear(features, labels, problem_type, linear.bias is not None)
+        return weight, bias, {"fitted": True, "rows": len(labels), "dropout": dropout, **report}
+
+    weight, bias, report = fit(False)
+    sample = places[:: len(places) // _DROPOUT_ROWS + 1]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if _drowned(read(sample, True) @ weight.T + bias, labels[sample], problem_type):
+            weight, bias, report = fit(True)
     write_linear(linear, weight, bias)
-    return {"fitted": True, "rows": len(rows), **report}
+    return report
+
+
+def _drowned(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> bool:
+    """Whether the loss of these logits, (rows, outputs), is _DROWNED times that of the best answer that is the same for all."""
+    given, truth = torch.from_numpy(logits).double(), torch.from_numpy(labels)
+    if problem_type == "regression":
+        truth = truth.double().reshape(given.shape)
+        return bool(F.mse_loss(given, truth) > _DROWNED * F.mse_loss(truth.mean(dim=0).expand_as(given), truth))
+    if truth.ndim == 1:
+        prior = torch.bincount(truth.long(), minlength=given.shape[1]).double().log()
+        return bool(
+            F.cross_entropy(given, truth.long()) > _DROWNED * F.cross_entropy(prior.expand_as(given), truth.long())
+        )
+    rates, loss = truth.double().mean(dim=0), F.binary_cross_entropy_with_logits
+    return bool(loss(given, truth.double()) > _DROWNED * F.binary_cross_entropy(rates.expand_as(given), truth.double()))
 
 
 def probe_rows(labels: np.ndarray, problem_type: str, max_rows: int, seed: int) -> np.ndarray:
@@ -110,13 +173,13 @@ def probe_rows(labels: np.ndarray, problem_type: str, max_rows: int, seed: int) 
 
 @torch.inference_mode()
 def inputs_of(
-    model: PreTrainedModel, linear: nn.Linear, batches: Iterable[Mapping[str, torch.Tensor]]
+    model: PreTrainedModel, linear: nn.Linear, batches: Iterable[Mapping[str, torch.Tensor]], *, dropout: bool = False
 ) -> Iterator[torch.Tensor]:
-    """What `linear` gets for the rows of each batch in evaluation mode: (rows, features), on the model's device."""
+    """What `linear` gets for the rows of each batch, with dropout or without: (rows, features), on the model's device."""
     caught: list[torch.Tensor] = []
     hook = linear.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
     training = model.training
-    model.eval()
+    model.train(dropout)
     try:
         for batch in batches:
             part = {name: tensor.to(model.device) for name, tensor in batch.items()}

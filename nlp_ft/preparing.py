@@ -18,12 +18,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from nlp_ft.config import ModelArguments
 from nlp_ft.data import TextData, tokenize
-from nlp_ft.errors import ConfigError, DataError, did_you_mean
-from nlp_ft.heads import final_linear, inputs_of, probe_rows, start_from_probe, write_linear
+from nlp_ft.errors import ConfigError, did_you_mean
+from nlp_ft.heads import final_linear, fit_probe, inputs_of, probe_rows, start_from_probe
 from nlp_ft.long_documents import COUNTS
 from nlp_ft.metrics import compute_metrics
 from nlp_ft.pooling import choose_pooling, set_pooling
-from nlp_ft.probes import fit_linear, no_probe
 from nlp_ft.windows import Windows
 
 _PROBE_ROWS = 4000  # more of them move a linear layer little
@@ -182,7 +181,8 @@ def start_head(
         return [*notes, f"head: starts at random; a probe cannot be fitted because {report['reason']}"]
     score = "R2" if problem_type == "regression" else "accuracy"
     held_out = report["held_out_score"]
-    tail = "" if held_out is None else f" ({score} {held_out:.3f} on held-out training rows, the encoder frozen)"
+    noise = ", dropout on: without it the fit would not survive training" if report["dropout"] else ""
+    tail = "" if held_out is None else f" ({score} {held_out:.3f} on held-out training rows, the encoder frozen{noise})"
     return [*notes, f"head: starts from a linear probe on {report['rows']}{of}{tail}"]
 
 
@@ -191,17 +191,15 @@ def _start_from_windows(
 ) -> dict[str, Any]:
     """`heads.start_from_probe` on documents in windows: a linear layer gives the mean of logits for the mean of features."""
     _, linear = final_linear(model)
-    if reason := no_probe(labels, problem_type, linear.out_features):
-        return {"fitted": False, "reason": reason}
-    features = np.concatenate([_mean_features(model, linear, part, tokenizer) for part in rows.iter(_PROBE_BATCH)])
-    if not np.isfinite(features).all():
-        raise DataError("the encoder's features of some training rows are not finite; is the checkpoint intact?")
-    weight, bias, report = fit_linear(features, labels, problem_type, linear.bias is not None)
-    write_linear(linear, weight, bias)
-    return {"fitted": True, "rows": len(rows), **report}
+
+    def read(places: np.ndarray, dropout: bool) -> np.ndarray:
+        parts = rows.select(places).iter(_PROBE_BATCH)
+        return np.concatenate([_mean_features(model, linear, part, tokenizer, dropout) for part in parts])
+
+    return fit_probe(linear, read, labels, problem_type)
 
 
-def _mean_features(model: PreTrainedModel, linear: Any, part: Any, tokenizer: Any) -> np.ndarray:
+def _mean_features(model: PreTrainedModel, linear: Any, part: Any, tokenizer: Any, dropout: bool) -> np.ndarray:
     """What the last layer reads, (documents, width), in the mean over each document's windows."""
     names = [name for name in part if name in tokenizer.model_input_names]
     windows = {name: [window for document in part[name] for window in document] for name in names}
@@ -210,7 +208,7 @@ def _mean_features(model: PreTrainedModel, linear: Any, part: Any, tokenizer: An
         dict(tokenizer.pad({name: windows[name][i : i + _PROBE_BATCH] for name in names}, return_tensors="pt"))
         for i in range(0, count, _PROBE_BATCH)
     )
-    found = torch.cat([*inputs_of(model, linear, batches)]).float().cpu()
+    found = torch.cat([*inputs_of(model, linear, batches, dropout=dropout)]).float().cpu()
     return torch.stack([one.mean(dim=0) for one in found.split(part[COUNTS])]).numpy()
 
 

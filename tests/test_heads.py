@@ -16,6 +16,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, BertFor
 
 from nlp_ft.errors import DataError, ModelError
 from nlp_ft.heads import final_linear, head_modules, probe_rows, start_from_probe
+from nlp_ft.losses import ClassifierLoss
+from nlp_ft.models import set_dropout
 from nlp_ft.pooling import choose_pooling, pool_by_mean, pool_every_way, set_pooling
 
 PAD, VOCABULARY, WIDTH = 0, 40, 16
@@ -44,10 +46,13 @@ FINAL |= dict.fromkeys(("gpt2", "llama", "qwen2", "qwen3"), "score")
 MEAN = ("bert", "roberta", "distilbert", "modernbert")
 
 
-def tiny(family: str, outputs: int = 3, problem_type: str = "single_label_classification") -> PreTrainedModel:
+def tiny(
+    family: str, outputs: int = 3, problem_type: str = "single_label_classification", dropout: float = 0.0
+) -> PreTrainedModel:
     """A random two-layer classifier in evaluation mode, its weights large enough for features that differ."""
     torch.manual_seed(0)
     config = AutoConfig.for_model(family, **FAMILIES[family], num_labels=outputs, problem_type=problem_type)
+    set_dropout(config, dropout)
     model = AutoModelForSequenceClassification.from_config(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -211,6 +216,29 @@ def test_the_probe_leaves_mode_hooks_and_encoder_alone_and_two_runs_agree() -> N
     assert models[0].training
     assert not final_linear(models[0])[1]._forward_pre_hooks
     assert all(torch.equal(value, before[name]) for name, value in models[0].base_model.state_dict().items())
+
+
+@pytest.mark.parametrize("problem", ["regression", "single_label_classification", "multi_label_classification"])
+def test_a_fit_that_dropout_would_drown_is_made_on_features_with_dropout(problem: str) -> None:
+    losses, reports = [], []
+    for dropout in (0.0, 0.5):
+        model, given = tiny("bert", 2 - (problem == "regression"), problem, dropout), batches(120)
+        first = features_of(model, given)[:, 0]
+        above = first > np.median(first)
+        labels: Any = {"regression": first, "single_label_classification": above.astype(int)}.get(problem)
+        if labels is None:
+            labels = np.stack([above, ~above], axis=1).astype(float)
+        reports.append(start_from_probe(model, given, labels, problem))
+        torch.manual_seed(1)
+        model.train()
+        with torch.no_grad():
+            logits = torch.cat([model(**batch).logits for batch in given])
+        truth = torch.from_numpy(labels).to(logits.dtype if labels.dtype == float else torch.long)
+        loss = ClassifierLoss(problem).row_losses(logits, truth).mean()
+        losses.append(float(loss) / (np.var(first) if problem == "regression" else np.log(2)))
+    assert [report["dropout"] for report in reports] == [False, True]
+    assert losses[0] < 0.5
+    assert losses[1] < 1.3  # of a constant answer's; fitted without dropout, it is more than 2
 
 
 def test_a_capped_sample_keeps_the_proportions_and_the_rarest_class() -> None:
