@@ -15,6 +15,8 @@ from nlp_ft.data import TextData
 from nlp_ft.metrics import compute_metrics
 from nlp_ft.training import Job, train
 
+FOLDER = "controls"  # of the output directory: what is trained for comparison alone
+
 
 def as_control(name: str, title: str, logits: np.ndarray, data: TextData) -> Baseline:
     """The answers (rows, classes) to the test rows, scored. name: as in the keys of results; title: as in a sentence."""
@@ -27,13 +29,19 @@ def run_control(job: Job, name: str, title: str) -> Baseline:
 
     Under several processes each of them takes part.
     """
-    directory = Path(str(job.training.output_dir)) / "controls" / name
+    directory = Path(str(job.training.output_dir)) / FOLDER / name
     fitted = train(replace(job, training=arguments_for(job.training, directory)))
+    discard(directory)
+    return as_control(name, title, fitted.logits["test"], job.data)
+
+
+def discard(directory: Path) -> None:
+    """Remove it once every process is done with it, and the directory of controls around it if it was the last there."""
     state = PartialState()
     state.wait_for_everyone()
     if state.is_main_process:
         shutil.rmtree(directory, ignore_errors=True)
-        if directory.parent.is_dir() and not any(directory.parent.iterdir()):
-            directory.parent.rmdir()
+        around = directory.parent
+        if around.name == FOLDER and around.is_dir() and not any(around.iterdir()):
+            around.rmdir()
     state.wait_for_everyone()
-    return as_control(name, title, fitted.logits["test"], job.data)

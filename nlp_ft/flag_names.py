@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import functools
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,15 +125,24 @@ def flags_of(arguments: type) -> tuple[Flag, ...]:
     return tuple(found)
 
 
-def check_name(name: str, known: Iterable[str], where: str, written: str) -> None:
-    """Refuse a flag or YAML key that is replaced, refused or unknown.
+def lacking(classes: Iterable[type]) -> dict[str, str]:
+    """The flags that a method does not have, each with the reason: what its classes say by `lacks`, group by group."""
+    said = {group: reason for cls in classes for group, reason in getattr(cls, "lacks", {}).items()}
+    return {flag.name: reason for group, reason in said.items() for flag in flags_of(group)}
 
-    where: `a.yaml: ` or nothing; written: the name as it stands there. Raises: ConfigError that says what to do instead.
+
+def check_name(name: str, known: Iterable[str], where: str, written: str, lacks: Mapping[str, str]) -> None:
+    """Refuse a flag or YAML key that is replaced, refused, another method's or unknown.
+
+    where: `a.yaml: ` or nothing; written: the name as it stands there; lacks: as `lacking` gives it.
+    Raises: ConfigError that says what to do instead.
     """
     if name in REPLACED:
         raise ConfigError(f"{where}{written} is no flag any more: {REPLACED[name]}.")
     if name in REFUSED:
         raise ConfigError(f"{where}{written} is refused: it {REFUSED[name]}.")
+    if name in lacks:
+        raise ConfigError(f"{where}{written}: {lacks[name]}.")
     if name not in known:
         dashes = "--" if written.startswith("--") else ""
         hint = did_you_mean(name, [other for other in known if other not in REFUSED])

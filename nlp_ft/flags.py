@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from nlp_ft.errors import ConfigError
-from nlp_ft.flag_names import Flag, flags_of, training_flags
+from nlp_ft.flag_names import Flag, flags_of, lacking, training_flags
 from nlp_ft.settings import Setting, read_settings
 from nlp_ft.training_flags import check_training
 
@@ -35,7 +35,7 @@ def parse(*classes: type, argv: Sequence[str] | None = None) -> tuple[Any, ...]:
     is missing, and a value that does not fit; a value out of a YAML file is reported with the name of the file.
     """
     flags = all_flags(classes)
-    settings = read_settings(sys.argv[1:] if argv is None else argv, flags)
+    settings = read_settings(sys.argv[1:] if argv is None else argv, flags, lacking(classes))
     given = frozenset(setting.name for setting in settings)
     for flag in flags:
         if (flag.required or flag.name == "output_dir") and flag.name not in given:

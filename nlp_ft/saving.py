@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import extract_model_from_parallel
 from datasets import Dataset
@@ -54,8 +58,7 @@ def save_and_verify(
     """Save model and tokenizer; load both anew from disk, as any user would; compare logits on some rows.
 
     LoRA: merged weights at the root (the model itself is merged by this) and the adapter in `adapter/`; with adapter_only,
-    adapter, head and labels at the root. All is written to a subdirectory and moved to the root when it has been verified,
-    weights last: a save that fails or is cut short leaves nothing at the root that could be taken for the model.
+    adapter, head and labels at the root. All of it is `staged`.
 
     rows: a split with `text` (and `text_pair`), of which the first 32 are compared.
 
@@ -69,12 +72,25 @@ def save_and_verify(
     texts = list(rows["text"][:ROWS_COMPARED])
     pairs = list(rows["text_pair"][:ROWS_COMPARED]) if "text_pair" in rows.column_names else None
     wanted = logits_of(model, tokenizer, texts, pairs, max_length)
+    with staged(directory) as stage:
+        with quiet():
+            labels = _write(model, tokenizer, stage, max_length, adapter_only)
+        verify(stage, wanted, labels, texts, pairs, max_length)
+
+
+@contextmanager
+def staged(directory: Path) -> Iterator[Path]:
+    """Within: an empty subdirectory to write to and to check; then all of it moves to the root, weights last.
+
+    What fails or is cut short within leaves nothing at the root that could be taken for a model.
+    """
     stage = directory / STAGE
     shutil.rmtree(stage, ignore_errors=True)  # of a save that was cut short
     stage.mkdir(parents=True)
-    with quiet():
-        labels = _write(model, tokenizer, stage, max_length, adapter_only)
-    verify(stage, wanted, labels, texts, pairs, max_length)
+    yield stage
+    mode = (stage / "config.json").stat().st_mode
+    for file in stage.rglob("*.safetensors"):
+        file.chmod(mode)  # they are made readable to their owner alone
     publish(stage, directory)
 
 
@@ -93,13 +109,22 @@ def _write(model: Any, tokenizer: Any, stage: Path, max_length: int, adapter_onl
     labels = dict(model.config.id2label)
     if not (has_adapter and adapter_only):
         merged(model).save_pretrained(stage)
-    tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.model_max_length = max_length  # pipelines and servers cut where it says: where training cut
-    tokenizer.save_pretrained(stage)
-    mode = (stage / "config.json").stat().st_mode
-    for file in stage.rglob("*.safetensors"):
-        file.chmod(mode)  # they are made readable to their owner alone
+    save_tokenizer(tokenizer, stage, max_length)
     return labels
+
+
+def save_tokenizer(tokenizer: Any, directory: Path, max_length: int) -> None:
+    """Save it as cutting texts at max_length tokens: pipelines and servers cut where it says, which is where training cut."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.model_max_length = max_length
+    tokenizer.save_pretrained(directory)
+
+
+def off_by(wanted: Any, got: Any) -> tuple[float, float]:
+    """The largest difference of two arrays or tensors, infinite for other shapes, and how much of it rounding may be."""
+    wanted, got = np.asarray(wanted), np.asarray(got)
+    difference = float(np.abs(got - wanted).max()) if got.shape == wanted.shape else math.inf
+    return difference, TOLERANCE * max(1.0, float(np.abs(wanted).max()))
 
 
 def publish(stage: Path, directory: Path) -> None:
@@ -137,8 +162,7 @@ def verify(
     model = load_saved(directory)
     tokenizer = open_tokenizer(str(directory), trust_remote_code=False)
     got = logits_of(model, tokenizer, texts, pairs, max_length)
-    difference = (got - wanted).abs().max().item() if got.shape == wanted.shape else float("inf")
-    bound = TOLERANCE * max(1.0, wanted.abs().max().item())
+    difference, bound = off_by(wanted, got)
     if not difference <= bound:
         raise TrainingError(
             f"{directory}: the saved model does not repeat the trained one's logits (off by {difference:.3g}, {bound:.3g} "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
@@ -29,10 +30,13 @@ class Setting(NamedTuple):
         return [f"--{self.name}", *self.values]
 
 
-def read_settings(argv: Sequence[str], flags: Iterable[Flag]) -> list[Setting]:
+def read_settings(
+    argv: Sequence[str], flags: Iterable[Flag], lacks: Mapping[str, str] = MappingProxyType({})
+) -> list[Setting]:
     """What the user set: first each `--config FILE` in turn, then the other flags; every name checked.
 
     `--learning-rate` is `--learning_rate`, `--use_cpu` alone is `--use_cpu=true`, `--no_use_cpu` is `--use_cpu=false`.
+    lacks: names that others have, and why they are not here.
 
     Raises: ConfigError for an unknown, replaced or refused name, a missing or superfluous value, or an unusable file.
     """
@@ -45,8 +49,8 @@ def read_settings(argv: Sequence[str], flags: Iterable[Flag]) -> list[Setting]:
                 raise ConfigError("--config needs the path of a YAML file.")
             files += values
         else:
-            given.append(_setting(written, values, "", known))
-    found = [setting for file in files for setting in read_yaml(file, known)]
+            given.append(_setting(written, values, "", known, lacks))
+    found = [setting for file in files for setting in read_yaml(file, known, lacks)]
     return found + [setting for setting in given if setting is not None]
 
 
@@ -66,7 +70,7 @@ def _grouped(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
     return groups
 
 
-def read_yaml(path: str, known: Mapping[str, Flag]) -> list[Setting]:
+def read_yaml(path: str, known: Mapping[str, Flag], lacks: Mapping[str, str] = MappingProxyType({})) -> list[Setting]:
     """The settings of a flat YAML file, in its order; `key:` and `key: null` mean the default, and are left out.
 
     Scalars are taken as written, not as YAML 1.1 reads them: there `2e-5` is a string, `no` a boolean, 1.10 is 1.1.
@@ -80,7 +84,7 @@ def read_yaml(path: str, known: Mapping[str, Flag]) -> list[Setting]:
         raise ConfigError(f"{path}: wanted lines of `flag: value`, got a {root.id}.")
     found: list[Setting] = []
     for name, value in _pairs(root, path):
-        setting = _setting(name, _yaml_values(value, path), f"{path}: ", known)
+        setting = _setting(name, _yaml_values(value, path), f"{path}: ", known, lacks)
         found += [setting] if setting is not None else []
     return found
 
@@ -156,7 +160,9 @@ def _json_value(node: yaml.Node, where: str) -> Any:
     return node.value
 
 
-def _setting(written: str, values: list[str] | None, where: str, known: Mapping[str, Flag]) -> Setting | None:
+def _setting(
+    written: str, values: list[str] | None, where: str, known: Mapping[str, Flag], lacks: Mapping[str, str]
+) -> Setting | None:
     """One setting under its flag's own name; None where it asks for nothing (null, or a refused flag set to what holds)."""
     on_command_line = written.startswith("--")
     name = written.removeprefix("--").replace("-", "_") if on_command_line else written
@@ -165,7 +171,7 @@ def _setting(written: str, values: list[str] | None, where: str, known: Mapping[
         name, values = negated.name, ["false"]
     if name in REFUSED and _holds_anyway(known.get(name), values):
         return None
-    check_name(name, known, where, written)
+    check_name(name, known, where, written, lacks)
     if values is None:
         return None
     flag = known[name]

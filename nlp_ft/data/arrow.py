@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,19 @@ def read_parquet(path: Path) -> Table:
 
 def read_arrow(path: Path) -> Table:
     """Read an Arrow IPC file or stream (Feather, too); it is mapped, not read in. Raises: DataError as `read_parquet`."""
+    return _read(path, "Arrow", lambda: ipc_batches(path), mapped=True)
 
-    def batches() -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
-        mapped = pa.memory_map(str(path))
-        try:
-            file = pa.ipc.open_file(mapped)
-            return file.schema, (file.get_batch(number) for number in range(file.num_record_batches))
-        except pa.ArrowInvalid:
-            mapped.seek(0)
-            stream = pa.ipc.open_stream(mapped)
-            return stream.schema, stream
 
-    return _read(path, "Arrow", batches, mapped=True)
+def ipc_batches(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Schema and batches of an Arrow IPC file or stream, mapped, not read in. Raises: pyarrow's own errors, and OSError."""
+    mapped = pa.memory_map(str(path))
+    try:
+        file = pa.ipc.open_file(mapped)
+        return file.schema, (file.get_batch(number) for number in range(file.num_record_batches))
+    except pa.ArrowInvalid:
+        mapped.seek(0)
+        stream = pa.ipc.open_stream(mapped)
+        return stream.schema, iter(stream)
 
 
 def _read(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nlp_ft.data.arrow import require_utf8
+from nlp_ft.data.arrow import ipc_batches, require_utf8
 from nlp_ft.data.bad_rows import BadRows
 from nlp_ft.data.delimited import check_header, delimited_rows, wrong_length
 from nlp_ft.data.jsonl import NotARow, parse, row_object
@@ -111,7 +111,7 @@ def _parted(rows: Iterator[tuple[Any, int, int]], size: Size) -> Iterator[tuple[
 
 def arrow_blocks(path: Path, kind: str, size: Size) -> tuple[pa.Schema, Callable[[BadRows], Iterator[Block]]]:
     """Schema and blocks of a `Parquet` or `Arrow` file. Raises: DataError where it is damaged or names a column twice."""
-    batches = partial(_parquet_batches, size) if kind == "Parquet" else _arrow_batches
+    batches = partial(_parquet_batches, size) if kind == "Parquet" else ipc_batches
     try:
         schema, _ = batches(path)
     except (pa.ArrowException, OSError) as error:
@@ -173,15 +173,3 @@ def _parquet_batches(size: Size, path: Path) -> tuple[pa.Schema, Iterator[pa.Rec
     largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=1)
     rows = int(min(size.rows, max(1, size.characters / max(1, largest))))
     return file.schema_arrow, file.iter_batches(batch_size=rows)
-
-
-def _arrow_batches(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The file is mapped, not read in."""
-    mapped = pa.memory_map(str(path))
-    try:
-        file = pa.ipc.open_file(mapped)
-        return file.schema, (file.get_batch(number) for number in range(file.num_record_batches))
-    except pa.ArrowInvalid:
-        mapped.seek(0)
-        stream = pa.ipc.open_stream(mapped)
-        return stream.schema, iter(stream)

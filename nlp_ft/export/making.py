@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from nlp_ft.answering import read_answering
@@ -20,7 +18,7 @@ from nlp_ft.export.runtime import open_export
 from nlp_ft.export.tracing import PACKAGES, save, trace
 from nlp_ft.inference import Classifier
 from nlp_ft.report import versions, write_json
-from nlp_ft.saving import TOLERANCE
+from nlp_ft.saving import off_by, save_tokenizer
 from nlp_ft.scores import REGRESSION
 from nlp_ft.tokenizers import open_tokenizer
 
@@ -60,9 +58,7 @@ def fill(
 
 def _accompany(place: Path, classifier: Classifier) -> None:
     """Tokenizer, which says where texts are cut, and calibration; the configuration is there."""
-    tokenizer = copy.deepcopy(classifier.tokenizer)
-    tokenizer.model_max_length = classifier.max_seq_length
-    tokenizer.save_pretrained(place)
+    save_tokenizer(classifier.tokenizer, place, classifier.max_seq_length)
     classifier.answering.write(place)
 
 
@@ -78,7 +74,7 @@ def _must_repeat(name: str, kind: str, model: Classifier, graph: Classifier, tex
     short, middle, long = made_up(model, 3, (5, min(_LONG, longest), longest))
     for batch in ([short], [middle], [short, middle, short], [long, short], texts):
         wanted, got = (one.logits(batch, max(len(batch), 1), long_documents="truncate") for one in (model, graph))
-        difference, bound = float(np.abs(got - wanted).max()), TOLERANCE * max(1.0, float(np.abs(wanted).max()))
+        difference, bound = off_by(wanted, got)
         if graph.labels != model.labels or not difference <= bound:
             raise ExportError(
                 f"{name}: the {_TITLES[kind]} graph of {type(model.model).__name__} does not repeat its logits (off by "

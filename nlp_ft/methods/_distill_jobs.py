@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from datasets import Dataset
 from transformers import set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from nlp_ft import jobs, recipe, student
 from nlp_ft.augment.plan import augment_train
+from nlp_ft.controls import discard
 from nlp_ft.data import TextData
 from nlp_ft.jobs import Settings
 from nlp_ft.layers import Plan
@@ -50,7 +49,8 @@ def student_job(data: TextData, settings: Settings, teacher: Teacher) -> Job:
         say(note)
     set_seed(settings.training.seed)  # the student starts as it would have without a teacher
     job = jobs.make_job(data, replace(settings, model=start))
-    _remove(folder, keep=settings.lora.use_peft)  # adapters name it as their base
+    if not settings.lora.use_peft:  # adapters name it as their base
+        discard(folder)
     if extra is not None:
         notes += _settle_again(job, settings, len(extra))
     aims = Aims(job.loss, own.alpha, own.temperature)
@@ -132,9 +132,3 @@ def _doubts(teacher: Teacher, data: TextData) -> list[str]:
         "warning: the teacher's own run was tested on other rows; if it was trained on some of these test rows, its figures "
         "here are too good"
     ]
-
-
-def _remove(folder: Path, *, keep: bool) -> None:
-    PartialState().wait_for_everyone()
-    if not keep and PartialState().is_main_process:
-        shutil.rmtree(folder, ignore_errors=True)

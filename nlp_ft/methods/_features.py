@@ -20,7 +20,7 @@ from nlp_ft.methods._features_head import Head, fit_head
 from nlp_ft.metrics import compute_metrics
 from nlp_ft.pooling import choose_pooling, set_pooling
 from nlp_ft.report import say, texts_of
-from nlp_ft.saving import ROWS_COMPARED, TOLERANCE, logits_of
+from nlp_ft.saving import ROWS_COMPARED, logits_of, off_by
 from nlp_ft.training import Fitted, Job
 
 _SPLITS: tuple[str, ...] = ("train", "validation", "test")
@@ -173,8 +173,8 @@ def _check(job: Job, logits: np.ndarray) -> None:
     rows = job.data.validation.select(range(min(ROWS_COMPARED, len(logits))))
     pairs = list(rows["text_pair"]) if "text_pair" in rows.column_names else None
     own = logits_of(job.model, job.tokenizer, list(rows["text"]), pairs, job.max_seq_length).numpy()
-    off = np.abs(own - logits[: len(own)]).max()
-    if not off <= TOLERANCE * max(1.0, np.abs(own).max()):
+    off, bound = off_by(own, logits[: len(own)])
+    if not off <= bound:
         raise TrainingError(
             f"the features in {row_cache.folder()} are not this model's (its logits are off by {off:.3g}); remove that folder "
             "and run again."

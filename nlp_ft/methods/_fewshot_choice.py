@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 from transformers import set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from nlp_ft import jobs, training
 from nlp_ft.config import FreezeArguments, LoraArguments
+from nlp_ft.controls import discard
 from nlp_ft.data import TextData, fold_rows, keys_of
 from nlp_ft.errors import DataError
 from nlp_ft.jobs import Settings
@@ -190,11 +189,7 @@ def _trial(approach: str, parts: Sequence[TextData], settings: Settings) -> Tria
         fitted = training.train(job)
         logits.append(fitted.logits["test"])
         scores.append(fitted.metrics[f"test_{SELECTION_METRIC[part.problem_type][0]}"])
-    state = PartialState()
-    state.wait_for_everyone()
-    if state.is_main_process:
-        shutil.rmtree(args.output_dir, ignore_errors=True)
-    state.wait_for_everyone()
+    discard(Path(args.output_dir))
     return Trial(np.concatenate(logits), scores)
 
 

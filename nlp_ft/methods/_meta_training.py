@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from accelerate import PartialState
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback, set_seed
 
 from nlp_ft import checkpoints, models, recipe
+from nlp_ft.controls import FOLDER, discard
 from nlp_ft.crossval import arguments_for
 from nlp_ft.errors import TrainingError
 from nlp_ft.heads import final_linear
@@ -26,7 +25,7 @@ from nlp_ft.methods._meta_episodes import META_TEST, META_TRAIN, EpisodeDataset,
 from nlp_ft.opening import open_classifier, quiet
 from nlp_ft.pooling import choose_pooling, set_pooling
 from nlp_ft.report import say
-from nlp_ft.saving import STAGE, TOLERANCE, check_finite, logits_of, publish
+from nlp_ft.saving import check_finite, logits_of, off_by, save_tokenizer, staged
 from nlp_ft.tokenizers import open_tokenizer
 from nlp_ft.trainer import BarOnly, CheckedTrainer
 
@@ -186,13 +185,9 @@ def train(learner: nn.Module, episodes: EpisodeDataset, args: Any, identity: Map
 
 def train_control(learner: nn.Module, episodes: EpisodeDataset, args: Any, identity: Mapping[str, Any]) -> Trained:
     """As `train`, in `controls/multitask` of the output directory, of which nothing stays."""
-    directory = Path(str(args.output_dir)) / "controls" / "multitask"
+    directory = Path(str(args.output_dir)) / FOLDER / "multitask"
     trained = train(learner, episodes, arguments_for(args, directory), identity)
-    state = PartialState()
-    state.wait_for_everyone()
-    if state.is_main_process:
-        shutil.rmtree(directory.parent, ignore_errors=True)
-    state.wait_for_everyone()
+    discard(directory)
     return trained
 
 
@@ -209,19 +204,11 @@ def save_body(encoder: nn.Module, start: Start, directory: Path, texts: Sequence
     wanted = logits_of(encoder, start.tokenizer, list(texts), None, start.limit)
     model = merged(encoder)
     outside = [name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")]
-    stage = directory / STAGE
-    shutil.rmtree(stage, ignore_errors=True)  # of a save that was cut short
-    stage.mkdir(parents=True)
-    with quiet():
-        (model if outside else model.base_model).save_pretrained(stage)  # type: ignore[operator]
-    tokenizer = copy.deepcopy(start.tokenizer)
-    tokenizer.model_max_length = start.limit
-    tokenizer.save_pretrained(stage)
-    mode = (stage / "config.json").stat().st_mode
-    for file in stage.glob("*.safetensors"):
-        file.chmod(mode)  # it is made readable to its owner alone
-    _verify(stage, wanted, texts, start.limit)
-    publish(stage, directory)
+    with staged(directory) as stage:
+        with quiet():
+            (model if outside else model.base_model).save_pretrained(stage)  # type: ignore[operator]
+        save_tokenizer(start.tokenizer, stage, start.limit)
+        _verify(stage, wanted, texts, start.limit)
 
 
 def _verify(directory: Path, wanted: Tensor, texts: Sequence[str], limit: int) -> None:
@@ -231,9 +218,9 @@ def _verify(directory: Path, wanted: Tensor, texts: Sequence[str], limit: int) -
         raise TrainingError(f"{directory}: the saved encoder lacks {lost[0]}; do not use it, and report this.")
     without_last_layer(model)
     got = logits_of(model, open_tokenizer(str(directory), trust_remote_code=False), list(texts), None, limit)
-    difference = (got - wanted).abs().max().item() if got.shape == wanted.shape else math.inf
-    if not difference <= TOLERANCE * max(1.0, wanted.abs().max().item()):
+    difference, bound = off_by(wanted, got)
+    if not difference <= bound:
         raise TrainingError(
-            f"{directory}: the saved encoder does not repeat the trained one's features (off by {difference:.3g}); do not use "
-            "it, and report this."
+            f"{directory}: the saved encoder does not repeat the trained one's features (off by {difference:.3g}, {bound:.3g} "
+            "allowed); do not use it, and report this."
         )

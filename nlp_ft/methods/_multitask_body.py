@@ -29,39 +29,28 @@ def save_body(group: Group, directory: Path, rows: Sequence[Mapping[str, Any]]) 
     Raises: TrainingError if it does not load whole, or does not repeat its hidden states.
     """
     job, body = group.job, group.job.model.body
-    stage = directory / saving.STAGE
-    shutil.rmtree(stage, ignore_errors=True)
-    stage.mkdir(parents=True)
     body.config = copy.deepcopy(body.config)  # the first classifier's keeps its labels
     names = {number: f"LABEL_{number}" for number in range(2)}  # what a configuration without labels says
     body.config.id2label, body.config.label2id = names, {name: number for number, name in names.items()}
     body.config.problem_type = None
-    with quiet():
-        body.save_pretrained(stage)
-        tokenizer = copy.deepcopy(job.tokenizer)
-        tokenizer.model_max_length = job.max_seq_length
-        tokenizer.save_pretrained(stage)
-        for file in stage.glob("*.safetensors"):
-            file.chmod((stage / "config.json").stat().st_mode)  # they are made readable to their owner alone
-        again, info = AutoModel.from_pretrained(
-            stage, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
-        )
-    batch = tokenizer(
-        list(group.tasks[0].data.validation["text"][: saving.ROWS_COMPARED]),
-        truncation=True,
-        padding=True,
-        return_tensors="pt",
-    )
-    wanted, got = (_hidden(one, batch) for one in (body, again))
-    lost = [key for key in info["missing_keys"] if not key.startswith("pooler.")]  # RoBERTa's classifiers have none
-    bound = saving.TOLERANCE * max(1.0, wanted.abs().max().item())
-    if lost or not torch.allclose(wanted, got, atol=bound):
-        raise TrainingError(
-            f"{directory}: the saved body does not repeat the trained one; do not use it, and report this."
-        )
-    _carry_pooling(job.settings["model"], stage)
-    (stage / "README.md").write_text(card(job.settings["model"]["model_name_or_path"], rows), encoding="utf-8")
-    saving.publish(stage, directory)
+    texts = list(group.tasks[0].data.validation["text"][: saving.ROWS_COMPARED])
+    with saving.staged(directory) as stage:
+        with quiet():
+            body.save_pretrained(stage)
+            saving.save_tokenizer(job.tokenizer, stage, job.max_seq_length)
+            again, info = AutoModel.from_pretrained(
+                stage, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+            )
+        batch = job.tokenizer(texts, truncation=True, max_length=job.max_seq_length, padding=True, return_tensors="pt")
+        difference, bound = saving.off_by(_hidden(body, batch), _hidden(again, batch))
+        lost = [key for key in info["missing_keys"] if not key.startswith("pooler.")]  # RoBERTa's classifiers have none
+        if lost or not difference <= bound:
+            raise TrainingError(
+                f"{directory}: the saved body does not repeat the trained one (off by {difference:.3g}, {bound:.3g} allowed); "
+                "do not use it, and report this."
+            )
+        _carry_pooling(job.settings["model"], stage)
+        (stage / "README.md").write_text(card(job.settings["model"]["model_name_or_path"], rows), encoding="utf-8")
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from nlp_ft.lora import merged
 from nlp_ft.models import set_dropout
 from nlp_ft.opening import check_directory, check_weights, grow_embeddings, one_line, quiet
 from nlp_ft.pooling import MARK
-from nlp_ft.saving import STAGE, TOLERANCE, check_finite, publish
+from nlp_ft.saving import check_finite, off_by, staged
 from nlp_ft.tokenizers import load_tokenizer
 
 _POOLING = "1_Pooling/config.json"
@@ -207,8 +206,6 @@ def head_to_train(body: Body) -> list[str]:
 def save_body(body: Body, trained: nn.Module, directory: Path, texts: list[str]) -> None:
     """Save, load anew from disk and compare; adapters are merged into `trained` by this.
 
-    Everything is written to a subdirectory and moved out of it once it is right, weights last.
-
     Raises: TrainingError if a weight is not finite, one is missing on reload, the pooler is not bit for bit the checkpoint's,
     or the logits differ by more than rounding.
     """
@@ -219,20 +216,14 @@ def save_body(body: Body, trained: nn.Module, directory: Path, texts: list[str])
     text = plain.config.get_text_config()
     for name, value in body.restored.items():
         setattr(text, name, value)
-    stage = directory / STAGE
-    shutil.rmtree(stage, ignore_errors=True)  # of a save that was cut short
-    stage.mkdir(parents=True)
-    with quiet():
-        plain.save_pretrained(stage, state_dict={**plain.state_dict(), **body.kept})
-        body.tokenizer.save_pretrained(stage)
-    if body.pooling is not None:
-        (stage / _POOLING).parent.mkdir()
-        (stage / _POOLING).write_text(json.dumps(body.pooling, indent=2) + "\n", encoding="utf-8")
-    mode = (stage / "config.json").stat().st_mode
-    for file in stage.glob("*.safetensors"):
-        file.chmod(mode)
-    _verify(body, stage, texts, wanted)
-    publish(stage, directory)
+    with staged(directory) as stage:
+        with quiet():
+            plain.save_pretrained(stage, state_dict={**plain.state_dict(), **body.kept})
+            body.tokenizer.save_pretrained(stage)
+        if body.pooling is not None:
+            (stage / _POOLING).parent.mkdir()
+            (stage / _POOLING).write_text(json.dumps(body.pooling, indent=2) + "\n", encoding="utf-8")
+        _verify(body, stage, texts, wanted)
 
 
 def _verify(body: Body, stage: Path, texts: list[str], wanted: Tensor) -> None:
@@ -240,8 +231,7 @@ def _verify(body: Body, stage: Path, texts: list[str], wanted: Tensor) -> None:
     model, info = _load(kind, str(stage), str(stage), use_safetensors=True)
     if absent := sorted([*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])]):
         raise TrainingError(f"{stage}: the saved model lacks {absent[0]}; do not use it.")
-    difference = (_logits(model, body.tokenizer, texts) - wanted).abs().max().item()
-    bound = TOLERANCE * max(1.0, wanted.abs().max().item())
+    difference, bound = off_by(wanted, _logits(model, body.tokenizer, texts))
     if not difference <= bound:
         raise TrainingError(
             f"{stage}: the saved model does not repeat the trained one's logits (off by {difference:.3g}, {bound:.3g} "

@@ -5,10 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nlp_ft.augment.arguments import AugmentArguments
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
+from nlp_ft.config import (
+    DataArguments,
+    FitArguments,
+    FreezeArguments,
+    HubArguments,
+    LongTextArguments,
+    LoraArguments,
+    ModelArguments,
+)
 from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +29,10 @@ _MATCHES = ("hidden", "attention")
 @dataclass(kw_only=True)
 class DistillArguments:
     """Distillation: a teacher's answers beside the labels (Hinton et al. 2015, arXiv:1503.02531)."""
+
+    lacks: ClassVar = {
+        LongTextArguments: "long texts are cut here; finetune and transfer read them in windows",
+    }
 
     teacher_name_or_path: str = field(
         metadata={"help": "Fine-tuned classifier to imitate, of any architecture; its labels must be the data's."}

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from nlp_ft.config import DataArguments, FitArguments, HubArguments, ModelArguments
+from nlp_ft.augment.arguments import AugmentArguments
+from nlp_ft.config import (
+    DataArguments,
+    FitArguments,
+    FreezeArguments,
+    HubArguments,
+    LongTextArguments,
+    LoraArguments,
+    ModelArguments,
+)
 
 if TYPE_CHECKING:
     from nlp_ft.data import TextData
@@ -17,6 +26,13 @@ if TYPE_CHECKING:
 @dataclass(kw_only=True)
 class FeaturesArguments:
     """Features: what is fitted on them. They are kept in $NLP_FT_CACHE, else in ~/.cache/nlp_ft, by weights and by text."""
+
+    lacks: ClassVar = {
+        LoraArguments: "the encoder stays as it is here, and adapters would train it; finetune takes them",
+        FreezeArguments: "the whole encoder is frozen here; finetune has the steps between",
+        AugmentArguments: "each text is encoded once here, as it is; finetune augments",
+        LongTextArguments: "long texts are cut here; finetune and transfer read them in windows",
+    }
 
     head: Literal["linear", "mlp"] = field(
         default="linear",

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
+from nlp_ft.augment.arguments import AugmentArguments
+from nlp_ft.config import (
+    DataArguments,
+    FitArguments,
+    FreezeArguments,
+    HubArguments,
+    LongTextArguments,
+    LoraArguments,
+    ModelArguments,
+)
 from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,6 +37,11 @@ _FINETUNE_ONLY = (  # flags that neither pairs nor a fitted head take
 @dataclass(kw_only=True)
 class FewshotArguments:
     """Few-shot: how a few rows a class are fitted (Tunstall et al. 2022, arXiv:2209.11055), or labels without any row."""
+
+    lacks: ClassVar = {
+        AugmentArguments: "pairs of rows, not changed rows, are what few-shot makes more of; finetune augments",
+        LongTextArguments: "long texts are cut here; finetune and transfer read them in windows",
+    }
 
     approach: Literal["auto", "contrastive", "frozen", "finetune"] = field(
         default="auto",

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.augment.arguments import AugmentArguments
+from nlp_ft.config import (
+    DataArguments,
+    FitArguments,
+    FreezeArguments,
+    HubArguments,
+    LongTextArguments,
+    LoraArguments,
+    ModelArguments,
+)
 from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +32,12 @@ if TYPE_CHECKING:
 @dataclass(kw_only=True)
 class MetaArguments:
     """Meta: the data sets that tasks are drawn from, and how the initialisation learns to adapt to them."""
+
+    lacks: ClassVar = {
+        AugmentArguments: "episodes are drawn from the rows as they are; augment in the finetune that follows",
+        HubArguments: "an initialisation is no classifier yet; finetune from it, and push that",
+        LongTextArguments: "long texts are cut here; finetune and transfer read them in windows",
+    }
 
     meta_train_file: list[str] = field(
         metadata={"help": "Data sets of texts with classes, a file each, to draw the tasks from that it learns on."}

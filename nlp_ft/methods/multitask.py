@@ -7,10 +7,18 @@ import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from nlp_ft.augment.arguments import AugmentArguments
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.config import (
+    DataArguments,
+    FitArguments,
+    FreezeArguments,
+    HubArguments,
+    LongTextArguments,
+    LoraArguments,
+    ModelArguments,
+)
 from nlp_ft.errors import ConfigError, NlpFtError, did_you_mean
 from nlp_ft.settings import read_mapping
 
@@ -25,6 +33,11 @@ _NOT_FOR_A_TASK = ("num_folds",)
 @dataclass(kw_only=True)
 class MultitaskArguments:
     """Tasks: what is learned together, how often each task is drawn, and what it weighs."""
+
+    lacks: ClassVar = {
+        HubArguments: "a run leaves several classifiers here; nlp-ft push takes the directory of one",
+        LongTextArguments: "long texts are cut here; finetune and transfer read them in windows",
+    }
 
     tasks: str = field(
         metadata={

@@ -9,9 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from nlp_ft.config import DataArguments, FitArguments, LoraArguments, ModelArguments
+from nlp_ft.augment.arguments import AugmentArguments
+from nlp_ft.config import (
+    DataArguments,
+    FitArguments,
+    FreezeArguments,
+    HubArguments,
+    LongTextArguments,
+    LoraArguments,
+    ModelArguments,
+)
 from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,6 +54,13 @@ _FOR_PROBE = (
 @dataclass(kw_only=True)
 class PretrainArguments:
     """Pre-training: the texts, and what is predicted of them."""
+
+    lacks: ClassVar = {
+        AugmentArguments: "the language model learns from the texts as they are; augment in the finetune that follows",
+        FreezeArguments: "the whole body is pre-trained here, or adapters are (--use_peft)",
+        HubArguments: "a pre-trained body is no classifier yet; finetune from it, and push that",
+        LongTextArguments: "--group_texts reads all of every text here, in blocks of --max_seq_length tokens",
+    }
 
     text_file: list[str] | None = field(
         default=None,
@@ -185,15 +201,13 @@ def _identity(settings: Settings, texts: Unlabelled, limit: int) -> dict[str, An
 def _head_alone(settings: Settings, texts: Unlabelled) -> float:
     """The held-out loss of a new head that is trained on the frozen body, at the same cost; nothing of it is kept."""
     import copy
-    import shutil
     from pathlib import Path
 
-    from accelerate import PartialState
-
+    from nlp_ft.controls import FOLDER, discard
     from nlp_ft.methods import _pretrain
     from nlp_ft.report import say
 
-    directory = Path(str(settings.training.output_dir)) / "controls" / "head_alone"
+    directory = Path(str(settings.training.output_dir)) / FOLDER / "head_alone"
     training = copy.copy(settings.training)
     training.output_dir = str(directory)
     if not any(directory.glob("checkpoint-*")):
@@ -204,11 +218,7 @@ def _head_alone(settings: Settings, texts: Unlabelled) -> float:
     for parameter in body.model.parameters():
         parameter.requires_grad = id(parameter) not in inside
     loss = _pretrain.train(task).metrics["eval_loss"]
-    state = PartialState()
-    state.wait_for_everyone()
-    if state.is_main_process:
-        shutil.rmtree(directory.parent, ignore_errors=True)
-    state.wait_for_everyone()
+    discard(directory)
     return loss
 
 
