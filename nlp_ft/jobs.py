@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from accelerate import PartialState
-from transformers import TrainingArguments
+from transformers import TrainingArguments, set_seed
 
 from nlp_ft import losses, models, preparing, recipe
 from nlp_ft.augment.arguments import AugmentArguments
@@ -27,7 +27,7 @@ from nlp_ft.config import (
 from nlp_ft.crossval import cross_validate
 from nlp_ft.data import TextData, load_data
 from nlp_ft.errors import ConfigError
-from nlp_ft.layers import Plan, freeze, reinitialise
+from nlp_ft.layers import Plan, freeze, reinitialise, top_layers
 from nlp_ft.long_documents import add_attention, has_windows, read_windows
 from nlp_ft.report import RunReport, say, settings_of
 from nlp_ft.scores import MULTI
@@ -162,6 +162,7 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
     brief: one of several fits of a run, which says nothing. The arguments given are not changed: the job has its own copy.
     """
     training = copy.copy(settings.training)
+    set_seed(training.seed)  # a control, a fold and a run that is resumed start as the run itself would
     tokenizer = models.load_tokenizer(settings.model)
     model, notes, trained_head = models.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
     limit = models.token_limit(model, tokenizer, settings.data.max_seq_length)
@@ -190,7 +191,7 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
     long_documents, said = add_attention(model, settings.long_texts, training, splits)
     notes += said
     if use_peft:
-        model = models.add_lora(model, settings.lora)
+        model = models.add_lora(model, settings.lora, whole=top_layers(model, settings.freeze.reinit_layers))
         notes.append(f"LoRA: the head trains in full, at {HEAD_RATE:g} of the adapters' learning rate")
     if long_documents is not None and has_windows(splits):
         read_windows(model, long_documents.pooling, training)

@@ -59,6 +59,15 @@ def depths(model: PreTrainedModel) -> dict[str, int]:
     return found
 
 
+def top_layers(model: PreTrainedModel, count: int) -> list[str]:
+    """Dotted names of the top `count` layers of the encoder."""
+    if not count:
+        return []
+    name, _ = layer_list(model)
+    depth = len(encoder_layers(model))
+    return [f"{model.base_model_prefix}.{name}.{place}" for place in range(depth - count, depth)]
+
+
 def reinitialise(model: PreTrainedModel, count: int) -> list[str]:
     """Start the top `count` layers (and BERT's pooler) at random, in place (Zhang et al. 2021, arXiv:2006.05987, section 5).
 
@@ -107,9 +116,14 @@ def freeze(model: nn.Module, spec: str | None) -> list[str]:
         if depth[name] <= count:
             parameter.requires_grad_(False)
     for module in [*_embedding_modules(plain), *layers[:count]]:
-        module.register_forward_pre_hook(_evaluate)
+        keep_evaluating(module)
     what = "the embeddings" if count == 0 else f"the embeddings and the lowest {count} of {len(layers)} layers"
     return [f"frozen: {what}"]
+
+
+def keep_evaluating(module: nn.Module) -> None:
+    """Keep it in evaluation mode, without dropout, whenever it is run; for good."""
+    module.register_forward_pre_hook(_evaluate)
 
 
 def _evaluate(module: nn.Module, _: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
@@ -17,10 +18,13 @@ from nlp_ft.heads import head_modules
 GGUF = "nlp_ft_gguf_file"  # the key in an adapter's config.json that says which file of its base to read
 
 
-def add_lora(model: PreTrainedModel, args: LoraArguments, head: list[str] | None = None) -> PeftModel:
+def add_lora(
+    model: PreTrainedModel, args: LoraArguments, head: list[str] | None = None, whole: Sequence[str] = ()
+) -> PeftModel:
     """Adapters on the encoder; every module of the head trains in full and is saved.
 
-    head: names of its modules; a classifier's where not given, and else the model is not taken for one.
+    head: names of its modules; a classifier's where not given, and else the model is not taken for one. whole: layers that
+    train in full and are saved likewise, as those do that start at random, which adapters could not make up for.
 
     peft by itself saves modules named `classifier` or `score` only: the pooler of DeBERTa-v2, the dense layer of ModernBERT's
     head or XLNet's summary would stay random, frozen and unsaved.
@@ -38,8 +42,8 @@ def add_lora(model: PreTrainedModel, args: LoraArguments, head: list[str] | None
         lora_alpha=args.lora_alpha,
         lora_dropout=args.lora_dropout,
         target_modules="all-linear" if all_linear else args.lora_target_modules,
-        modules_to_save=head,
-        exclude_modules=head if kind is None else None,
+        modules_to_save=[*head, *whole],
+        exclude_modules=[*(head if kind is None else []), *_linear_layers(model, whole)] or None,
         use_dora=args.use_dora,
         use_rslora=args.use_rslora,
         revision=getattr(model.config, "_commit_hash", None),
@@ -51,13 +55,19 @@ def add_lora(model: PreTrainedModel, args: LoraArguments, head: list[str] | None
     return wrapped
 
 
-def _check_targets(model: PreTrainedModel, targets: list[str], head: list[str]) -> None:
-    """Each name must fit: peft is content if one of several does, and leaves a misspelt one out in silence."""
-    layers = [
+def _linear_layers(model: PreTrainedModel, within: Sequence[str]) -> list[str]:
+    """Names of what could get an adapter in these modules."""
+    return [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and not inside(name, head)
+        if isinstance(module, nn.Linear | Conv1D) and inside(name, within)
     ]
+
+
+def _check_targets(model: PreTrainedModel, targets: list[str], head: list[str]) -> None:
+    """Each name must fit: peft is content if one of several does, and leaves a misspelt one out in silence."""
+    heads = set(_linear_layers(model, head))
+    layers = [name for name in _linear_layers(model, [""]) if name not in heads]
     for target in targets:
         if not any(f".{layer}".endswith(f".{target}") for layer in layers):
             known = ", ".join(sorted({layer.rpartition(".")[2] for layer in layers}))
@@ -66,9 +76,9 @@ def _check_targets(model: PreTrainedModel, targets: list[str], head: list[str]) 
             )
 
 
-def inside(key: str, modules: list[str]) -> bool:
-    """Whether a parameter is of one of these modules."""
-    return any(key == module or key.startswith(f"{module}.") for module in modules)
+def inside(key: str, modules: Sequence[str]) -> bool:
+    """Whether a parameter is of one of these modules; the empty name is that of the model itself."""
+    return any(key == module or not module or key.startswith(f"{module}.") for module in modules)
 
 
 def merged(model: nn.Module) -> PreTrainedModel:

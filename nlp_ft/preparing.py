@@ -154,14 +154,14 @@ def start_head(
 ) -> list[str]:
     """Pooling that fits the checkpoint, then the last layer fitted as a probe on frozen features, in place.
 
-    rows: the tokenized training split. A resumed run gets the same architecture, and its weights from the checkpoint.
+    rows: the tokenized training split. A resumed run's weights come from its checkpoint, over these; its controls have none.
     Returns: what was done and why.
     """
     options = {"revision": args.model_revision, "cache_dir": args.cache_dir}
     pooling, why = choose_pooling(args.pooling, model, args.model_name_or_path, **options)
     set_pooling(model, pooling)
     notes = [f"pooling: {pooling}, {why}"]
-    if args.head_start == "random" or training.resume_from_checkpoint:
+    if args.head_start == "random":
         return notes
     labels = np.asarray(rows["labels"][:])
     chosen = rows.select(probe_rows(labels, problem_type, _PROBE_ROWS, training.seed))

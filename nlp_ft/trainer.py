@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
 from nlp_ft.config import FitArguments
@@ -17,14 +18,31 @@ from nlp_ft.errors import TrainingError
 from nlp_ft.layers import Plan
 from nlp_ft.opening import quiet
 from nlp_ft.report import say
+from nlp_ft.sampling import Clock, LengthGroups
 
 HEAD_RATE = 0.1  # of the adapters' learning rate
 
 
 class CheckedTrainer(Trainer):
-    """Trainer that stops at the first number that is not finite, and gives each layer the learning rate it is to have."""
+    """Trainer that stops at the first number that is not finite, and gives each layer the learning rate it is to have.
+
+    Its rows come in an order that follows from seed and epoch; clock: the epoch, for others that draw by it.
+    """
 
     plan: Plan | None = None
+
+    def __init__(self, *args: Any, clock: Clock | None = None, **kwargs: Any) -> None:
+        self.clock = clock or Clock()
+        super().__init__(*args, **kwargs)
+        self.add_callback(self.clock)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+        args, rows = self.args, self.train_dataset
+        if args.train_sampling_strategy != "group_by_length" or not isinstance(rows, Dataset):
+            return super()._get_train_sampler(train_dataset)
+        per_update = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        seed = args.seed if args.data_seed is None else args.data_seed
+        return LengthGroups(rows["length"][:], per_update, seed, self.clock)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """Nothing: a run pushes once, when it is reported (nlp_ft.push), and never what Trainer keeps beside the model."""

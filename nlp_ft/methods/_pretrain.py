@@ -14,14 +14,14 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import Sampler
 from transformers import TrainingArguments
 
 from nlp_ft import checkpoints, recipe
 from nlp_ft.config import FitArguments
 from nlp_ft.errors import ConfigError
-from nlp_ft.methods._pretrain_masks import IGNORED, Clock, Collator, LengthGroups, Masking
+from nlp_ft.methods._pretrain_masks import IGNORED, Collator, Masking
 from nlp_ft.report import say
+from nlp_ft.sampling import Clock
 from nlp_ft.trainer import CheckedTrainer, EvaluationLines, settle_callbacks
 
 _SMALL_MODEL = 50_000_000
@@ -97,7 +97,6 @@ class LanguageTrainer(CheckedTrainer):
 
     loss_is_scaled_for_ga = True
     causal: bool
-    clock: Clock
 
     @property
     def body(self) -> nn.Module:
@@ -105,14 +104,6 @@ class LanguageTrainer(CheckedTrainer):
         model: Any = self.model
         plain = model.get_base_model() if hasattr(model, "get_base_model") else model
         return plain.base_model
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        args = self.args
-        if args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(train_dataset)
-        rows: Any = self.train_dataset if train_dataset is None else train_dataset
-        per_update = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        return LengthGroups(rows["length"][:], per_update, args.seed, self.clock)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | None:
         """Tokens to predict in an update, on all processes; the first of a causal text has no label."""
@@ -223,8 +214,9 @@ def _trainer(task: Task, start: bool) -> LanguageTrainer:
         processing_class=task.tokenizer,
         data_collator=Collator(task.tokenizer.pad_token_id, task.masking, args.seed, clock, multiple),  # type: ignore[arg-type]
         compute_metrics=scores,
-        callbacks=[clock, checkpoints.ManifestCallback(task.identity), EvaluationLines("perplexity")],
+        clock=clock,
+        callbacks=[checkpoints.ManifestCallback(task.identity), EvaluationLines("perplexity")],
     )
-    trainer.causal, trainer.clock = task.masking is None, clock
+    trainer.causal = task.masking is None
     settle_callbacks(trainer, task.fit)
     return trainer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,13 @@ import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
-from transformers import TrainerCallback
 
 from nlp_ft.errors import ConfigError, DataError
+from nlp_ft.sampling import Clock
 
 IGNORED = -100  # the label of a token that is not to be predicted
 _TRAIN, _HELD_OUT = 0, 1  # streams of chance
-_ORDER = 2
 _MASKED, _RANDOM = 0.8, 0.1  # of the chosen tokens; the rest stay as they are
-_BATCHES_A_GROUP = 50  # from which texts of like length are put together
 
 Ids = NDArray[np.int64]
 
@@ -67,22 +64,6 @@ class Masking:
         swapped = (drawn >= _MASKED) & (drawn < _MASKED + _RANDOM)
         inputs[swapped] = chance.choice(self.ordinary, size=int(swapped.sum()))
         return inputs, labels
-
-
-class Clock(TrainerCallback):
-    """The epoch, in memory that the dataloader's workers see, too."""
-
-    def __init__(self) -> None:
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
-
-    @property
-    def epoch(self) -> int:
-        """0 in the first."""
-        return int(self._epoch[0])
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Set it: of a resumed run, the one in which it goes on."""
-        self._epoch[0] = int(state.epoch or 0)
 
 
 class Collator:
@@ -134,29 +115,3 @@ def with_fixed_masks(rows: Dataset, masking: Masking, seed: int) -> Dataset:
     if not sum(rows["masked"]):
         raise DataError("validation: not one of its tokens is masked; hold out more (--validation_split_size).")
     return rows.remove_columns("masked")
-
-
-class LengthGroups(Sampler[int]):
-    """Rows of like length side by side, in an order that follows from (seed, epoch) alone.
-
-    Trainer's own groups go by the batch of one process, and by its chance: two processes would read other batches than one.
-    """
-
-    def __init__(self, lengths: Sequence[int], rows: int, seed: int, clock: Clock) -> None:
-        """rows: of an update, over all processes."""
-        self.lengths, self.rows, self.seed, self.clock = np.asarray(lengths), rows, seed, clock
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        """Shuffled, sorted by length within groups of 50 updates, and the updates shuffled; an incomplete one comes last."""
-        chance = np.random.default_rng([self.seed, _ORDER, self.clock.epoch])
-        order = chance.permutation(len(self.lengths))
-        group = self.rows * _BATCHES_A_GROUP
-        parts = [order[start : start + group] for start in range(0, len(order), group)]
-        order = np.concatenate([part[np.argsort(-self.lengths[part], kind="stable")] for part in parts])
-        updates = [order[start : start + self.rows] for start in range(0, len(order), self.rows)]
-        whole = len(order) // self.rows
-        places = [*chance.permutation(whole), *range(whole, len(updates))]
-        return iter(np.concatenate([updates[place] for place in places]).tolist())

@@ -42,6 +42,8 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     from nlp_ft import jobs
 
     settings = jobs.Settings.of("finetune", arguments)
+    if settings.fit.with_control:
+        _plain(settings)
     data = jobs.read(settings, frames)
     return jobs.publish(jobs.cross_validated(data, settings, _fit_one), settings)
 
@@ -51,7 +53,13 @@ def _fit_one(data: TextData, settings: Settings, scores: Mapping[str, float] | N
 
     found = []
     if settings.fit.with_control and scores is not None:
-        # all layers, one learning rate, no made-up rows
-        plain = jobs.twin(settings, augment=AugmentArguments(), freeze=FreezeArguments())
-        found.append(controls.run_control(jobs.make_job(data, plain, brief=True), "plain", "the plain run"))
+        job = jobs.make_job(data, _plain(settings), brief=True)
+        found.append(controls.run_control(job, "plain", "the plain run"))
     return training.fit(jobs.make_job(data, settings, brief=scores is None), scores, found)
+
+
+def _plain(settings: Settings) -> Settings:
+    """All layers, one learning rate, no made-up rows. Raises: ConfigError if the run is like that itself."""
+    from nlp_ft import jobs
+
+    return jobs.twin(settings, augment=AugmentArguments(), freeze=FreezeArguments())

@@ -204,6 +204,7 @@ def _head_alone(settings: Settings, texts: Unlabelled) -> float:
     from pathlib import Path
 
     from nlp_ft.controls import FOLDER, discard
+    from nlp_ft.layers import keep_evaluating
     from nlp_ft.methods import _pretrain
     from nlp_ft.report import say
 
@@ -217,6 +218,7 @@ def _head_alone(settings: Settings, texts: Unlabelled) -> float:
     inside = {id(parameter) for parameter in body.model.base_model.parameters()}
     for parameter in body.model.parameters():
         parameter.requires_grad = id(parameter) not in inside
+    keep_evaluating(body.model.base_model)  # dropout would be noise that nothing in it learns from
     loss = _pretrain.train(task).metrics["eval_loss"]
     discard(directory)
     return loss
