@@ -1,6 +1,7 @@
-"""Fit a head on the features of a frozen encoder, which reads each text once.
+r"""Fit a head on the features of a frozen encoder, which reads each text once.
 
-accelerate launch recipes/features.py --config recipes/features_movies.yaml
+accelerate launch recipes/features.py --config recipes/features_movies.yaml \
+    --model_name_or_path CHECKPOINT --output_dir runs/features_movies
 """
 
 import sys

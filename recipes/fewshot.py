@@ -1,6 +1,7 @@
-"""Fit a few rows a class (contrastively as SetFit, frozen, or in full), or the labels alone, zero-shot.
+r"""Fit a few rows a class (contrastively as SetFit, frozen, or in full), or the labels alone, zero-shot.
 
-accelerate launch recipes/fewshot.py --config recipes/fewshot_movies.yaml
+accelerate launch recipes/fewshot.py --config recipes/fewshot_movies.yaml \
+    --model_name_or_path CHECKPOINT --output_dir runs/movies_fewshot
 """
 
 import sys

@@ -1,6 +1,7 @@
-"""Fine-tune a checkpoint on labelled texts, in full or with LoRA.
+r"""Fine-tune a checkpoint on labelled texts, in full or with LoRA.
 
-accelerate launch recipes/finetune.py --config recipes/finetune_movies.yaml
+accelerate launch recipes/finetune.py --config recipes/finetune_movies.yaml \
+    --model_name_or_path CHECKPOINT --output_dir runs/movies
 """
 
 import sys

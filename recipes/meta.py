@@ -1,6 +1,7 @@
-"""Meta-learn an initialisation that adapts to new tasks from a few rows.
+r"""Meta-learn an initialisation that adapts to new tasks from a few rows.
 
-accelerate launch recipes/meta.py --config recipes/meta_bands.yaml
+accelerate launch recipes/meta.py --config recipes/meta_bands.yaml \
+    --model_name_or_path CHECKPOINT --output_dir runs/meta_bands
 """
 
 import sys

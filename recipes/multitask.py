@@ -1,6 +1,7 @@
-"""Train one encoder for several tasks at once, each with a head of its own.
+r"""Train one encoder for several tasks at once, each with a head of its own.
 
-accelerate launch recipes/multitask.py --config recipes/multitask_domains.yaml
+accelerate launch recipes/multitask.py --config recipes/multitask_domains.yaml \
+    --model_name_or_path CHECKPOINT --output_dir runs/domains
 """
 
 import sys

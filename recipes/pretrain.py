@@ -1,6 +1,7 @@
-"""Pre-train a checkpoint further on unlabelled texts.
+r"""Pre-train a checkpoint further on unlabelled texts.
 
-accelerate launch recipes/pretrain.py --config recipes/pretrain_movies.yaml
+accelerate launch recipes/pretrain.py --config recipes/pretrain_movies.yaml \
+    --model_name_or_path CHECKPOINT --output_dir runs/movies_body
 """
 
 import sys

@@ -1,6 +1,7 @@
-"""Fine-tune on a source domain first, then on the target; measures what that gained over the target alone.
+r"""Fine-tune on a source domain first, then on the target; measures what that gained over the target alone.
 
-accelerate launch recipes/transfer.py --config recipes/transfer_movies_tweets.yaml
+accelerate launch recipes/transfer.py --config recipes/transfer_movies_tweets.yaml \
+    --model_name_or_path CHECKPOINT --output_dir runs/transfer
 """
 
 import sys

@@ -19,7 +19,8 @@ from nlp_ft.settings import read_settings, read_yaml
 
 PRESETS = sorted((ROOT / "recipes").glob("*.yaml"))
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
-SPLIT_FILES = ("train_file", "validation_file", "test_file")
+DATA_FLAGS = re.compile(r"(?:meta_|source_)?(?:train|validation|test|text|probe|unlabelled)?_?file|tasks")
+DATA_FILES = re.compile(r"data/(?:\w+/(?:train|validation|test)|bands/\w+|spam/messages)\.csv")
 STARTS = r"(?:accelerate launch|torchrun|python(?: -m nlp_ft)?|nlp-ft|bash)"
 
 
@@ -27,11 +28,12 @@ def printed_in(path: Path) -> Iterator[str]:
     """The commands in a file: in Markdown those of its code blocks, elsewhere those that fill a comment or docstring line."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
-        text = "\n".join(re.findall(r"^```(?:bash|sh|console)?\n(.*?)^```", text, re.S | re.M))
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M)
+        text = "\n".join(block for language, block in blocks if language != "python")
     text = re.sub(r"\\\n\s*", " ", text)
     for line in text.splitlines():
         command = line.strip().removeprefix("#").removeprefix("$").strip()
-        if re.match(rf"{STARTS} \S*(?:recipes/|nlp_ft|finetune|predict|evaluate|--)", command) and "..." not in command:
+        if re.match(rf"(?:{STARTS} \S*(?:recipes/|nlp_ft|--)|nlp-ft \w)", command) and "..." not in command:
             yield command
 
 
@@ -61,18 +63,23 @@ def test_there_are_commands_to_check() -> None:
 
 
 @pytest.mark.parametrize(("path", "command"), COMMANDS)
-def test_a_printed_command_is_one_its_program_takes(path: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_printed_command_is_one_its_program_takes(
+    path: str, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     if command.startswith("bash "):
         assert (ROOT / shlex.split(command)[1]).is_file()
         return
     monkeypatch.chdir(ROOT)
     name, argv = settled(command)
     if name in verbs.VERBS:
-        with pytest.raises((ConfigError, DataError, ModelError, SystemExit)) as caught:  # there is no such model here
+        (tmp_path / "runs" / "reviews").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises((ConfigError, DataError, ModelError, SystemExit)) as caught:  # there is no model in it
             verbs.VERBS[name](argv)
         assert not str(caught.value).startswith(f"nlp-ft {name}: "), str(caught.value)
     elif name in cli.method_names() and not {"-h", "--help"} & set(argv):
-        read_settings(argv, flags_of_method(name))
+        given = {setting.name for setting in read_settings(argv, flags_of_method(name))}
+        assert {flag.name for flag in flags_of_method(name) if flag.required} <= given
     else:
         assert name in (*cli.method_names(), *TOLD, "--help", "--version")
 
@@ -94,9 +101,15 @@ def test_a_preset_is_headed_by_its_command_and_sets_known_flags(path: Path) -> N
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
 def test_a_preset_names_files_that_the_data_script_writes(path: Path) -> None:
     known = {flag.name: flag for flag in flags_of_method(path.stem.partition("_")[0])}
-    files = [setting.values[0] for setting in read_yaml(str(path), known) if setting.name in SPLIT_FILES]
-    for file in files:
-        assert re.fullmatch(r"data/(movies|amazon|nyt|tweets)/(train|validation|test)\.csv", file)
+    values = [
+        value
+        for setting in read_yaml(str(path), known)
+        if DATA_FLAGS.fullmatch(setting.name)
+        for value in setting.values
+    ]
+    assert values
+    for file in re.findall(r"[\w./]+\.csv", " ".join(values)):
+        assert DATA_FILES.fullmatch(file)
 
 
 def test_every_method_has_a_recipe_of_its_name() -> None:
