@@ -19,6 +19,7 @@ from nlp_ft.config import LongTextArguments
 from nlp_ft.errors import ConfigError
 from nlp_ft.heads import final_linear, pooled
 from nlp_ft.layers import unwrapped
+from nlp_ft.training_flags import is_sharded
 
 COUNTS = "windows"  # of the rows of a split, and what a batch tells the model: windows a document, (documents,)
 _ATTENTION = "window_attention"
@@ -52,8 +53,8 @@ def add_attention(
         return how, []
     if not has_windows(splits) or max(splits["train"][COUNTS][:]) == 1:
         return how, ["attention over windows: no training text has two, so nothing can be learned; their mean is taken"]
-    if training.fsdp or training.deepspeed:
-        raise ConfigError("--window_pooling attention does not go with --fsdp or --deepspeed; use mean or max.")
+    if is_sharded(training):
+        raise ConfigError("--window_pooling attention does not go with FSDP or DeepSpeed; use mean or max.")
     width = final_linear(model)[1].in_features
     setattr(model, _ATTENTION, WindowAttention(width).to(model.device))
     return replace(how, pooling="attention", query=(0.0,) * width), []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,14 @@ _LEAST = {
     **dict.fromkeys(("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps"), 0),
     **dict.fromkeys(("eval_delay", "dataloader_num_workers", "seed"), 0),
 }
+
+
+def is_sharded(args: TrainingArguments) -> bool:
+    """Whether FSDP or DeepSpeed cut the parameters up among processes: by a flag, or by accelerate's configuration file."""
+    by_file = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+    return bool(args.fsdp or args.deepspeed) or any(
+        os.environ.get(name, "").lower() in ("1", "true") for name in by_file
+    )
 
 
 def check_training(args: TrainingArguments, given: frozenset[str]) -> None:

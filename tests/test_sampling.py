@@ -93,6 +93,15 @@ def test_a_control_leaves_the_run_as_it_is(tiny_bert: Path, files: dict[str, Pat
     assert any(name.startswith("control_plain_") for name in beside.metrics)
 
 
+@pytest.mark.parametrize("flags", [{"layerwise_lr_decay": 0.9}, {"gradual_unfreezing": 0.5}])
+def test_layers_that_are_cut_up_cannot_go_each_at_its_own_rate(
+    tiny_bert: Path, files: dict[str, Path], tmp_path: Path, flags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")  # as accelerate launch does for a configuration file that says so
+    with pytest.raises(ConfigError, match=f"^--{next(iter(flags))} does not go with FSDP or DeepSpeed"):
+        finetune_tiny(tmp_path / "run", tiny_bert, files, **flags)
+
+
 def test_a_run_that_is_its_own_control_is_refused_before_anything_else(
     tiny_bert: Path, files: dict[str, Path], tmp_path: Path
 ) -> None:
