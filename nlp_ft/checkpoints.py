@@ -21,6 +21,23 @@ from transformers import TrainerCallback
 from nlp_ft.errors import ConfigError
 
 MANIFEST = "manifest.json"
+ASKED = "asked.json"  # of a finished piece of a run (a fold, a source): what it was made with
+RESULT = (  # of TrainingArguments: what training leads to depends on them, whatever the method
+    "seed",
+    "data_seed",
+    "optim",
+    "optim_args",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+    "weight_decay",
+    "max_grad_norm",
+    "max_steps",
+    "label_smoothing_factor",
+)
 _SAVING = {"save_strategy", "save_steps", "save_total_limit", "save_only_model"}  # flags that ask for checkpoints
 _NAME = re.compile(r"checkpoint-(\d+)")
 
@@ -109,6 +126,50 @@ def choose(resume: str, output_dir: Path, run: Mapping[str, Any]) -> tuple[Path,
     raise ConfigError(f"--resume_from_checkpoint: {output_dir} holds no whole checkpoint{detail}.")
 
 
+def finished(directory: Path, asked: Mapping[str, Any]) -> bool:
+    """Whether a piece of a run (a fold, a source) is finished, so that a resumed run takes it as it is.
+
+    asked: what `begin` kept of it. Raises: ConfigError if it was made with other settings or rows, or does not say.
+    """
+    if not (directory / "run.json").exists():
+        return False
+    mend = f"name another --output_dir, or remove {directory}."
+    try:
+        saved = json.loads((directory / ASKED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ConfigError(f"{directory} is finished, but does not say with which settings; {mend}") from None
+    if (differs := _difference(saved, asked)) is None:
+        return True
+    name, one, other = differs
+    if name in ("data", "weights"):
+        what = {"data": "it was made of other rows", "weights": "it was made from other weights"}[name]
+        raise ConfigError(f"{directory} is finished, and {what} than this run's; {mend}")
+    raise ConfigError(
+        f"{directory} is finished with other settings: its {name} is {one}, this run's is {other}; {mend}"
+    )
+
+
+def begin(directory: Path, asked: Mapping[str, Any]) -> None:
+    """Keep what a piece of a run is made with, for `finished`; before it is made."""
+    if PartialState().is_main_process:
+        directory.mkdir(parents=True, exist_ok=True)
+        part = directory / f"{ASKED}.part"
+        part.write_text(json.dumps(dict(asked), indent=1), encoding="utf-8")
+        part.replace(directory / ASKED)
+
+
+def weights_of(checkpoint: str) -> str | None:
+    """sha256 of a directory's weights, those of its adapters included; None for a name on the Hub, which has a revision."""
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        return None
+    key = hashlib.sha256()
+    for path in sorted(p for place in (folder, folder / "adapter") for p in place.glob("*.*")):
+        if path.suffix in (".safetensors", ".bin", ".gguf"):
+            key.update(f"{path.name} {_sha256(path)};".encode())
+    return key.hexdigest()
+
+
 def remove_finished(output_dir: Path, given: Collection[str]) -> None:
     """Remove a finished run's checkpoints, which only an interrupted one needs, unless the user asked for saving by flag."""
     if not _SAVING & set(given):
@@ -119,9 +180,17 @@ def remove_finished(output_dir: Path, given: Collection[str]) -> None:
 
 def _check_same_run(path: Path, run: Mapping[str, Any]) -> None:
     saved = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["run"]
-    for key, value in json.loads(json.dumps(dict(run))).items():
-        if saved.get(key) != value:
-            raise ConfigError(
-                f"{path} belongs to another run: its {key} is {saved.get(key)}, this one's is {value}; "
-                "resume with the same settings, or start anew in another --output_dir."
-            )
+    if differs := _difference(saved, run):
+        name, one, other = differs
+        raise ConfigError(
+            f"{path} belongs to another run: its {name} is {one}, this one's is {other}; "
+            "resume with the same settings, or start anew in another --output_dir."
+        )
+
+
+def _difference(saved: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first thing in which a run is not as it was saved: its name, as saved, as it is now."""
+    for name, value in json.loads(json.dumps(dict(run))).items():
+        if saved.get(name) != value:
+            return name, saved.get(name), value
+    return None

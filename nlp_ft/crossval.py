@@ -6,19 +6,21 @@ import copy
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from accelerate import PartialState
 from datasets import concatenate_datasets
 from transformers import TrainingArguments
 
+from nlp_ft import checkpoints
 from nlp_ft.data import TextData, fold_rows, keys_of, split_rows
 from nlp_ft.report import RunReport, say, write_json
 
-_KEPT = ("all_results.json", "test_predictions.csv", "run.json")
+_KEPT = ("all_results.json", "test_predictions.csv", "run.json", checkpoints.ASKED)
 PREDICTIONS = "out_of_fold_predictions.csv"
 
 
@@ -28,20 +30,25 @@ def cross_validate(
     validation_share: float,
     args: TrainingArguments,
     fit_one: Callable[[TextData, TrainingArguments], RunReport],
+    asked: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Fit on all folds but one, test on that one, in turn; the test split takes no part.
 
     Each fold's results are kept in `folds/1` and so on of the output directory, its weights are not; the predictions of all
     rows go to `out_of_fold_predictions.csv`. A fold that is finished is not run again where a run is resumed.
 
+    asked: what a finished fold must have in common with this run (`training.asked`), besides rows and training arguments.
+
     Returns: `cv_accuracy` (mean over the folds) and `cv_accuracy_std` (standard deviation, n - 1), likewise for every test
-    metric; `cv_folds`.
+    metric; `cv_folds`. Raises: ConfigError for a finished fold of other settings or rows.
     """
     output = Path(str(args.output_dir))
     found = []
     for number, part in enumerate(fold_data(data, folds, args.seed, validation_share), start=1):
         directory = output / "folds" / str(number)
-        if not (directory / "run.json").exists():
+        own = {**_asked(part, args, validation_share), **(asked or {})}
+        if not checkpoints.finished(directory, own):
+            checkpoints.begin(directory, own)
             say(f"\nfold {number} of {folds}: {len(part.train)} rows to train on, {len(part.test)} to test on")
             fit_one(part, arguments_for(args, directory))
             _remove_weights(directory)
@@ -89,6 +96,17 @@ def fold_data(data: TextData, folds: int, seed: int, validation_share: float) ->
         record = {**data.fingerprint, "fold": {"number": number, "of": folds, "rows": len(held)}}
         record["sha256"] = {split: f"{digest} fold {number} of {folds}" for split, digest in record["sha256"].items()}
         yield replace(data, train=train, validation=validation, test=pool.select(held), fingerprint=record)
+
+
+def _asked(part: TextData, args: TrainingArguments, validation_share: float) -> dict[str, Any]:
+    """What a finished fold must have in common with this run, as far as its data and the training arguments say."""
+    names = (*checkpoints.RESULT, "learning_rate", "num_train_epochs")
+    held = json.loads(json.dumps(args.to_dict(), default=str))
+    return {
+        "data": {split: part.fingerprint["sha256"][split] for split in ("train", "validation")},
+        "validation_split_size": validation_share,
+        **{name: held[name] for name in names},
+    }
 
 
 def arguments_for(args: TrainingArguments, directory: Path) -> TrainingArguments:

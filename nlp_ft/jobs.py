@@ -32,7 +32,7 @@ from nlp_ft.long_documents import add_attention, has_windows, read_windows
 from nlp_ft.report import RunReport, say, settings_of
 from nlp_ft.scores import MULTI
 from nlp_ft.trainer import HEAD_RATE
-from nlp_ft.training import Job
+from nlp_ft.training import Job, asked
 from nlp_ft.windows import Windows, check_stride
 
 _GROUPS = {
@@ -138,6 +138,7 @@ def cross_validated(
             share,
             settings.training,
             lambda part, training: fit_one(part, replace(settings, training=training), None),
+            asked(settings.to_dict(settings.training), settings.given),
         )
         preparing.start_afresh(settings.training)
     return fit_one(data, settings, scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from nlp_ft.metrics import compute_metrics
 from nlp_ft.report import RunReport, describe, say, source_metrics, texts_of, write_report
 from nlp_ft.saving import save_and_verify
 from nlp_ft.trainer import ClassifierTrainer, EvaluationLines, settle_callbacks
+from nlp_ft.training_flags import is_sharded
 
 
 @dataclass
@@ -171,23 +173,53 @@ def _calibrate(job: Job, fitted: Fitted) -> tuple[Answering, dict[str, float], l
 
 def identity(job: Job) -> dict[str, Any]:
     """What a checkpoint must have in common with the run that goes on from it."""
-    args, training = job.training, job.settings["training"]
+    args = job.training
     return {
-        **{k: v for k, v in job.settings["model"].items() if k != "cache_dir"},
-        **job.settings["augment"],
-        **job.settings["lora"],
-        **job.settings["freeze"],
-        **job.settings.get(job.settings["method"]["name"], {}),
-        **{k: training[k] for k in ("optim", "optim_args", "lr_scheduler_type", "weight_decay", "max_steps")},
+        **_common(job.settings),
         "class_weights": job.fit.class_weights,
         "labels": job.data.labels,
-        "data": {split: job.data.fingerprint["sha256"][split] for split in ("train", "validation")},
+        "data": {split: digest for split, digest in job.data.fingerprint["sha256"].items() if split != "test"},
         "max_seq_length": job.max_seq_length,
-        **job.settings.get("long_texts", {}),
         "seed": args.seed,
         "learning_rate": args.learning_rate,
         "num_train_epochs": args.num_train_epochs,
         "rows_per_update": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
+    }
+
+
+def asked(settings: Mapping[str, Any], given: Collection[str] | None) -> dict[str, Any]:
+    """What a finished piece of a run (a fold, a source) must have in common with the run that takes it, but for its rows.
+
+    settings: every argument by group, as they came. given: the names the user set; of what is chosen for him where he sets
+    nothing, the piece must have been left to choose, too. None: the arguments hold as they are.
+    """
+    training, fit = settings["training"], settings["fit"]
+
+    def value(name: str) -> Any:
+        return training[name] if given is None or name in given else "chosen"
+
+    batch = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    rows = math.prod(training[name] for name in batch) * settings["processes"]
+    return {
+        **_common(settings),
+        **{k: v for k, v in fit.items() if k != "with_control"},
+        "max_seq_length": settings["data"]["max_seq_length"],
+        **{k: value(k) for k in ("learning_rate", "num_train_epochs", "optim_args", "metric_for_best_model")},
+        **{k: training[k] for k in ("eval_strategy", "eval_steps", "load_best_model_at_end")},
+        "rows_per_update": rows if given is None or {*batch} & {*given} else "chosen",
+        "weights": checkpoints.weights_of(settings["model"]["model_name_or_path"]),
+    }
+
+
+def _common(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{k: v for k, v in settings["model"].items() if k != "cache_dir"},
+        **settings["augment"],
+        **settings["lora"],
+        **settings["freeze"],
+        **settings.get(settings["method"]["name"], {}),
+        **settings.get("long_texts", {}),
+        **{k: settings["training"][k] for k in checkpoints.RESULT},
     }
 
 
@@ -216,8 +248,9 @@ def _trainer(job: Job, identity: Mapping[str, Any]) -> ClassifierTrainer:
 
     args.remove_unused_columns = True
     collate = DataCollatorWithPadding(job.tokenizer, pad_to_multiple_of=8 if args.bf16 or args.fp16 else None)
-    if args.fsdp and job.plan is not None and job.plan.share is not None:
-        raise ConfigError("--gradual_unfreezing does not go with --fsdp, which puts layers together.")
+    if job.plan is not None and is_sharded(args):
+        flag = "layerwise_lr_decay" if job.plan.share is None else "gradual_unfreezing"
+        raise ConfigError(f"--{flag} does not go with FSDP or DeepSpeed, which cut layers up; leave it out.")
     trainer = (job.trainer or ClassifierTrainer)(
         model=job.model,
         args=args,

@@ -84,8 +84,12 @@ def test_a_printed_command_is_one_its_program_takes(
         assert name in (*cli.method_names(), *TOLD, "--help", "--version")
 
 
-def test_the_readme_tells_of_every_method() -> None:
+def test_the_readme_tells_of_every_method_and_shows_every_verb() -> None:
     assert set(cli.method_names()) <= TOLD
+    shown = {
+        settled(command)[0] for path, command in COMMANDS if path == "README.md" and not command.startswith("bash ")
+    }
+    assert set(verbs.VERBS) <= shown
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)

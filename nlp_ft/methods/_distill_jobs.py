@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from dataclasses import replace
 from functools import partial
@@ -23,6 +24,7 @@ from nlp_ft.methods._distill import LABELLED, LOGITS, Aims, DistillTrainer
 from nlp_ft.methods._distill_teacher import Teacher, check_match, columns, read_unlabelled, taught, tested_on
 from nlp_ft.models import trainable_share
 from nlp_ft.report import say
+from nlp_ft.row_cache import row_digests
 from nlp_ft.training import Job
 
 
@@ -66,6 +68,7 @@ def student_job(data: TextData, settings: Settings, teacher: Teacher) -> Job:
         teacher.classifier.model.to("cpu")  # its work is done
     return replace(
         job,
+        data=data if extra is None else _with_digest(data, extra),
         splits={**job.splits, "train": tokens},
         settings=settings.to_dict(job.training),
         trainer=partial(DistillTrainer, aims=aims),
@@ -122,6 +125,14 @@ def _grown(data: TextData, settings: Settings, job: Job) -> Dataset:
         return data.train
     others, training = (data.validation, data.test), job.training
     return augment_train(data.train, settings.augment, training.seed, others=others, device=training.device)[0]
+
+
+def _with_digest(data: TextData, extra: Dataset) -> TextData:
+    """The data, whose record tells the unlabelled texts, too: a checkpoint belongs to them as to the rest."""
+    digest = hashlib.sha256(b"".join(row_digests(*columns(extra)))).hexdigest()
+    return replace(
+        data, fingerprint={**data.fingerprint, "sha256": {**data.fingerprint["sha256"], "unlabelled": digest}}
+    )
 
 
 def _doubts(teacher: Teacher, data: TextData) -> list[str]:

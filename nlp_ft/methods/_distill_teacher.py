@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +48,16 @@ class Teacher:
         rows: with `text` (and `text_pair`). Under several processes each asks its share.
         """
         texts, pairs = columns(rows)
-        self._key = self._key or weights_key(
-            self.classifier.model, self.classifier.tokenizer, self.classifier.max_seq_length
-        )
+        own = self.classifier
+        long_texts = asdict(own.answering.long_documents)
+        self._key = self._key or weights_key(own.model, own.tokenizer, own.max_seq_length, long_texts)
         asked = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
 
         def compute(places: list[int]) -> np.ndarray:
             return _shared(self.classifier, [asked[place] for place in places])
 
         logits = cached_rows(LOGITS, self._key, row_digests(texts, pairs), compute)
-        own = self.classifier.labels
-        return logits[:, [own.index(label) for label in self.labels]] if self.labels else logits
+        return logits[:, [own.labels.index(label) for label in self.labels]] if self.labels else logits
 
 
 def _shared(classifier: Classifier, texts: Sequence[Any]) -> np.ndarray:

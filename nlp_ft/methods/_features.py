@@ -13,7 +13,7 @@ from datasets import concatenate_datasets
 from nlp_ft import losses, models, preparing, row_cache
 from nlp_ft.data import TextData
 from nlp_ft.encoding import encode_cached
-from nlp_ft.errors import TrainingError
+from nlp_ft.errors import ConfigError, TrainingError
 from nlp_ft.jobs import Settings
 from nlp_ft.methods import _features_poolings
 from nlp_ft.methods._features_head import Head, fit_head
@@ -21,6 +21,7 @@ from nlp_ft.metrics import compute_metrics
 from nlp_ft.pooling import choose_pooling, set_pooling
 from nlp_ft.report import say, texts_of
 from nlp_ft.saving import ROWS_COMPARED, logits_of, off_by
+from nlp_ft.scores import MULTI
 from nlp_ft.training import Fitted, Job
 
 _SPLITS: tuple[str, ...] = ("train", "validation", "test")
@@ -39,8 +40,25 @@ _IDLE = (  # flags of every method that say nothing here
     "max_steps",
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
+    "train_sampling_strategy",
+    "data_seed",
+    "optim",
+    "optim_args",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
     "weight_decay",
+    "max_grad_norm",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
     "warmup_steps",
+    "neftune_noise_alpha",
+    "gradient_checkpointing",
+    "eval_strategy",
+    "eval_steps",
+    "save_strategy",
+    "save_steps",
+    "load_best_model_at_end",
     "label_smoothing_factor",
     "early_stopping_patience",
     "early_stopping_threshold",
@@ -52,6 +70,10 @@ _IDLE = (  # flags of every method that say nothing here
 
 def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
     """The checkpoint as a classifier with the pooling that suits it, and token ids; says what was decided."""
+    if settings.fit.threshold_metric is not None and data.problem_type != MULTI:
+        raise ConfigError(
+            f"--threshold_metric: only multi-label problems have thresholds; this is a {data.problem_type}."
+        )
     training = copy.copy(settings.training)
     tokenizer = models.load_tokenizer(settings.model)
     model, said, _ = models.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)

@@ -173,7 +173,8 @@ class PairTrainer(HeadTrainer):
 
     def __init__(self, *, pairs: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.train_dataset: Any = Pairs(self.rows, self.problem_type, pairs, self.args.seed)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        self.train_dataset: Any = Pairs(self.rows, self.problem_type, pairs, seed)
         self.args.train_sampling_strategy = "sequential"  # the pairs are in random order
         self._caught: list[Tensor] = []
 

@@ -71,10 +71,17 @@ def make_job(approach: str, data: TextData, settings: Settings, *, selects: bool
     for note in () if brief else (*notes, *said):
         say(note)
     job.settings["model"]["head_start"] = settings.model.head_start
-    job.title, job.doing, job.notes = TITLES[approach], _DOING[approach], [*data.notes, *notes, *said]
+    job.title, job.doing, job.notes = title(approach, settings), _DOING[approach], [*data.notes, *notes, *said]
     job.given, job.brief = settings.given or (), brief
     job.trainer = {"frozen": HeadTrainer, "contrastive": partial(PairTrainer, pairs=pairs), "finetune": None}[approach]
     return job
+
+
+def title(approach: str, settings: Settings) -> str:
+    """What an approach is called in the report."""
+    if settings.lora.use_peft and approach != "frozen":
+        return {"finetune": "LoRA fine-tuning", "contrastive": "contrastive (LoRA) + linear head"}[approach]
+    return TITLES[approach]
 
 
 def _settle_pairs(args: Any, settings: Settings, pairs: int, rows: int) -> str:

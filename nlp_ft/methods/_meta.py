@@ -6,7 +6,8 @@ that Trainer, accumulation and several processes need to know nothing of it.
 Choices that hold for every algorithm: the head of an episode starts at zero, so the number of classes may differ from one
 episode to the next and no order of them is favoured (ANIL, too, learns no head; a head made of prototypes, as in ProtoMAML, is
 not used). Dropout is off throughout: an inner step on a few rows must depend on nothing but them. The word embeddings take
-part in the outer step alone: a few rows could move only the words they hold, at half the cost of the whole encoder.
+part in the outer step alone: a few rows could move only the words they hold, at half the cost of the whole encoder. Under
+Reptile, whose outer step goes where the inner steps led, they stay as they are.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class MetaLearner(nn.Module):
         """The loss of the last inner step, with the gradient start - adapted (Reptile, Nichol et al. 2018, arXiv:1803.02999).
 
         There is no query to be judged by: the steps take support and query rows in turn, since on one batch alone they would
-        learn only to fit that (section 6.2 there).
+        learn only to fit that (section 6.2 there). What those leave out, the word embeddings, has no gradient.
         """
         batches = [(episode[part], episode[f"{part}_labels"]) for part in ("support", "query")]
         adapted = self.adapt(batches, len(episode["classes"]))

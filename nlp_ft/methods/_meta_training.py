@@ -131,7 +131,7 @@ def identity(settings: Settings, args: Any, tasks: Tasks) -> dict[str, Any]:
         **groups["lora"],
         **groups["freeze"],
         **{k: v for k, v in groups["meta"].items() if k != "test_episodes"},
-        **{k: training[k] for k in ("optim", "optim_args", "lr_scheduler_type", "weight_decay", "max_steps")},
+        **{k: training[k] for k in checkpoints.RESULT},
         "max_seq_length": settings.data.max_seq_length,
         "data": [pool["sha256"] for pool in fingerprint(tasks.train)],
         "seed": args.seed,

@@ -48,7 +48,7 @@ class Task:
 
 def read_tasks(settings: Settings, frames: Mapping[str, Mapping[str, Any]]) -> list[Task]:
     """The rows of each task, everything decided and its data check said. Raises: ConfigError, DataError."""
-    tasks = []
+    tasks: list[Task] = []
     named = settings.own.data_of(settings.data)
     for name in frames:
         if name not in named:
@@ -63,7 +63,7 @@ def read_tasks(settings: Settings, frames: Mapping[str, Mapping[str, Any]]) -> l
     say("")
     for note in shared_texts(tasks):
         say(note)
-    return _with_class_weights(tasks, settings.fit.class_weights)
+    return _with_class_weights(_with_thresholds(tasks, settings.fit.threshold_metric), settings.fit.class_weights)
 
 
 def shared_texts(tasks: Sequence[Task]) -> list[str]:
@@ -92,6 +92,17 @@ def shared_texts(tasks: Sequence[Task]) -> list[str]:
                     )
                 notes.append(f"warning: {told}, so its figures flatter the model")
     return notes
+
+
+def _with_thresholds(tasks: list[Task], metric: str | None) -> list[Task]:
+    """--threshold_metric for the tasks that have thresholds. Raises: ConfigError where none has."""
+    if metric is not None and all(task.data.problem_type != MULTI for task in tasks):
+        raise ConfigError("--threshold_metric: only multi-label problems have thresholds; none of these tasks is one.")
+    found = []
+    for task in tasks:
+        fit = replace(task.settings.fit, threshold_metric=metric if task.data.problem_type == MULTI else None)
+        found.append(replace(task, settings=replace(task.settings, fit=fit)))
+    return found
 
 
 def _with_class_weights(tasks: list[Task], spec: str | None) -> list[Task]:

@@ -20,13 +20,14 @@ from nlp_ft.augment.plan import augment_train
 from nlp_ft.data import TextData
 from nlp_ft.errors import ConfigError, did_you_mean
 from nlp_ft.jobs import Settings
-from nlp_ft.layers import Plan, freeze, reinitialise
+from nlp_ft.layers import Plan, freeze, reinitialise, top_layers
 from nlp_ft.methods._multitask import MultiTask, MultiTaskLoss, MultiTaskTrainer, UncertaintyLoss
 from nlp_ft.methods._multitask_data import SCORE, Task, mixed, scale, scores
 from nlp_ft.methods._multitask_sampler import TaskSampler, exponent_of
 from nlp_ft.metrics import REGRESSION, SINGLE, compute_metrics
 from nlp_ft.report import say
 from nlp_ft.training import Job
+from nlp_ft.training_flags import is_sharded
 
 _LESS_IS_BETTER = ("loss", "mse", "rmse", "mae")
 
@@ -85,7 +86,7 @@ def _body(first: Any, settings: Settings, learning_rate: float) -> tuple[Any, Pl
     """Adapters, frozen layers and rates of the body, by way of the first classifier, in place; and what to say of them."""
     said = []
     if settings.lora.use_peft:
-        first = models.add_lora(first, settings.lora)
+        first = models.add_lora(first, settings.lora, whole=top_layers(first, settings.freeze.reinit_layers))
         said.append("LoRA: adapters in the shared body; every head trains in full")
     said += freeze(first, settings.freeze.freeze_layers)
     if settings.freeze.gradual_unfreezing is None and settings.freeze.layerwise_lr_decay == 1:
@@ -108,10 +109,8 @@ def _refuse(settings: Settings) -> None:
         raise ConfigError(
             "--save_adapter_only: the adapters belong to all tasks, whose directories are saved merged. Leave it out."
         )
-    if settings.training.fsdp or settings.training.deepspeed:
-        raise ConfigError(
-            "--fsdp and --deepspeed cut up a body that several heads share; start plain processes instead."
-        )
+    if is_sharded(settings.training):
+        raise ConfigError("FSDP and DeepSpeed cut up a body that several heads share; start plain processes instead.")
 
 
 def _prepare(task: Task, first: Task, tokenizer: Any, training: TrainingArguments, held_out: Sequence[Dataset]) -> None:
@@ -208,7 +207,7 @@ def make_sampler(
     sampler = TaskSampler(
         [len(task.splits["train"]) for task in tasks],
         exponent_of(own.sampling, own.sampling_temperature, epochs),
-        training.seed,
+        training.seed if training.data_seed is None else training.data_seed,
         lengths=rows["length"][:] if strategy == "group_by_length" else None,
         per_update=per_update,
         in_order=strategy == "sequential",

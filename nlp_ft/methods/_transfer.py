@@ -15,7 +15,7 @@ from accelerate import PartialState
 from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
-from nlp_ft import jobs
+from nlp_ft import checkpoints, jobs
 from nlp_ft.baselines import compare
 from nlp_ft.config import ModelArguments
 from nlp_ft.data import TextData, sampled
@@ -102,8 +102,13 @@ def _brief(args: TrainingArguments) -> TrainingArguments:
 
 
 def _answers(job: Job, name: str) -> Answers:
-    """Train and answer validation and test rows; kept in `shots/`, from which a resumed run of the same settings takes them."""
-    settings = hashlib.sha256(json.dumps(identity(job), sort_keys=True, default=str).encode()).hexdigest()[:8]
+    """Train and answer validation and test rows; kept in `shots/`, from which a resumed run takes them.
+
+    Those of other settings, rows (test rows, too) or weights to start from have another name there, and are not taken.
+    """
+    test, start = job.data.fingerprint["sha256"]["test"], job.settings["model"]["model_name_or_path"]
+    made_with = {**identity(job), "test": test, "weights": checkpoints.weights_of(start)}
+    settings = hashlib.sha256(json.dumps(made_with, sort_keys=True, default=str).encode()).hexdigest()[:8]
     path = Path(str(job.training.output_dir)) / "shots" / f"{name}-{settings}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as held:

@@ -118,7 +118,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     if settings.fit.with_control:
         against.append(controls.run_control(twin(job, settings), "labels", "the same student without a teacher"))
     report = training.finish(job, training.train(job), controls=against)
-    return jobs.publish(complete(report, data, settings), settings)
+    return jobs.publish(complete(report, job.data, settings), settings)
 
 
 def _check(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -25,12 +26,23 @@ if TYPE_CHECKING:
 
 _SLOT = "{label}"
 _TEMPLATE = "This sentence is {label}."  # SetFit's
+_OF_VALIDATION = re.compile(r"^(warning: )?validation\b| in validation (has|have) | that is in validation too ")
 _FINETUNE_ONLY = (  # flags that neither pairs nor a fitted head take
     "class_weights",
     "early_stopping_patience",
+    "early_stopping_threshold",
     "label_smoothing_factor",
     "metric_for_best_model",
     "head_start",
+)
+_PAIRS_ONLY = ("num_iterations", "max_pairs")
+_OF_THE_BODY = (  # flags of training it, which a frozen body has no use for
+    *("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_dora", "use_rslora"),
+    *("freeze_layers", "gradual_unfreezing", "layerwise_lr_decay", "reinit_layers"),
+    *("learning_rate", "num_train_epochs", "max_steps", "gradient_accumulation_steps", "per_device_train_batch_size"),
+    *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
+    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "neftune_noise_alpha", "gradient_checkpointing"),
+    *("train_sampling_strategy", "data_seed"),
 )
 
 
@@ -123,7 +135,9 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
         approach, said, scores = choice.choose(data, settings, selects)
     others = [a for a in choice.TITLES if a != approach and (a == "frozen" or settings.fit.with_control)]
     found = [
-        controls.run_control(choice.make_job(a, data, settings, selects=selects, brief=True), a, choice.TITLES[a])
+        controls.run_control(
+            choice.make_job(a, data, settings, selects=selects, brief=True), a, choice.title(a, settings)
+        )
         for a in others
     ]
     job = choice.make_job(approach, data, settings, selects=selects)
@@ -143,12 +157,24 @@ def _check(settings: Settings, frames: Mapping[str, Any]) -> None:
         raise ConfigError(
             "--num_folds: --approach auto cross-validates already; several --seed tell more than folds here."
         )
-    if settings.own.approach in ("contrastive", "frozen"):
+    approach, controlled = settings.own.approach, settings.fit.with_control
+    if approach == "frozen" and settings.lora.use_peft:
+        raise ConfigError("--use_peft: --approach frozen trains no body that adapters could change; leave it out.")
+    if approach == "auto":
         for name in _FINETUNE_ONLY:
             if name in given:
-                raise ConfigError(f"--{name} has no effect on --approach {settings.own.approach}; leave it out.")
-    if settings.own.approach == "frozen" and settings.lora.use_peft:
-        raise ConfigError("--use_peft: --approach frozen trains no body that adapters could change; leave it out.")
+                raise ConfigError(
+                    f"--{name} has no effect on two of the three approaches that --approach auto compares; give --approach "
+                    "finetune with it, or leave it out."
+                )
+    idle = {
+        "contrastive": (*_FINETUNE_ONLY, "train_sampling_strategy"),
+        "frozen": (*_FINETUNE_ONLY, *(() if controlled else (*_PAIRS_ONLY, *_OF_THE_BODY))),  # controls train theirs
+        "finetune": () if controlled else _PAIRS_ONLY,
+    }
+    for name in idle.get(approach, ()):
+        if name in given:
+            raise ConfigError(f"--{name} has no effect on --approach {approach}; leave it out.")
 
 
 def _rows(settings: Settings, frames: dict[str, Any]) -> tuple[TextData, bool]:
@@ -176,9 +202,12 @@ def _rows(settings: Settings, frames: dict[str, Any]) -> tuple[TextData, bool]:
 
 
 def _read(settings: Settings, frames: dict[str, Any]) -> TextData:
-    """As jobs.read; rows that are too few to split validation off are read as validation, too."""
+    """As jobs.read; of rows that are too few to split validation off all are training rows, and none are validation."""
     from nlp_ft import jobs
+    from nlp_ft.checks import doctor
+    from nlp_ft.data import load_data
     from nlp_ft.errors import DataError
+    from nlp_ft.report import say
 
     files = settings.data
     try:
@@ -187,8 +216,13 @@ def _read(settings: Settings, frames: dict[str, Any]) -> TextData:
         if files.validation_file is not None or files.dataset_name is not None or "validation" in frames:
             raise
     again = {**frames, "validation": frames.get("train", files.train_file)}
-    data = jobs.read(settings, again)  # anything else that is wrong is raised again
-    return replace(data, validation=data.train.select([]), given=data.given - {"validation"})
+    data = load_data(files, seed=settings.training.seed, frames=again)  # anything else that is wrong is raised again
+    notes = [note for note in data.notes if not _OF_VALIDATION.search(note)]  # it is the training rows themselves
+    data = replace(data, validation=data.train.select([]), given=data.given - {"validation"}, notes=notes)
+    data.notes.append(doctor.summary(data))
+    for note in data.notes:
+        say(note)
+    return data
 
 
 def _joined(*parts: Any) -> Any:
@@ -294,12 +328,11 @@ def _check_zero_shot(settings: Settings, frames: Mapping[str, Any]) -> None:
     for name in (
         "approach",
         "shots",
-        "num_iterations",
-        "max_pairs",
-        "use_peft",
         "with_control",
         "num_folds",
         *_FINETUNE_ONLY,
+        *_PAIRS_ONLY,
+        *_OF_THE_BODY,
     ):
         if name in given:
             raise ConfigError(

@@ -100,6 +100,8 @@ _MEANINGLESS = {
     **dict.fromkeys(
         ("class_weights", "label_smoothing_factor"), "an episode has as many rows of one class as of another"
     ),
+    "threshold_metric": "only multi-label problems have thresholds, and a row of an episode is of one class",
+    "data_seed": "episodes are drawn by --seed",
     "head_start": _HEAD,
     **dict.fromkeys(("gradual_unfreezing", "layerwise_lr_decay", "reinit_layers"), "all layers learn at one rate"),
     "save_adapter_only": "the result is a checkpoint to start from, adapters merged",

@@ -38,7 +38,7 @@ _MEANINGLESS = {
     **dict.fromkeys(("pooling", "head_start"), _NO_HEAD),
     "train_file": "texts without labels are named by --text_file",
     **dict.fromkeys(("test_split_name", "num_folds", "group_column", "time_column", "mixing"), _NO_LABELS),
-    "class_weights": "there are no classes",
+    **dict.fromkeys(("class_weights", "threshold_metric"), "there are no classes"),
     "save_adapter_only": "the next run needs a whole body; adapters are merged into it",
 }
 _FOR_PROBE = (
@@ -185,13 +185,14 @@ def _make(settings: Settings, texts: Unlabelled) -> tuple[Body, Task, list[str]]
 
 def _identity(settings: Settings, texts: Unlabelled, limit: int) -> dict[str, Any]:
     """What a checkpoint must have in common with the run that goes on from it."""
+    from nlp_ft import checkpoints
+
     args, held = settings.training, settings.to_dict(settings.training)
-    names = ("optim", "optim_args", "lr_scheduler_type", "weight_decay", "max_steps", "seed", "learning_rate")
     return {
         **{k: v for k, v in held["model"].items() if k != "cache_dir"},
         **held["lora"],
         **{k: v for k, v in held["pretrain"].items() if k not in ("text_file", "probe_file")},
-        **{k: held["training"][k] for k in (*names, "num_train_epochs", "label_smoothing_factor")},
+        **{k: held["training"][k] for k in (*checkpoints.RESULT, "learning_rate", "num_train_epochs")},
         "data": texts.fingerprint["sha256"],
         "max_seq_length": limit,
         "rows_per_update": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,

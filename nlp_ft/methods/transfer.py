@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,13 +73,22 @@ ARGUMENTS = (
 )
 
 
+_OF_THE_TARGET = (  # data flags that say where its rows are, how they are split, mixed and sampled: not a source's
+    *("validation_file", "test_file", "dataset_name", "dataset_config_name"),
+    *("train_split_name", "validation_split_name", "test_split_name"),
+    *("group_column", "time_column", "num_folds", "mixing"),
+    *("max_train_samples", "max_eval_samples", "max_predict_samples"),
+)
+
+
 def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     """The sources' models, the gain at few target rows, the best source by validation, the target in full, the report.
 
     arguments, frames: as in `finetune.run`; frames are the target's. Augmentation and the flags for layers hold for the
     target alone.
 
-    Raises: DataError if a text of the target's test split is among a source's training rows, unless --allow_leakage.
+    Raises: DataError if a text of the target's test split (with --num_folds: any of its texts) is among a source's training
+    rows, unless --allow_leakage; ConfigError for a finished source of other settings or rows.
     """
     from nlp_ft import controls, jobs, preparing, training
     from nlp_ft.methods._transfer import measure, start_from
@@ -129,59 +138,92 @@ def _free(name: str, taken: Mapping[str, str]) -> str:
 
 
 def _fit_source(settings: Settings, target: TextData, name: str, file: str) -> Path:
-    """Fine-tune on one source file, into `sources/<name>`, a run directory of its own; a finished one is taken as it is."""
-    from nlp_ft import jobs, training
+    """Fine-tune on one source file, into `sources/<name>`, a run directory of its own; a finished one is taken as it is.
+
+    Raises: ConfigError for a finished one of other settings or rows.
+    """
+    from nlp_ft import checkpoints, jobs, training
     from nlp_ft.crossval import arguments_for
     from nlp_ft.data import load_data
     from nlp_ft.report import say
 
-    own: TransferArguments = settings.own
     directory = Path(str(settings.training.output_dir)) / "sources" / name
-    arguments = replace(
-        settings.data,
-        train_file=[file],
-        validation_file=None,
-        test_file=None,
-        dataset_name=None,
-        num_folds=None,
-        max_train_samples=None,
-        text_column_names=own.source_text_column_names or settings.data.text_column_names,
-        label_column_name=own.source_label_column_name or settings.data.label_column_name,
-        problem_type=None if own.source_label_column_name else settings.data.problem_type,
-    )
+    arguments = source_data(settings.data, settings.own, file)
     say(f"\nsource {name}")
     data = load_data(arguments, seed=settings.training.seed)
     for note in data.notes:
         say(note)
-    _refuse_leak(target, data, file, settings.data.allow_leakage)
-    if (directory / "run.json").exists():
-        say(f"{directory} is finished and taken as it is")
-        return directory
+    _refuse_leak(target, data, file, settings.data)
     plain = replace(
         settings,
         data=arguments,
         augment=AugmentArguments(),
         freeze=FreezeArguments(),
+        fit=_source_fit(settings.fit, data, target),
         lora=replace(settings.lora, save_adapter_only=False),
-        training=arguments_for(settings.training, directory),
     )
-    training.fit(jobs.make_job(data, plain))
+    groups = plain.to_dict(plain.training)
+    del groups[plain.method]  # which other sources there are, and on how many rows they are compared
+    asked = {**training.asked(groups, plain.given), "data": data.fingerprint["sha256"]}
+    if checkpoints.finished(directory, asked):
+        say(f"{directory} is finished and taken as it is")
+        return directory
+    checkpoints.begin(directory, asked)
+    training.fit(jobs.make_job(data, replace(plain, training=arguments_for(settings.training, directory))))
     return directory
 
 
-def _refuse_leak(target: TextData, source: TextData, file: str, allow: bool) -> None:
-    """A source that holds texts of the target's test split would show them to the model. Raises: DataError."""
+def _source_fit(fit: FitArguments, source: TextData, target: TextData) -> FitArguments:
+    """The fit arguments of a source: without what is meant for the target's kind of problem, or names its labels."""
+    if source.problem_type != target.problem_type:
+        fit = replace(fit, threshold_metric=None)
+    by_name = fit.class_weights not in (None, "balanced")
+    if not source.labels or (by_name and source.labels != target.labels):
+        fit = replace(fit, class_weights=None)
+    return fit
+
+
+def source_data(target: DataArguments, own: TransferArguments, file: str) -> DataArguments:
+    """The data arguments of a source file: what says how files are read holds for it, what says which rows does not."""
+    defaults = {one.name: one.default for one in fields(DataArguments)}
+    columns = {"label_column_name": own.source_label_column_name or target.label_column_name}
+    if own.source_label_column_name:
+        columns["problem_type"] = None
+    if own.source_text_column_names:
+        columns |= {"text_column_names": own.source_text_column_names, "text_pair_column_name": None}
+    return replace(target, **{name: defaults[name] for name in _OF_THE_TARGET}, **columns, train_file=[file])
+
+
+def _refuse_leak(target: TextData, source: TextData, file: str, args: DataArguments) -> None:
+    """A source that holds texts the target is tested on would show them to the model; those of validation are told.
+
+    args: the target's. With --num_folds every row is tested on once, but for those of a validation split that was given.
+    Raises: DataError, unless --allow_leakage.
+    """
     from nlp_ft.data import keys_of
     from nlp_ft.report import say
 
     shown = {*keys_of(source.train), *keys_of(source.validation)}
-    places = [place for place, key in enumerate(keys_of(target.test)) if key in shown]
-    if not places:
-        return
-    said = (
-        f"{file}: {len(places)} of the {len(target.test)} test rows of the target are among its rows, the first "
-        f"{str(target.test[places[0]]['text'])[:60]!r}"
-    )
-    if not allow:
-        raise DataError(f"{said}; remove them from the source, or give --allow_leakage.")
-    say(f"warning: {said}")
+
+    def found(split: str) -> str | None:
+        rows = getattr(target, split)
+        places = [place for place, key in enumerate(keys_of(rows)) if key in shown]
+        first = f"{str(rows[places[0]]['text'])[:60]!r}" if places else ""
+        told = (
+            f"{file}: {len(places)} of the {len(rows)} {split} rows of the target are among its rows, the first {first}"
+        )
+        return told if places else None
+
+    folded = () if args.num_folds is None else ("train", "validation")
+    tested = ("test", *(split for split in folded if split == "train" or split not in target.given))
+    for split in tested:
+        if said := found(split):
+            if split != "test":
+                said += "; with --num_folds each of them is tested on once"
+            if not args.allow_leakage:
+                raise DataError(f"{said}; remove them from the source, or give --allow_leakage.")
+            say(f"warning: {said}")
+    if "validation" not in tested and (said := found("validation")):
+        say(
+            f"warning: {said}; by these rows sources are ranked and the checkpoint is chosen, which flatters this source"
+        )
