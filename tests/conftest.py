@@ -38,7 +38,9 @@ MakeCsv = Callable[..., Path]
 
 
 def pytest_unconfigure() -> None:
-    """Leave nothing behind."""
+    """Leave nothing behind; after Ctrl-C, too."""
+    if "ranks" in sys.modules:
+        sys.modules["ranks"].stop()
     shutil.rmtree(os.environ["NLP_FT_CACHE"], ignore_errors=True)
 
 

@@ -1,15 +1,18 @@
-"""A tiny fine-tuning run with flags as a user gives them, rows of every kind of label, and plain answers."""
+"""Tiny runs with flags as a user gives them, by one process or two, rows of every kind of label, and plain answers."""
 
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ranks
 import torch
 from conftest import rows_of
+from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from nlp_ft.flags import parse
@@ -17,6 +20,23 @@ from nlp_ft.methods import finetune
 from nlp_ft.report import RunReport
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+
+# Updates that say what the gradient was; one process and two then differ by rounding alone.
+SGD: dict[str, Any] = {
+    "optim": "sgd",
+    "optim_args": "momentum=0.0",
+    "lr_scheduler_type": "constant",
+    "warmup_steps": 0,
+    "max_grad_norm": 0,
+    "weight_decay": 0,
+    "dropout": 0.0,
+}
+
+
+def as_argv(**flags: Any) -> list[str]:
+    """Flags as a command line has them; a list gives several values, None leaves the flag out."""
+    given = {name: value if isinstance(value, list) else [value] for name, value in flags.items() if value is not None}
+    return [str(token) for name, values in given.items() for token in (f"--{name}", *values)]
 
 
 def finetune_tiny(
@@ -31,8 +51,28 @@ def finetune_tiny(
         "num_train_epochs": 2,
         **flags,
     }
-    argv = [str(token) for name, value in chosen.items() for token in (f"--{name}", value)] + [*extra]
-    return finetune.run(*parse(*finetune.ARGUMENTS, argv=argv))
+    return finetune.run(*parse(*finetune.ARGUMENTS, argv=[*as_argv(**chosen), *extra]))
+
+
+def two_processes(method: str, argv: Sequence[str], *, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """`nlp-ft method argv` by two processes that know of each other; it must end well."""
+    done = ranks.run(["-m", "nlp_ft", method, *argv], timeout=timeout)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def assert_same_weights(one: Path, two: Path, start: Path, share: float = 1e-3, *, body_alone: bool = False) -> None:
+    """Two runs from `start` ended alike: no weight apart by more than this share of the furthest way one has gone.
+
+    body_alone: weights that `start` lacks are not compared.
+    """
+    first, second, before = (load_file(directory / "model.safetensors") for directory in (one, two, start))
+    shared = {name: before.get(name, before.get(name.removeprefix("bert."))) for name in first}
+    moved = max((first[name] - weight).abs().max().item() for name, weight in shared.items() if weight is not None)
+    assert moved > 1e-4  # there is something to compare
+    assert first.keys() == second.keys()
+    compared = [name for name, weight in shared.items() if weight is not None or not body_alone]
+    assert max((first[name] - second[name]).abs().max().item() for name in compared) < share * moved
 
 
 def weights_hash(directory: Path) -> str:
@@ -57,7 +97,8 @@ def problem_rows(kind: str, count: int, seed: int) -> list[dict[str, Any]]:
 
 def plain_logits(directory: Path, texts: list[str]) -> np.ndarray:
     """What a user without nlp_ft gets."""
-    model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
+    model, info = AutoModelForSequenceClassification.from_pretrained(directory, output_loading_info=True)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     tokenizer = AutoTokenizer.from_pretrained(directory)
     with torch.inference_mode():
-        return model(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).logits.numpy()
+        return model.eval()(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).logits.numpy()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
+from tiny import DECODERS, FAMILIES, TEXTS, classifier, lora_classifier
 from torch.nn import functional
 from transformers import AutoTokenizer, DataCollatorWithPadding, TrainingArguments
 
@@ -13,7 +14,6 @@ from nlp_ft.errors import ConfigError
 from nlp_ft.heads import final_linear
 from nlp_ft.losses import ClassifierLoss
 from nlp_ft.trainer import ClassifierTrainer
-from tests.tiny import DECODERS, FAMILIES, TEXTS, classifier, lora_classifier
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 QUARTER, SHIFT = torch.tensor([0.25, 0.75]), 1

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ranks
 from conftest import ROOT, write_csv
 from test_bulk import Stub
 
@@ -317,16 +318,7 @@ def test_two_processes_write_the_bytes_of_one_and_resume_its_run(tmp_path: Path,
     with pytest.raises(KeyboardInterrupt):
         answer_file(check_file(source, outputs[1], block_rows=BLOCK), classifier, once)
     (tmp_path / "program.py").write_text(PROGRAM)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
-            *(tmp_path / "program.py", source, model, *outputs),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = ranks.run([tmp_path / "program.py", source, model, *outputs])
     assert done.returncode == 0, done.stderr[:3000]
     assert done.stderr.count("100 rows labelled") == 2
     assert done.stderr.count("30 were done before") == 1

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running import finetune_tiny, weights_hash
 
 from nlp_ft import checkpoints
 from nlp_ft.errors import ConfigError
-from tests.running import finetune_tiny, weights_hash
 
 # Dropout and shuffling are on; every epoch leaves a checkpoint (4 steps each).
 FLAGS: dict[str, Any] = {

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import RunCli, rows_of, write_csv
 from datasets import Dataset, DatasetDict
 
 from nlp_ft.checks import doctor
 from nlp_ft.checks.findings import Checked
 from nlp_ft.config import DataArguments
 from nlp_ft.data import load_data, read_rows
-from tests.conftest import RunCli, rows_of, write_csv
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,10 @@ import random
 from typing import Any
 
 import pytest
+from conftest import rows_of
 
 from nlp_ft.checks.findings import Checked, Split
 from nlp_ft.checks.give_away import give_away
-from tests.conftest import rows_of
 
 SINGLE, REGRESSION = "single_label_classification", "regression"
 

@@ -6,11 +6,11 @@ import random
 from typing import Any
 
 import pytest
+from conftest import rows_of
 
 from nlp_ft.checks.findings import Checked, Finding, Split
 from nlp_ft.checks.label_shape import shape
 from nlp_ft.checks.texts import texts
-from tests.conftest import rows_of
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 NAMES = ["bad", "good", "mixed"]

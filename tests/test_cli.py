@@ -199,40 +199,42 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+KILLED = [("accelerate", signal.SIGKILL), ("accelerate", signal.SIGTERM), ("accelerate", signal.SIGINT)]
+KILLED += [("torchrun", signal.SIGKILL)]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
-@pytest.mark.parametrize(
-    ("launcher", "signal_number"),
-    [
-        ("accelerate", signal.SIGKILL),
-        ("accelerate", signal.SIGTERM),
-        ("accelerate", signal.SIGINT),
-        ("torchrun", signal.SIGKILL),
-    ],
-)
-def test_a_killed_launcher_takes_its_child_along(tmp_path: Path, launcher: str, signal_number: int) -> None:
-    script, pid_file = tmp_path / "waits.py", tmp_path / "pid"
+def test_a_killed_launcher_takes_its_child_along(tmp_path: Path) -> None:
+    script = tmp_path / "waits.py"
     script.write_text(WAITS)
     torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "1", "--master_port", "0"]
-    command = [sys.executable, *(LAUNCH if launcher == "accelerate" else torchrun), str(script), str(pid_file)]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
-    )
-    child = None
+    places = [tmp_path / f"{launcher}_{number.name}" for launcher, number in KILLED]
+    launchers = [
+        subprocess.Popen(
+            [sys.executable, *(LAUNCH if launcher == "accelerate" else torchrun), str(script), str(place)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+        )
+        for (launcher, _), place in zip(KILLED, places, strict=True)
+    ]
+    children: list[int] = []
     try:
-        assert wait_for(lambda: pid_file.exists() and pid_file.read_text() != "", 120)
-        child = int(pid_file.read_text())
-        assert child != process.pid
-        process.send_signal(signal_number)
-        assert wait_for(lambda: not is_alive(child), 5)
+        for place in places:
+            assert wait_for(lambda place=place: place.exists() and place.read_text() != "", 180), place.name
+            children.append(int(place.read_text()))
+        assert not {launcher.pid for launcher in launchers} & {*children}
+        assert all(map(is_alive, children))
+        for launcher, child, (name, number) in zip(launchers, children, KILLED, strict=True):
+            launcher.send_signal(number)
+            assert wait_for(lambda child=child: not is_alive(child), 5), (name, number)
     finally:
-        process.kill()
-        process.wait()
-        if child is not None and is_alive(child):
+        for launcher in launchers:
+            launcher.kill()
+            launcher.wait()
+        for child in filter(is_alive, children):
             os.kill(child, signal.SIGKILL)
 
 
@@ -279,41 +281,46 @@ def test_without_a_launcher_nothing_is_asked_of_the_system(monkeypatch: pytest.M
 # ---- every way in takes the same flags
 
 WAYS = {
-    "nlp-ft": None,
-    "python -m nlp_ft": ["-m", "nlp_ft", "finetune"],
-    "python recipes/finetune.py": ["recipes/finetune.py"],
-    "accelerate launch recipes/finetune.py": [*LAUNCH, "recipes/finetune.py"],
-    "accelerate launch -m nlp_ft": [*LAUNCH, "-m", "nlp_ft", "finetune"],
+    "nlp-ft": [str(Path(sys.executable).with_name("nlp-ft")), "finetune"],
+    "python -m nlp_ft": [sys.executable, "-m", "nlp_ft", "finetune"],
+    "python recipes/finetune.py": [sys.executable, "recipes/finetune.py"],
+    "accelerate launch recipes/finetune.py": [sys.executable, *LAUNCH, "recipes/finetune.py"],
+    "accelerate launch -m nlp_ft": [sys.executable, *LAUNCH, "-m", "nlp_ft", "finetune"],
 }
+TRAINED = ("nlp-ft", "accelerate launch recipes/finetune.py")
+
+
+def started(way: str, config: Path, *flags: object) -> subprocess.CompletedProcess[str]:
+    command = [*WAYS[way], "--config", str(config), *map(str, flags)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", TRAINED)
 def test_every_way_in_takes_the_same_flags(
-    way: str, tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path, run_process: RunCli
+    way: str, tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
 ) -> None:
     config = tmp_path / "a.yaml"
     lines = {f"{split}_file": path for split, path in tiny_csv.items()} | {"num_train_epochs": 2, "use_cpu": "true"}
     config.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
-    flags = [
-        "--config",
-        config,
-        "--model_name_or_path",
-        tiny_bert,
-        "--output_dir",
-        tmp_path / "out",
-        "--num-train-epochs=1",
-    ]
-    argv = WAYS[way] or [str(Path(sys.executable).with_name("nlp-ft")), "finetune"]
-    if WAYS[way] is None:
-        done = subprocess.run([*argv, *map(str, flags)], cwd=ROOT, capture_output=True, text=True, timeout=180)
-        code, out, err = done.returncode, done.stdout, done.stderr
-    else:
-        code, out, err = run_process([*argv, *map(str, flags)])
-    assert code == 0, err
+    flags = ["--model_name_or_path", tiny_bert, "--output_dir", tmp_path / "out", "--num-train-epochs=1"]
+    done = started(way, config, *flags)
+    assert done.returncode == 0, done.stderr
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["arguments"]["training"]["num_train_epochs"] == 1
-    assert "Try it: nlp-ft predict" in out
+    assert "Try it: nlp-ft predict" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [way for way in WAYS if way not in TRAINED])
+def test_every_other_way_in_reads_them_too(way: str, tmp_path: Path) -> None:
+    config = tmp_path / "a.yaml"
+    config.write_text("use_cpu: true\nlearning_rat: 1e-3\n")
+    done = started(way, config, "--num-train-epochs=1", "--output_dir", tmp_path / "out")
+    # an accelerate launch tells of its child's failure by 1
+    assert done.returncode == (1 if way.startswith("accelerate") else 2)
+    said = [line for line in done.stderr.splitlines() if line.startswith("nlp-ft: ")]
+    assert said == [f"nlp-ft: {config}: unknown key 'learning_rat'. Did you mean 'learning_rate'?"]
 
 
 @pytest.mark.slow

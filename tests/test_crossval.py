@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import MakeCsv, rows_of
+from running import finetune_tiny
 
 from nlp_ft.config import DataArguments
 from nlp_ft.crossval import fold_data
 from nlp_ft.data import load_data
-from tests.conftest import MakeCsv, rows_of
-from tests.running import finetune_tiny
 
 
 def test_each_row_is_held_out_once_and_trained_on_by_the_other_folds(make_csv: MakeCsv) -> None:

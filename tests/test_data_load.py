@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from test_data_read import WRITERS, write_delimited
 
 from nlp_ft.config import DataArguments
 from nlp_ft.data import TextData, load_data, load_labelled, texts_for_prediction
 from nlp_ft.errors import ConfigError, DataError, NlpFtError
-from tests.test_data_read import WRITERS, write_delimited
 
 
 @pytest.fixture(autouse=True)

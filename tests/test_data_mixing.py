@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_data_read import write_delimited
 
 from nlp_ft.config import DataArguments
 from nlp_ft.data import TextData, load_data
 from nlp_ft.errors import ConfigError, DataError
-from tests.test_data_read import write_delimited
 
 
 @pytest.fixture(autouse=True)

@@ -15,13 +15,13 @@ import pytest
 from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_data_read import ODD_TEXTS, WRITERS, write_delimited, write_jsonl
 
 from nlp_ft.config import DataArguments
 from nlp_ft.data import load_data, read_table
 from nlp_ft.data import store as store_module
 from nlp_ft.data.store import Column, Store, as_column
 from nlp_ft.errors import ConfigError, DataError, NlpFtError
-from tests.test_data_read import ODD_TEXTS, WRITERS, write_delimited, write_jsonl
 
 ODD = {"text": ODD_TEXTS, "label": ["a", "b"] * (len(ODD_TEXTS) // 2)}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ranks
 import tiny
 import torch
-from conftest import RunCli
 from datasets import Dataset
 
 from nlp_ft import encoding
@@ -169,17 +169,13 @@ np.save(f"{sys.argv[1]}/{sys.argv[2]}_{PartialState().process_index}.npy", rows)
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_rows_and_both_get_all(
-    tmp_path: Path, run_process: RunCli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_share_the_rows_and_both_get_all(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(TWO)
     for count in (1, 2):
-        monkeypatch.setenv("NLP_FT_CACHE", str(tmp_path / f"cache{count}"))
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", count, script, tmp_path, count]
-        launch.append(tiny.checkpoint("bert"))
-        code, _, err = run_process(launch)
-        assert code == 0, err
+        argv = [script, tmp_path, count, tiny.checkpoint("bert")]
+        done = ranks.run(argv, processes=count, env={"NLP_FT_CACHE": str(tmp_path / f"cache{count}")})
+        assert done.returncode == 0, done.stderr
     one, first, second = (np.load(tmp_path / f"{name}.npy") for name in ("1_0", "2_0", "2_1"))
     assert first.tobytes() == second.tobytes()
     np.testing.assert_allclose(first, one, atol=1e-6)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, RunCli, write_csv
-from running import MULTI, REGRESSION, SINGLE, finetune_tiny, plain_logits, problem_rows, weights_hash
+from conftest import RunCli, write_csv
+from running import (
+    MULTI,
+    REGRESSION,
+    SGD,
+    SINGLE,
+    as_argv,
+    assert_same_weights,
+    finetune_tiny,
+    plain_logits,
+    problem_rows,
+    two_processes,
+    weights_hash,
+)
 from safetensors.torch import load_file
 from tiny import checkpoint, classifier, lora_classifier
 from transformers import DataCollatorWithPadding, TrainingArguments
@@ -492,51 +502,33 @@ def test_attention_is_refused_where_parameters_are_cut_up(tiny_bert: Path) -> No
     training.fsdp = True  # type: ignore[assignment]
     with pytest.raises(ConfigError) as caught:
         add_attention(model, args, training, splits)
-    assert str(caught.value) == "--window_pooling attention does not go with --fsdp or --deepspeed; use mean or max."
+    assert str(caught.value) == "--window_pooling attention does not go with FSDP or DeepSpeed; use mean or max."
 
 
 # ---- two processes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("extra", [{}, {"use_peft": "true"}])
+@pytest.mark.parametrize("extra", [{}, {"use_peft": True, "lora_dropout": 0.0}])
 def test_two_processes_take_the_step_of_one(
     tiny_bert: Path, files: MakeFiles, tmp_path: Path, extra: dict[str, Any]
 ) -> None:
     made = files()
     flags: dict[str, Any] = {
         **WINDOWS,
+        **SGD,
         **extra,
         "use_cpu": True,
         "window_pooling": "attention",
         "max_steps": 3,
-        "optim": "sgd",
-        "optim_args": "momentum=0.0",
         "learning_rate": 0.5,
-        "lr_scheduler_type": "constant",
-        "dropout": 0.0,
-        "max_grad_norm": 0,
-        "weight_decay": 0,
         "head_start": "random",
         "train_sampling_strategy": "sequential",
-        **({"lora_dropout": 0.0} if extra else {}),
     }
     finetune_tiny(tmp_path / "one", tiny_bert, made, **flags, per_device_train_batch_size=40)
     chosen = {"model_name_or_path": tiny_bert, "output_dir": tmp_path / "two", "per_device_train_batch_size": 20}
-    chosen |= {**{f"{split}_file": path for split, path in made.items()}, **flags}
-    argv = [str(token) for name, value in chosen.items() for token in (f"--{name}", value)]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "nlp_ft", "finetune", *argv], cwd=ROOT, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    start = load_file(tiny_bert / "model.safetensors")
-    moved = max(
-        (one[f"bert.{name}"] - held).abs().max().item() for name, held in start.items() if f"bert.{name}" in one
-    )
-    assert moved > 1e-4
-    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-3 * moved
+    two_processes("finetune", as_argv(**chosen, **{f"{split}_file": path for split, path in made.items()}, **flags))
+    assert_same_weights(tmp_path / "one", tmp_path / "two", tiny_bert)
     queries = [np.array(load(tmp_path / n, device="cpu").answering.long_documents.query) for n in ("one", "two")]
     assert np.abs(queries[0]).max() > 1e-5
     np.testing.assert_allclose(queries[0], queries[1], atol=1e-3 * np.abs(queries[0]).max())

@@ -1,14 +1,16 @@
 """What every method keeps to, found by its file alone: one artefact, the same answers, the same result when cut or shared.
 
-Each `tests/methods/test_<name>.py` says by `contract_argv(world)` how to run its method on a tiny world.
+Each `tests/methods/test_<name>.py` says by `contract_argv(world)` how to run its method on a tiny world, and by `REFUSES` what
+its method refuses, with words of the reason: LoRA (`lora`), a kind of label (`regression`, `multi`), a flag. All else works.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
+import io
 import json
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,16 +20,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import BAD, GOOD, ROOT, RunCli, rows_of, write_csv
+from running import MULTI, REGRESSION, SINGLE, two_processes
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 import nlp_ft
-from nlp_ft.cli import method_names
+from nlp_ft.cli import main, method_names
 from nlp_ft.data import text_digest
 
 sys.path.insert(0, str(ROOT / "tests/methods"))
 METHODS = method_names()
 SPLITS = {"train": 64, "validation": 20, "test": 20}
+KINDS = {"single": SINGLE, "regression": REGRESSION, "multi": MULTI}
 
 
 def world_of(folder: Path, checkpoint: Path, learner: Path, kind: str = "single") -> SimpleNamespace:
@@ -48,11 +52,15 @@ def world_of(folder: Path, checkpoint: Path, learner: Path, kind: str = "single"
         split: write_csv(folder / f"{split}.csv", [labelled(row, i) for i, row in enumerate(rows_of(count, seed))])
         for seed, (split, count) in enumerate(SPLITS.items())
     }
-    return SimpleNamespace(**files, checkpoint=checkpoint, learner=learner, folder=folder)
+    return SimpleNamespace(**files, checkpoint=checkpoint, learner=learner, folder=folder, problem_type=KINDS[kind])
 
 
 def argv_of(method: str, world: SimpleNamespace) -> list[str]:
     return [str(token) for token in importlib.import_module(f"test_{method}").contract_argv(world)]
+
+
+def refuses(method: str) -> dict[str, str]:
+    return getattr(importlib.import_module(f"test_{method}"), "REFUSES", {})
 
 
 def weights(directory: Path) -> dict[str, dict[str, torch.Tensor]]:
@@ -84,11 +92,6 @@ def ran(
 
 
 def cli(method: str, argv: list[str], output: Path, code: int = 0) -> str:
-    import contextlib
-    import io
-
-    from nlp_ft.cli import main
-
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         found = main([method, *argv, "--output_dir", str(output)])
@@ -175,38 +178,76 @@ def test_a_run_that_was_cut_and_resumed_ends_as_one_that_was_not(
     monkeypatch.setattr(Trainer, "training_step", counted)
     stop = 0
     cli(ran.method, argv, ran.folder / "straight")
-    if not taken[0]:
+    total = taken[0]
+    if not total:
         pytest.skip("trains without a Trainer: nothing to resume")
-    stop, taken[0] = max(2, taken[0] - 1), 0
+    stop, taken[0] = max(2, total - 1), 0
     cli(ran.method, argv, ran.folder / "cut", code=1)
-    stop = 0
+    stop, taken[0] = 0, 0
     cli(ran.method, [*argv, "--resume_from_checkpoint", "true"], ran.folder / "cut")
+    assert 0 < taken[0] < total  # it went on, and did not start over
     assert furthest(ran.folder / "straight", ran.folder / "cut") == 0
 
 
-def test_lora_works_or_it_says_why_not(ran: SimpleNamespace, run_cli: RunCli) -> None:
-    code, out, err = run_cli(
-        [ran.method, *ran.argv, "--use_peft", "--lora_r", "2", "--output_dir", ran.folder / "lora"]
-    )
-    assert code in (0, 2), out + err
-    if code == 0:
-        assert weights(ran.folder / "lora")
+def assert_one_line(err: str, *words: str) -> None:
+    """That a refusal is one line with these words in it."""
+    assert err.count("\n") == 1
+    assert err.startswith("nlp-ft: ")
+    for said in words:
+        assert said in err
+
+
+def test_lora_trains_the_encoder_or_is_refused_with_the_reason(ran: SimpleNamespace, run_cli: RunCli) -> None:
+    output, why = ran.folder / "lora", refuses(ran.method).get("lora")
+    code, out, err = run_cli([ran.method, *ran.argv, "--use_peft", "--lora_r", "2", "--output_dir", output])
+    assert code == (2 if why else 0), out + err
+    if why:
+        assert_one_line(err, "nlp-ft: --use_peft: ", why)
     else:
-        assert "--use_peft" in err
-        assert err.count("\n") == 1
+        assert moved(output, ran.world) > 1e-6
 
 
 @pytest.mark.parametrize("kind", ["regression", "multi"])
-def test_every_kind_of_label_works_or_it_says_why_not(ran: SimpleNamespace, kind: str, run_cli: RunCli) -> None:
+def test_every_kind_of_label_works_or_is_refused_with_the_reason(
+    ran: SimpleNamespace, kind: str, run_cli: RunCli
+) -> None:
     world = world_of(ran.folder / kind / "world", ran.world.checkpoint, ran.world.learner, kind)
-    output = ran.folder / kind / "run"
+    output, why = ran.folder / kind / "run", refuses(ran.method).get(kind)
     code, out, err = run_cli([ran.method, *argv_of(ran.method, world), "--use_cpu", "--output_dir", output])
-    assert code in (0, 2), out + err
-    if code == 0:
-        assert weights(output)
-    else:
-        assert err.count("\n") == 1
-        assert err.startswith("nlp-ft: ")
+    assert code == (2 if why else 0), out + err
+    if why:
+        assert_one_line(err, why)
+        return
+    configs = [json.loads((output / place / "config.json").read_text()) for place in weights(output)]
+    found = {config["problem_type"] for config in configs if "SequenceClassification" in config["architectures"][0]}
+    if found:  # else a body, which knows of no labels
+        assert {KINDS[kind]} <= found <= {KINDS[kind], REGRESSION}  # the latter: a second task's
+
+
+def test_bad_rows_groups_and_a_sample_go_together(ran: SimpleNamespace, run_cli: RunCli) -> None:
+    world = world_of(ran.folder / "grouped" / "world", ran.world.checkpoint, ran.world.learner)
+    with world.train.open(encoding="utf-8", newline="") as handle:
+        rows = [{**row, "group": i // 4} for i, row in enumerate(csv.DictReader(handle))]
+    write_csv(world.train, rows)
+    with world.train.open("a", encoding="utf-8") as handle:
+        handle.write("lovely film,positive,99,a cell too many\n")
+    world.validation = None  # it is split off
+    argv, output = [ran.method, *argv_of(ran.method, world), "--use_cpu"], ran.folder / "grouped" / "run"
+    flags = {"--skip_bad_rows": "true", "--group_column": "group", "--max_train_samples": "24"}
+    for name in flags.keys() & refuses(ran.method).keys():
+        code, out, err = run_cli([*argv, name, flags.pop(name), "--output_dir", output])
+        assert code == 2, out + err
+        assert_one_line(err, f"nlp-ft: {name}", refuses(ran.method)[name])
+    given = [token for flag in flags.items() for token in flag]
+    code, out, err = run_cli([*argv, *given, "--output_dir", output])
+    assert code == 0, out + err
+    records = [json.loads(path.read_text()).get("data", {}) for path in output.rglob("run.json")]
+    records = [record for record in records if record.get("sources", {}).get("train") == str(world.train)]
+    assert records or len(flags) == 1
+    for record in records:
+        assert record["left_out"]["rejected"]["train"] == 1
+        assert "--max_train_samples" not in flags or record["rows"]["train"] == 24
+        assert "--group_column" not in flags or record["split"]["group_column"] == "group"
 
 
 def test_nothing_is_written_over(ran: SimpleNamespace) -> None:
@@ -218,35 +259,26 @@ def test_nothing_is_written_over(ran: SimpleNamespace) -> None:
 @pytest.mark.slow
 def test_two_processes_end_where_one_does(ran: SimpleNamespace) -> None:
     flags = ["--train_sampling_strategy", "sequential", "--dropout", "0", "--optim", "sgd", "--learning_rate", "0.05"]
-    cli(ran.method, [*ran.argv, *flags, "--per_device_train_batch_size", "8"], ran.folder / "one")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "nlp_ft"]
-    argv = [
-        ran.method,
-        *ran.argv,
-        *flags,
-        "--per_device_train_batch_size",
-        "4",
-        "--output_dir",
-        str(ran.folder / "two"),
-    ]
-    done = subprocess.run([*command, *argv], cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = ran.folder / "one", ran.folder / "two"
+    cli(ran.method, [*ran.argv, *flags, "--per_device_train_batch_size", "8"], one)
+    two_processes(ran.method, [*ran.argv, *flags, "--per_device_train_batch_size", "4", "--output_dir", str(two)])
     # a last batch that is not full is filled up with rows of the first, which two processes do in their own way
-    assert furthest(ran.folder / "one", ran.folder / "two") < 0.05 * moved(ran.folder / "one", ran.world)
+    assert furthest(one, two) < (0.05 * moved(one, ran.world) or 1e-5)  # 1e-5: where the encoder is frozen
 
 
 def moved(directory: Path, world: SimpleNamespace) -> float:
-    """How far training took the encoder's weights from the nearer one of the two checkpoints."""
+    """How far training took the encoder's layers from the nearest ones of the two checkpoints."""
+    starts = [load_file(path / "model.safetensors") for path in (world.checkpoint, world.learner)]
+    known = {name for start in starts for name in start if name.startswith("encoder.layer.")}
     found = []
-    for start in (load_file(path / "model.safetensors") for path in (world.checkpoint, world.learner)):
-        pairs = [
-            (held[name], start[name.removeprefix("bert.")])
-            for held in weights(directory).values()
-            for name in held
-            if name.removeprefix("bert.") in start and held[name].shape == start[name.removeprefix("bert.")].shape
-        ]
-        found.append(max((one - other).abs().max().item() for one, other in pairs))
-    return min(found)
+    for held in weights(directory).values():
+        for name in known & {name.removeprefix("bert.") for name in held}:
+            weight = held[name] if name in held else held[f"bert.{name}"]
+            of_layers = [
+                other for start in starts for n, other in start.items() if n.split(".")[3:] == name.split(".")[3:]
+            ]
+            found.append(min((weight - other).abs().max().item() for other in of_layers))
+    return max(found)
 
 
 def test_the_world_has_no_text_twice() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import FAMILIES, LABELS, SINGLE, TEXTS, classifier
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from nlp_ft.config import ModelArguments
@@ -14,7 +15,6 @@ from nlp_ft.layers import encoder_layers, layer_list
 from nlp_ft.models import load_classifier, load_tokenizer
 from nlp_ft.pooling import pool_by_mean
 from nlp_ft.student import pick_layers, picked, start_directory
-from tests.tiny import FAMILIES, LABELS, SINGLE, TEXTS, classifier
 
 DEPTH = 5
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from running import finetune_tiny, weights_hash
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, TrainingArguments
 
 from nlp_ft.errors import ConfigError, TrainingError
 from nlp_ft.losses import ClassifierLoss
 from nlp_ft.trainer import ClassifierTrainer
-from tests.running import finetune_tiny, weights_hash
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 

@@ -179,13 +179,15 @@ def _check(settings: Settings, frames: Mapping[str, Any]) -> None:
 
 def _rows(settings: Settings, frames: dict[str, Any]) -> tuple[TextData, bool]:
     """The data, with shots drawn and templates added; and whether validation rows came that may choose a checkpoint."""
+    from nlp_ft.data import sampled
     from nlp_ft.report import say
 
     data = _read(settings, frames)
     said, selects = len(data.notes), "validation" in data.given
     if not selects:  # some of the few rows were split off, and go back
-        joined = _joined(data.train, data.validation)
-        data = _with_train(data, joined, "with validation")
+        data = _with_train(data, _joined(data.train, data.validation), "with validation")
+        if (most := settings.data.max_train_samples) is not None:
+            data = _with_train(data, sampled(data, most, settings.training.seed).train, f"{most} of them")
     if settings.own.shots is not None:
         data = _draw_shots(data, settings.own.shots, settings.training.seed)
     if not selects:

@@ -4,16 +4,28 @@ import copy
 import json
 import math
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from conftest import GOOD, MakeCsv, rows_of, write_csv
+from running import (
+    MULTI,
+    REGRESSION,
+    SGD,
+    SINGLE,
+    as_argv,
+    assert_same_weights,
+    finetune_tiny,
+    plain_logits,
+    problem_rows,
+    two_processes,
+    weights_hash,
+)
+from tiny import checkpoint, classifier
+from transformers import AutoModelForSequenceClassification
 
 from nlp_ft.augment.arguments import AugmentArguments
 from nlp_ft.errors import ConfigError, DataError
@@ -21,17 +33,13 @@ from nlp_ft.flags import parse
 from nlp_ft.jobs import Settings, read
 from nlp_ft.losses import ClassifierLoss
 from nlp_ft.methods import _distill_report, _distill_teacher, distill
-from nlp_ft.methods._distill import Aims, DistillTrainer, attention_losses, evenly_mapped, hidden_losses, soft_losses
+from nlp_ft.methods._distill import Aims, attention_losses, evenly_mapped, hidden_losses, soft_losses
 from nlp_ft.methods._distill_jobs import student_job, twin
 from nlp_ft.methods._distill_report import agreement, retention, seconds_a_text
 from nlp_ft.methods._distill_teacher import Teacher, read_unlabelled
 from nlp_ft.report import RunReport
 from nlp_ft.training import train
-from tests.conftest import GOOD, ROOT, MakeCsv, rows_of, write_csv
-from tests.running import finetune_tiny, weights_hash
-from tests.tiny import checkpoint, classifier
 
-SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 NAMES = {SINGLE: ["negative", "positive"], MULTI: ["art", "bad", "film", "good"], REGRESSION: []}
 QUICK: dict[str, Any] = {
     "learning_rate": 3e-3,
@@ -43,16 +51,11 @@ QUICK: dict[str, Any] = {
 
 def contract_argv(world: Any) -> list[str]:
     """Flags of a run on a tiny world whose teacher is a classifier of two layers and random weights."""
-    teacher = save_teacher(world.checkpoint, world.folder / "teacher")
-    return [
-        *("--teacher_name_or_path", str(teacher), "--model_name_or_path", str(teacher), "--student_layers", "1"),
-        *(
-            token
-            for split in ("train", "validation", "test")
-            for token in (f"--{split}_file", str(getattr(world, split)))
-        ),
-        *("--num_train_epochs", "1", "--learning_rate", "3e-3"),
-    ]
+    labels = {SINGLE: None, REGRESSION: None, MULTI: ["film", "negative", "positive"]}[world.problem_type]
+    teacher = save_teacher(world.checkpoint, world.folder / "teacher", labels, world.problem_type)
+    files = {f"{split}_file": getattr(world, split) for split in ("train", "validation", "test")}
+    own = {"teacher_name_or_path": teacher, "model_name_or_path": teacher, "student_layers": "1"}
+    return as_argv(**own, **files, num_train_epochs=1, learning_rate=3e-3)
 
 
 def save_teacher(source: Path, folder: Path, labels: list[str] | None = None, kind: str = SINGLE) -> Path:
@@ -67,16 +70,6 @@ def save_teacher(source: Path, folder: Path, labels: list[str] | None = None, ki
     return folder
 
 
-def rows_for(kind: str, count: int, seed: int) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for row in rows_of(count, seed):
-        good = row["label"] == "positive"
-        second = "film" if any(word in row["text"] for word in ("film", "story", "cast", "scene", "script")) else "art"
-        label: Any = {SINGLE: row["label"], MULTI: f"{'good' if good else 'bad'};{second}"}.get(kind)
-        rows.append({"text": row["text"], "label": label or (2.5 if good else -1.5) + len(row["text"]) / 100})
-    return rows
-
-
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NLP_FT_CACHE", str(tmp_path / "cache"))
@@ -87,7 +80,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def files(make_csv: MakeCsv) -> Any:
     def make(kind: str = SINGLE) -> dict[str, Path]:
         sizes = {"train": 40, "validation": 30, "test": 32}
-        return {s: make_csv(rows_for(kind, n, seed), f"{s}.csv") for seed, (s, n) in enumerate(sizes.items())}
+        return {s: make_csv(problem_rows(kind, n, seed), f"{s}.csv") for seed, (s, n) in enumerate(sizes.items())}
 
     return make
 
@@ -97,17 +90,15 @@ def teacher(tiny_bert: Path, tmp_path: Path) -> Path:
     return save_teacher(tiny_bert, tmp_path / "teacher")
 
 
+def argv_of(output_dir: Path, source: Path, files: dict[str, Path], **flags: Any) -> list[str]:
+    named = {f"{split}_file": path for split, path in files.items()}
+    return as_argv(
+        **{"model_name_or_path": source, "output_dir": output_dir, **named, "use_cpu": True, **QUICK, **flags}
+    )
+
+
 def arguments(output_dir: Path, source: Path, files: dict[str, Path], extra: Any = (), **flags: Any) -> Any:
-    chosen = {
-        "model_name_or_path": source,
-        "output_dir": output_dir,
-        **{f"{split}_file": path for split, path in files.items()},
-        "use_cpu": True,
-        **QUICK,
-        **flags,
-    }
-    argv = [str(token) for name, value in chosen.items() for token in (f"--{name}", value)] + [*extra]
-    return parse(*distill.ARGUMENTS, argv=argv)
+    return parse(*distill.ARGUMENTS, argv=[*argv_of(output_dir, source, files, **flags), *extra])
 
 
 def run(output_dir: Path, source: Path, files: dict[str, Path], extra: Any = (), **flags: Any) -> RunReport:
@@ -118,14 +109,6 @@ def job_of(*args: Any, **flags: Any) -> Any:
     settings = Settings.of("distill", arguments(*args, **flags))
     data = read(settings)
     return student_job(data, settings, Teacher(settings.own.teacher_name_or_path, data, torch.device("cpu"))), settings
-
-
-def plain_logits(directory: Path, texts: list[str]) -> np.ndarray:
-    model, info = AutoModelForSequenceClassification.from_pretrained(directory, output_loading_info=True)
-    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    with torch.inference_mode():
-        return model.eval()(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).logits.numpy()
 
 
 # ---- the maths
@@ -308,11 +291,11 @@ def test_a_teacher_that_has_read_a_text_is_not_asked_again(
     monkeypatch.setattr(_distill_teacher, "_shared", counting)
     table = files()
     first, _ = job_of(tmp_path / "one", tiny_bert, table, teacher_name_or_path=teacher)
-    assert asked == [len({row["text"] for row in rows_for(SINGLE, 40, 0)})]
+    assert asked == [len({row["text"] for row in problem_rows(SINGLE, 40, 0)})]
     again, _ = job_of(tmp_path / "two", tiny_bert, table, teacher_name_or_path=teacher)
     assert len(asked) == 1
     assert again.splits["train"]["teacher_logits"][:] == first.splits["train"]["teacher_logits"][:]
-    train_rows = [*rows_for(SINGLE, 40, 0), {"text": "an altogether new text", "label": "positive"}]
+    train_rows = [*problem_rows(SINGLE, 40, 0), {"text": "an altogether new text", "label": "positive"}]
     write_csv(table["train"], train_rows)
     job_of(tmp_path / "three", tiny_bert, table, teacher_name_or_path=teacher)
     assert asked[1:] == [1]
@@ -344,9 +327,9 @@ def test_unlabelled_rows_are_joined_and_those_that_would_give_answers_away_are_l
     table = files()
     others = [{"text": row["text"]} for row in rows_of(25, 9)]
     given_away = [
-        {"text": rows_for(SINGLE, 32, 2)[0]["text"].upper()},
-        {"text": rows_for(SINGLE, 30, 1)[0]["text"]},
-        {"text": rows_for(SINGLE, 40, 0)[0]["text"]},
+        {"text": problem_rows(SINGLE, 32, 2)[0]["text"].upper()},
+        {"text": problem_rows(SINGLE, 30, 1)[0]["text"]},
+        {"text": problem_rows(SINGLE, 40, 0)[0]["text"]},
         {"text": others[0]["text"]},
         {"text": "  "},
     ]
@@ -398,7 +381,7 @@ def test_a_student_of_every_kind_repeats_its_logits_in_plain_transformers(
     teacher = save_teacher(tiny_bert, tmp_path / "teacher", kind=kind)
     flags = {"teacher_name_or_path": teacher, "student_layers": "1", "num_train_epochs": 1}
     report = run(tmp_path / "run", teacher, files(kind), **flags)
-    texts = [row["text"] for row in rows_for(kind, 32, 2)]
+    texts = [row["text"] for row in problem_rows(kind, 32, 2)]
     assert np.abs(plain_logits(report.output_dir, texts) - report.test_logits).max() < 1e-4
     config = json.loads((report.output_dir / "config.json").read_text())
     assert (config["num_hidden_layers"], config["problem_type"]) == (1, kind)
@@ -443,10 +426,10 @@ def test_a_student_comes_near_its_teacher_on_texts_without_labels(
 ) -> None:
     table = files()
     flags = {"learning_rate": 5e-3, "num_train_epochs": 6}
-    big = {**table, "train": make_csv(rows_for(SINGLE, 120, 5), "many.csv")}
+    big = {**table, "train": make_csv(problem_rows(SINGLE, 120, 5), "many.csv")}
     taught = finetune_tiny(tmp_path / "teacher", learner, big, **{**QUICK, **flags})
     assert taught.metrics["test_accuracy"] > 0.9
-    few = {**table, "train": make_csv(rows_for(SINGLE, 6, 0), "few.csv")}
+    few = {**table, "train": make_csv(problem_rows(SINGLE, 6, 0), "few.csv")}
     texts = make_csv([{"text": row["text"]} for row in rows_of(120, 7)], "texts.csv")
     source = {"teacher_name_or_path": taught.output_dir, "unlabelled_file": texts, "with_control": True}
     report = run(tmp_path / "run", learner, few, **source, **flags)
@@ -462,7 +445,7 @@ def test_layers_are_matched_without_touching_or_saving_the_teacher(
     flags = {"teacher_name_or_path": teacher, "student_layers": "1", "use_peft": use_peft, "num_train_epochs": 1}
     matched = run(tmp_path / "matched", teacher, files(), extra, **flags)
     assert weights_hash(teacher) == before
-    texts = [row["text"] for row in rows_for(SINGLE, 32, 2)]
+    texts = [row["text"] for row in problem_rows(SINGLE, 32, 2)]
     assert np.abs(plain_logits(matched.output_dir, texts) - matched.test_logits).max() < 1e-4
     assert (matched.output_dir / "adapter").exists() == use_peft
     assert (matched.output_dir / "student").exists() == use_peft  # the base that the adapter names
@@ -528,15 +511,9 @@ def test_accumulated_batches_give_the_gradient_of_one(
 ) -> None:
     texts = make_csv([{"text": row["text"]} for row in rows_of(24, 9)], "texts.csv")
     steps: dict[str, Any] = {
-        "optim": "sgd",
-        "optim_args": "momentum=0.0",
+        **SGD,
         "learning_rate": 0.1,
-        "lr_scheduler_type": "constant",
-        "warmup_steps": 0,
-        "dropout": 0.0,
-        "max_grad_norm": 0,
         "max_steps": 1,
-        "weight_decay": 0,
         "logging_steps": 1,
         "train_sampling_strategy": "sequential",
         "teacher_name_or_path": teacher,
@@ -560,38 +537,12 @@ def test_accumulated_batches_give_the_gradient_of_one(
     assert max((a - b).abs().max().item() for a, b in zip(found[0][1], found[1][1], strict=True)) < 1e-5
 
 
-def test_a_resumed_student_ends_where_a_straight_one_does(
-    teacher: Path, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flags = {"teacher_name_or_path": teacher, "student_layers": "1"}
-    table = files()
-    straight = run(tmp_path / "straight", teacher, table, **flags)
-    step = DistillTrainer.training_step
-
-    def stopping(self: DistillTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
-        if self.state.global_step == 7:
-            raise KeyboardInterrupt
-        return step(self, *args, **kwargs)
-
-    monkeypatch.setattr(DistillTrainer, "training_step", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "halted", teacher, table, **flags)
-    monkeypatch.setattr(DistillTrainer, "training_step", step)
-    resumed = run(tmp_path / "halted", teacher, table, resume_from_checkpoint=True, **flags)
-    assert weights_hash(resumed.output_dir) == weights_hash(straight.output_dir)
-
-
 @pytest.mark.slow
 def test_two_processes_teach_as_one_does(teacher: Path, files: Any, make_csv: MakeCsv, tmp_path: Path) -> None:
     texts = make_csv([{"text": row["text"]} for row in rows_of(24, 9)], "texts.csv")
     flags: dict[str, Any] = {
-        "optim": "sgd",
-        "optim_args": "momentum=0.0",
+        **SGD,
         "learning_rate": 0.1,
-        "lr_scheduler_type": "constant",
-        "warmup_steps": 0,
-        "dropout": 0.0,
-        "max_grad_norm": 0,
         "max_steps": 2,
         "train_sampling_strategy": "sequential",
         "teacher_name_or_path": teacher,
@@ -602,26 +553,8 @@ def test_two_processes_teach_as_one_does(teacher: Path, files: Any, make_csv: Ma
     table = files()
     one = run(tmp_path / "one", teacher, table, **flags, per_device_train_batch_size=64)
     shutil.rmtree(tmp_path / "cache")  # the processes are to share the reading
-    chosen = {
-        "model_name_or_path": teacher,
-        "output_dir": tmp_path / "two",
-        **{f"{split}_file": path for split, path in table.items()},
-        "use_cpu": True,
-        **QUICK,
-        **flags,
-        "per_device_train_batch_size": 32,
-    }
-    argv = [str(token) for name, value in chosen.items() for token in (f"--{name}", value)]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "nlp_ft"]
-    done = subprocess.run(
-        [*command, "distill", *argv], cwd=ROOT, capture_output=True, text=True, timeout=400, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    start = load_file(teacher / "model.safetensors")
-    moved = max((first[name] - start[name]).abs().max().item() for name in first)
-    assert moved > 1e-4
-    assert max((first[name] - second[name]).abs().max().item() for name in first) < 1e-3 * moved
+    two_processes("distill", argv_of(tmp_path / "two", teacher, table, **flags, per_device_train_batch_size=32))
+    assert_same_weights(tmp_path / "one", tmp_path / "two", teacher)
     results = json.loads((tmp_path / "two" / "all_results.json").read_text())
     for name in ("distill_agreement", "control_teacher_accuracy", "test_loss"):
         assert results[name] == pytest.approx(one.metrics[name], rel=1e-3)

@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 from conftest import MakeCsv, rows_of
-from running import MULTI, REGRESSION, SINGLE, plain_logits, problem_rows
+from running import MULTI, REGRESSION, SINGLE, as_argv, plain_logits, problem_rows
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -27,11 +27,13 @@ from nlp_ft.methods._features_poolings import compare, verdict
 from nlp_ft.pooling import POOLINGS, set_pooling
 from nlp_ft.report import RunReport
 
+REFUSES = {"lora": "the encoder stays as it is here, and adapters would train it"}
 
-def contract_argv(world: Any) -> list[object]:
+
+def contract_argv(world: Any) -> list[str]:
     """How the test of all methods runs this one."""
-    files = [token for split in ("train", "validation", "test") for token in (f"--{split}_file", getattr(world, split))]
-    return ["--model_name_or_path", world.checkpoint, *files, "--pooling", "mean"]
+    files = {f"{split}_file": getattr(world, split) for split in ("train", "validation", "test")}
+    return as_argv(model_name_or_path=world.checkpoint, **files, pooling="mean")
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +50,7 @@ def features_tiny(output: Path, checkpoint: Path, files: dict[str, Path], *extra
         "use_cpu": True,
         **flags,
     }
-    argv = [str(token) for name, value in chosen.items() for token in (f"--{name}", value)]
-    return features.run(*parse(*features.ARGUMENTS, argv=[*argv, *map(str, extra)]))
+    return features.run(*parse(*features.ARGUMENTS, argv=[*as_argv(**chosen), *map(str, extra)]))
 
 
 def of_kind(kind: str, make_csv: MakeCsv) -> dict[str, Path]:

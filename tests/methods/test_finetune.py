@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import BAD, GOOD, MakeCsv, rows_of
+from running import MULTI, REGRESSION, SINGLE, as_argv, finetune_tiny, plain_logits, problem_rows
 from transformers import AutoModelForSequenceClassification, pipeline
 
 import nlp_ft
 from nlp_ft.report import RunReport
-from tests.conftest import BAD, GOOD, MakeCsv, rows_of
-from tests.running import MULTI, REGRESSION, SINGLE, finetune_tiny, plain_logits, problem_rows
 
 QUICK: dict[str, Any] = {"learning_rate": 3e-3, "num_train_epochs": 3, "per_device_train_batch_size": 8}
 THOROUGH: dict[str, Any] = {
@@ -258,7 +258,7 @@ def test_augmentation_grows_train_alone_and_the_baselines_stay(
     assert np.array_equal(run.test_logits, again.test_logits)
 
 
-def contract_argv(world: Any) -> list[object]:
+def contract_argv(world: Any) -> list[str]:
     """How the test of all methods runs this one."""
-    files = [token for split in ("train", "validation", "test") for token in (f"--{split}_file", getattr(world, split))]
-    return ["--model_name_or_path", world.checkpoint, *files, "--num_train_epochs", 1, "--learning_rate", "3e-3"]
+    files = {f"{split}_file": getattr(world, split) for split in ("train", "validation", "test")}
+    return as_argv(model_name_or_path=world.checkpoint, **files, num_train_epochs=1, learning_rate=3e-3)

@@ -7,7 +7,6 @@ import importlib.util
 import json
 import random
 import shutil
-import subprocess
 import sys
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
+from conftest import BAD, FILLERS, GOOD, ROOT, THINGS, RunCli, write_csv
 from datasets import Dataset
+from running import SGD, as_argv, assert_same_weights, finetune_tiny, two_processes, weights_hash
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,16 +34,20 @@ from nlp_ft.methods._meta_report import Arm, interval, sentence, verdict
 from nlp_ft.methods._meta_training import Start, save_body, without_last_layer
 from nlp_ft.models import load_classifier, load_tokenizer
 from nlp_ft.report import RunReport
-from tests import tiny
-from tests.conftest import BAD, FILLERS, GOOD, ROOT, THINGS, RunCli, write_csv
-from tests.running import finetune_tiny, weights_hash
+
+REFUSES = {
+    "regression": "tasks are made of classes, one a row, and this is a regression",
+    "multi": "tasks are made of classes, one a row",
+    "--group_column": "data sets are named by --meta_train_file and --meta_test_file",
+    "--max_train_samples": "episodes draw their rows",
+}
 
 
 def contract_argv(world: Any) -> list[str]:
     """The flags that run this method on a tiny world: its training rows as one data set, its test rows as another."""
     files = {"model_name_or_path": world.learner, "meta_train_file": world.train, "meta_test_file": world.test}
     sizes = {"shots": 2, "query": 2, "test_episodes": 4, "max_steps": 4, "learning_rate": 1e-3}
-    return [str(token) for name, value in (files | sizes).items() for token in (f"--{name}", value)]
+    return as_argv(**files, **sizes)
 
 
 RATES = {"encoder_rate": 0.3, "head_rate": 0.7}
@@ -336,14 +342,13 @@ TINY: dict[str, Any] = {"shots": 3, "query": 3, "test_episodes": 6, "max_steps":
 
 def argv_of(output: Path, checkpoint: Path, suite: dict[str, Path], **flags: Any) -> list[str]:
     chosen = {
-        "model_name_or_path": [checkpoint],
-        "output_dir": [output],
+        "model_name_or_path": checkpoint,
+        "output_dir": output,
         "meta_train_file": [suite["a"], suite["b"]],
-        "meta_test_file": [suite["d"]],
-        "use_cpu": ["true"],
-        **{name: value if isinstance(value, list) else [value] for name, value in {**TINY, **flags}.items()},
+        "meta_test_file": suite["d"],
+        "use_cpu": True,
     }
-    return [str(token) for name, values in chosen.items() if values != [None] for token in (f"--{name}", *values)]
+    return as_argv(**{**chosen, **TINY, **flags})
 
 
 def meta_tiny(output: Path, checkpoint: Path, suite: dict[str, Path], **flags: Any) -> RunReport:
@@ -562,27 +567,14 @@ def test_classes_too_small_for_an_episode_are_left_out_aloud_and_one_alone_is_re
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_two_processes_take_the_steps_of_one(
-    learner: Path, suite: dict[str, Path], tmp_path: Path, accumulation: int
-) -> None:
-    from safetensors.torch import load_file
-
-    flags = {"optim": "sgd", "learning_rate": 20, "max_grad_norm": 0, "weight_decay": 0, "algorithm": "maml"}
-    sizes = {"per_device_train_batch_size": 2 // accumulation, "gradient_accumulation_steps": accumulation}
-    argv = argv_of(tmp_path / "two", learner, suite, **flags, **sizes, optim_args="momentum=0.0")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "nlp_ft", "meta", *argv], cwd=ROOT, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    one = meta_tiny(tmp_path / "one", learner, suite, **flags, per_device_train_batch_size=4, optim_args="momentum=0.0")
+def test_two_processes_take_the_steps_of_one(learner: Path, suite: dict[str, Path], tmp_path: Path) -> None:
+    flags = {**SGD, "learning_rate": 20, "algorithm": "maml"}
+    sizes = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
+    two_processes("meta", argv_of(tmp_path / "two", learner, suite, **flags, **sizes))
+    one = meta_tiny(tmp_path / "one", learner, suite, **flags, per_device_train_batch_size=4)
     record = json.loads((tmp_path / "two" / "run.json").read_text())
     assert record["arguments"]["processes"] == 2
-    first, second, start = (load_file(d / "model.safetensors") for d in (one.output_dir, tmp_path / "two", learner))
-    moved = max((first[name] - start[name]).abs().max().item() for name in first)
-    assert moved > 1e-3
-    assert max((first[name] - second[name]).abs().max().item() for name in first) < 1e-3 * moved
+    assert_same_weights(tmp_path / "one", tmp_path / "two", learner)
     for name in ("plain_adapted_3_accuracy", "meta_adapted_3_accuracy", "meta_centroids_accuracy"):
         assert record["metrics"][name] == pytest.approx(one.metrics[name])
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
+from conftest import RunCli, write_csv
+from running import SGD, as_argv, assert_same_weights, plain_logits, problem_rows, two_processes
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModel, TrainingArguments
@@ -29,9 +29,6 @@ from nlp_ft.methods._multitask_sampler import TaskSampler, exponent_of
 from nlp_ft.models import load_classifier, load_tokenizer
 from nlp_ft.report import RunReport
 from nlp_ft.scores import MULTI, REGRESSION, SINGLE
-from tests import tiny
-from tests.conftest import ROOT, RunCli, write_csv
-from tests.running import plain_logits, problem_rows
 
 KINDS = {"mood": SINGLE, "topics": MULTI, "score": REGRESSION}
 QUICK = {"learning_rate": 5e-3, "num_train_epochs": 2, "per_device_train_batch_size": 8, "head_start": "random"}
@@ -39,8 +36,10 @@ QUICK = {"learning_rate": 5e-3, "num_train_epochs": 2, "per_device_train_batch_s
 
 def contract_argv(world: Any) -> list[str]:
     """The flags that run this method on a tiny world: its own task, and a regression beside it."""
-    files = {"train_file": str(world.train), "validation_file": str(world.validation), "test_file": str(world.test)}
-    rows = [{**row, "text": f"{row['text']} {n}"} for n, row in enumerate(problem_rows(REGRESSION, 60, 77))]
+    found = {f"{split}_file": getattr(world, split) for split in ("train", "validation", "test")}
+    files = {name: str(path) for name, path in found.items() if path is not None}
+    numbered = enumerate(problem_rows(REGRESSION, 60, 77))
+    rows = [{**row, "text": f"{row['text']} {n}", "group": f"group {n // 4}"} for n, row in numbered]
     beside = write_csv(Path(world.folder) / "beside.csv", rows)
     tasks = {"mood": files, "score": {"train_file": str(beside)}}
     return ["--model_name_or_path", str(world.learner), "--tasks", json.dumps(tasks), "--num_train_epochs", "2"]
@@ -61,7 +60,7 @@ def files_for(folder: Path, kinds: dict[str, str] = KINDS) -> dict[str, dict[str
 def arguments(output: Path, checkpoint: Path, tasks: Any, extra: Sequence[str] = (), **flags: Any) -> list[str]:
     chosen = {"model_name_or_path": checkpoint, "output_dir": output, "use_cpu": True, **QUICK, **flags}
     written = tasks if isinstance(tasks, str) else json.dumps(tasks)
-    return ["--tasks", written, *(str(t) for name, value in chosen.items() for t in (f"--{name}", value)), *extra]
+    return [*as_argv(tasks=written, **chosen), *extra]
 
 
 def run_tiny(
@@ -414,16 +413,6 @@ def test_a_frozen_body_stays_as_it_was_and_every_head_trains(learner: Path, task
     assert min(biases) > 1e-4  # they started at zero
 
 
-def test_a_run_that_was_cut_ends_as_one_that_was_not(learner: Path, tasks: Any, tmp_path: Path) -> None:
-    two = {name: tasks[name] for name in ("mood", "score")}
-    flags = {"eval_strategy": "steps", "eval_steps": 10, "save_total_limit": 9, "sampling": "uniform"}
-    whole = run_tiny(tmp_path / "whole", learner, two, **flags)
-    cut = tmp_path / "cut"
-    shutil.copytree(tmp_path / "whole" / "checkpoint-20", cut / "checkpoint-20")  # in the second epoch of 14 updates
-    again = run_tiny(cut, learner, two, ["--resume_from_checkpoint", "True"], **flags)
-    assert np.array_equal(again.test_logits, whole.test_logits)
-
-
 def test_the_twins_see_as_many_rows_and_stand_beside(
     learner: Path, tasks: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -446,37 +435,19 @@ def test_the_twins_see_as_many_rows_and_stand_beside(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_two_processes_take_the_steps_of_one(learner: Path, tasks: Any, tmp_path: Path, accumulation: int) -> None:
-    flags = {
+def test_two_processes_take_the_steps_of_one(learner: Path, tasks: Any, tmp_path: Path) -> None:
+    flags: dict[str, Any] = {
+        **SGD,
         "max_steps": 3,
-        "optim": "sgd",
-        "optim_args": "momentum=0.0",
         "learning_rate": 0.1,
-        "dropout": 0.0,
-        "lr_scheduler_type": "constant",
-        "max_grad_norm": 0,
-        "weight_decay": 0,
         "loss_weighting": "uncertainty",
         "sampling": "temperature",
-        "warmup_steps": 0,
     }
-    two = arguments(
-        tmp_path / "two",
-        learner,
-        tasks,
-        **{**flags, "per_device_train_batch_size": 8 // accumulation, "gradient_accumulation_steps": accumulation},
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "nlp_ft"]
-    done = subprocess.run([*command, "multitask", *two], cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    sizes: dict[str, Any] = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    two_processes("multitask", arguments(tmp_path / "two", learner, tasks, **flags, **sizes))
     one = run_tiny(tmp_path / "one", learner, tasks, **{**flags, "per_device_train_batch_size": 16})
-    start = weights(learner)
     for name in KINDS:
-        first, second = weights(tmp_path / "one" / name), weights(tmp_path / "two" / name)
-        moved = max((first[f"bert.{n}"] - w).abs().max().item() for n, w in start.items())
-        assert moved > 1e-4
-        assert max((first[n] - second[n]).abs().max().item() for n in first) < 1e-3 * moved
+        assert_same_weights(tmp_path / "one" / name, tmp_path / "two" / name, learner)
     record = json.loads((tmp_path / "two" / "run.json").read_text())
     assert record["arguments"]["processes"] == 2
     assert record["metrics"]["test_mean"] == pytest.approx(one.metrics["test_mean"], rel=1e-3)

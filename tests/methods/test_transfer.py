@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MakeCsv, RunCli, rows_of
-from running import REGRESSION, finetune_tiny, problem_rows
+from conftest import MakeCsv, RunCli, rows_of, write_csv
+from running import REGRESSION, as_argv, finetune_tiny, problem_rows
 
 from nlp_ft.errors import ConfigError
 from nlp_ft.flags import parse
@@ -18,18 +18,15 @@ from nlp_ft.methods import transfer
 from nlp_ft.report import RunReport
 
 
-def contract_argv(world: Any) -> list[object]:
+def contract_argv(world: Any) -> list[str]:
     """How the test of all methods runs this one."""
-    files = [token for split in ("train", "validation", "test") for token in (f"--{split}_file", getattr(world, split))]
-    source = world.folder / "source.csv"
+    files = {f"{split}_file": getattr(world, split) for split in ("train", "validation", "test")}
     with world.train.open(encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    with source.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, ["text", "label"])
-        writer.writeheader()
-        writer.writerows([{**row, "text": f"yes {row['text']}"} for row in rows])
-    model = ["--model_name_or_path", world.checkpoint, *files, "--num_train_epochs", 1, "--learning_rate", "3e-3"]
-    return [*model, "--source_file", source, "--transfer_shots", 16]
+        rows = [{"text": f"yes {row['text']}", "label": row["label"]} for row in csv.DictReader(handle)]
+    files["source_file"] = write_csv(world.folder / "source.csv", rows)
+    return as_argv(
+        model_name_or_path=world.checkpoint, **files, num_train_epochs=1, learning_rate=3e-3, transfer_shots=16
+    )
 
 
 QUICK = {"num_train_epochs": 12, "learning_rate": 5e-3, "head_start": "random", "per_device_train_batch_size": 8}
@@ -51,8 +48,7 @@ def transfer_tiny(output: Path, checkpoint: Path, files: dict[str, Path], *extra
         **QUICK,
         **flags,
     }
-    argv = [str(token) for name, value in chosen.items() for token in (f"--{name}", value)]
-    return transfer.run(*parse(*transfer.ARGUMENTS, argv=[*argv, *map(str, extra)]))
+    return transfer.run(*parse(*transfer.ARGUMENTS, argv=[*as_argv(**chosen), *map(str, extra)]))
 
 
 def test_the_source_helps_where_target_rows_are_few_and_the_table_says_so(
@@ -84,6 +80,8 @@ def test_the_target_alone_is_an_ordinary_run_on_the_same_rows(
     alone = finetune_tiny(
         tmp_path / "alone", learner, {name: files[name] for name in ("train", "validation", "test")}, **QUICK
     )
+    assert np.array_equal(run.baselines["target_only"].logits, alone.test_logits)
+    assert np.abs(run.test_logits - alone.test_logits).max() > 1e-3
     assert run.metrics["control_target_only_auroc"] == alone.metrics["test_auroc"]
     assert (
         "over the target alone" in run.verdict
