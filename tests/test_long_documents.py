@@ -262,12 +262,13 @@ def check_run(out: Path, report: Any, texts: list[Any], pooling: str, stride: in
     loaded = load(out, device="cpu")
     how = loaded.answering.long_documents
     assert (how.pooling, how.stride) == (pooling, stride)
-    np.testing.assert_allclose(loaded.logits(texts), report.test_logits, atol=1e-4)
+    np.testing.assert_allclose(loaded.logits(texts), report.test_logits, atol=1e-5)
     if pooling == "attention":
         assert how.query is not None
         assert max(map(abs, how.query)) > 1e-5
     cut = loaded.logits(texts, long_documents="truncate")
-    assert np.abs(cut - report.test_logits).max() > 1e-2  # the windows after the first one count
+    spread = np.abs(report.test_logits).max()
+    assert np.abs(cut - report.test_logits).max() > 0.1 * spread  # the windows after the first one count
     assert len({one.windows for one in loaded.predict(texts)}) > 2
     for file in out.rglob("*.safetensors"):
         assert not [name for name in load_file(file) if "window" in name]
@@ -457,7 +458,7 @@ def test_transfer_reads_windows_in_the_source_and_in_the_target(
 
 @pytest.mark.parametrize("method", [name for name in method_names() if name not in ("finetune", "transfer")])
 def test_methods_that_read_a_text_as_one_row_refuse_windows(method: str) -> None:
-    with pytest.raises(ConfigError, match=r"^unknown flag '--long_documents'"):
+    with pytest.raises(ConfigError, match="^--long_documents: "):
         parse(*importlib.import_module(f"nlp_ft.methods.{method}").ARGUMENTS, argv=["--long_documents", "window"])
 
 

@@ -258,7 +258,7 @@ def test_nothing_is_written_over(ran: SimpleNamespace) -> None:
 
 @pytest.mark.slow
 def test_two_processes_end_where_one_does(ran: SimpleNamespace) -> None:
-    flags = ["--train_sampling_strategy", "sequential", "--dropout", "0", "--optim", "sgd", "--learning_rate", "0.05"]
+    flags = ["--dropout", "0", "--optim", "sgd", "--learning_rate", "0.05"]
     one, two = ran.folder / "one", ran.folder / "two"
     cli(ran.method, [*ran.argv, *flags, "--per_device_train_batch_size", "8"], one)
     two_processes(ran.method, [*ran.argv, *flags, "--per_device_train_batch_size", "4", "--output_dir", str(two)])
