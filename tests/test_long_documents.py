@@ -268,7 +268,7 @@ def check_run(out: Path, report: Any, texts: list[Any], pooling: str, stride: in
         assert max(map(abs, how.query)) > 1e-5
     cut = loaded.logits(texts, long_documents="truncate")
     spread = np.abs(report.test_logits).max()
-    assert np.abs(cut - report.test_logits).max() > 0.1 * spread  # the windows after the first one count
+    assert np.abs(cut - report.test_logits).max() > 0.01 * spread  # the windows after the first one count
     assert len({one.windows for one in loaded.predict(texts)}) > 2
     for file in out.rglob("*.safetensors"):
         assert not [name for name in load_file(file) if "window" in name]
@@ -458,7 +458,7 @@ def test_transfer_reads_windows_in_the_source_and_in_the_target(
 
 @pytest.mark.parametrize("method", [name for name in method_names() if name not in ("finetune", "transfer")])
 def test_methods_that_read_a_text_as_one_row_refuse_windows(method: str) -> None:
-    with pytest.raises(ConfigError, match="^--long_documents: "):
+    with pytest.raises(ConfigError, match=r"^--long_documents: "):
         parse(*importlib.import_module(f"nlp_ft.methods.{method}").ARGUMENTS, argv=["--long_documents", "window"])
 
 
