@@ -137,25 +137,31 @@ def fit_probe(
     sample = places[:: len(places) // _DROPOUT_ROWS + 1]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        if _drowned(read(sample, True) @ weight.T + bias, labels[sample], problem_type):
+        noisy = _loss(read(sample, True) @ weight.T + bias, labels[sample], problem_type)
+        if noisy > _DROWNED * _loss_of_a_constant(labels, problem_type):
             weight, bias, report = fit(True)
     write_linear(linear, weight, bias)
     return report
 
 
-def _drowned(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> bool:
-    """Whether the loss of these logits, (rows, outputs), is _DROWNED times that of the best answer that is the same for all."""
+def _loss(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> float:
+    """Mean loss of logits (rows, outputs): squared error, or nats a row (multi-label: a label)."""
     given, truth = torch.from_numpy(logits).double(), torch.from_numpy(labels)
     if problem_type == "regression":
-        truth = truth.double().reshape(given.shape)
-        return bool(F.mse_loss(given, truth) > _DROWNED * F.mse_loss(truth.mean(dim=0).expand_as(given), truth))
+        return F.mse_loss(given, truth.double().reshape(given.shape)).item()
     if truth.ndim == 1:
-        prior = torch.bincount(truth.long(), minlength=given.shape[1]).double().log()
-        return bool(
-            F.cross_entropy(given, truth.long()) > _DROWNED * F.cross_entropy(prior.expand_as(given), truth.long())
-        )
-    rates, loss = truth.double().mean(dim=0), F.binary_cross_entropy_with_logits
-    return bool(loss(given, truth.double()) > _DROWNED * F.binary_cross_entropy(rates.expand_as(given), truth.double()))
+        return F.cross_entropy(given, truth.long()).item()
+    return F.binary_cross_entropy_with_logits(given, truth.double()).item()
+
+
+def _loss_of_a_constant(labels: np.ndarray, problem_type: str) -> float:
+    """The least mean loss of an answer that is the same for all rows: the variance, or the entropy of the labels."""
+    if problem_type == "regression":
+        return float(np.var(labels, axis=0).mean())
+    if labels.ndim == 1:
+        return torch.special.entr(torch.from_numpy(np.bincount(labels) / len(labels))).sum().item()
+    rates = torch.from_numpy(labels.astype(float)).mean(dim=0)
+    return (torch.special.entr(rates) + torch.special.entr(1 - rates)).mean().item()
 
 
 def probe_rows(labels: np.ndarray, problem_type: str, max_rows: int, seed: int) -> np.ndarray:

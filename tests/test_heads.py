@@ -241,6 +241,14 @@ def test_a_fit_that_dropout_would_drown_is_made_on_features_with_dropout(problem
     assert losses[1] < 1.3  # of a constant answer's; fitted without dropout, it is more than 2
 
 
+def test_a_rare_class_that_no_sampled_row_has_is_no_reason_for_dropout() -> None:
+    """Dropout is tried on every third of 600 rows; a constant answer to those of one class alone has no loss at all."""
+    labels = np.zeros(600, dtype=int)
+    labels[[1, 301, 511]] = 1
+    report = start_from_probe(tiny("bert", outputs=2), batches(600), labels, "single_label_classification")
+    assert report["dropout"] is False
+
+
 def test_a_capped_sample_keeps_the_proportions_and_the_rarest_class() -> None:
     labels = np.array([0] * 800 + [1] * 200 + [2])
     rows = probe_rows(labels, "single_label_classification", 100, seed=0)
