@@ -13,7 +13,7 @@ from collections.abc import Collection
 from transformers import TrainingArguments
 
 from nlp_ft.metrics import SELECTION_METRIC
-from nlp_ft.scores import REGRESSION
+from nlp_ft.scores import REGRESSION, SINGLE
 
 _SMALL_MODEL = 50_000_000
 _LARGE_MODEL = 1_000_000_000
@@ -76,3 +76,10 @@ def settle(
         return []
     size = f"{parameters / 1e6:.1f}M" if parameters < 1e9 else f"{parameters / 1e9:.1f}B"
     return [f"chosen for a model of {size} parameters and {rows} rows: {', '.join(said)}"]
+
+
+def suit(args: TrainingArguments, problem_type: str) -> None:
+    """Set in place what arguments meant for one kind of problem must be for another: how the best is told, no smoothing."""
+    args.metric_for_best_model, args.greater_is_better = SELECTION_METRIC[problem_type]
+    if problem_type != SINGLE:
+        args.label_smoothing_factor = 0.0

@@ -103,6 +103,17 @@ def test_given_files_are_taken_as_they_are_and_only_what_is_missing_is_split_off
     assert data.test["text"][0] == "text 2000"
 
 
+def test_a_missing_split_that_nobody_wants_made_has_no_rows_and_no_notes() -> None:
+    write("rows.csv")
+    data = load_data(DataArguments(train_file=["rows.csv"], max_eval_samples=4), 7, split_off=("test",))
+    assert data.fingerprint["rows"] == {"train": 90, "validation": 0, "test": 10}
+    sources = {"train": "rows.csv", "validation": "none", "test": "split off train"}
+    assert data.fingerprint["sources"] == sources
+    assert data.validation.features == data.train.features
+    assert not any("validation" in note for note in data.notes)
+    assert data.test["text"] == load(train_file="rows.csv").test["text"]
+
+
 def test_the_fingerprint_is_the_same_from_every_format_and_tells_contents_apart() -> None:
     prints = [load(train_file=write(name)).fingerprint for name in WRITERS]
     assert all(found["sha256"] == prints[0]["sha256"] for found in prints)

@@ -30,6 +30,7 @@ from nlp_ft.tokenizers import open_tokenizer
 
 pytest.importorskip("onnxscript")
 ort = pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.xdist_group("export")  # one process makes what its tests share
 LONG = " ".join(TEXTS)
 
 

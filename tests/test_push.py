@@ -28,6 +28,7 @@ from nlp_ft.push.paths import hide_paths
 from nlp_ft.push.proof import prove
 from nlp_ft.push.staging import Staged, stage
 
+pytestmark = pytest.mark.xdist_group("push")  # one process makes what its tests share
 CANARY = "hf_" + "CANARY" * 6
 
 

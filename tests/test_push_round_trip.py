@@ -17,7 +17,7 @@ from hub import TestHub, Token
 from huggingface_hub import ModelCard
 from running import finetune_tiny, plain_logits
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("push_round_trip")]  # one process makes what they share
 
 CANARY = "hf_" + "CANARY" * 6
 TEXTS = [row["text"] for row in rows_of(8, 7)]

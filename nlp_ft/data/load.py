@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -59,23 +59,31 @@ def sampled(data: TextData, rows: int, seed: int) -> TextData:
     return replace(data, train=data.train.select(places))
 
 
-def load_data(args: DataArguments, seed: int = 42, frames: Mapping[str, Source] | None = None) -> TextData:
+def load_data(
+    args: DataArguments,
+    seed: int = 42,
+    frames: Mapping[str, Source] | None = None,
+    split_off: Collection[str] = ("validation", "test"),
+) -> TextData:
     """Read, find columns and problem, number the labels, split off what is missing, mix, sample; all chance is the seed's.
 
     frames: a data frame (or anything else `read_table` takes) for train, validation or test, in place of its file.
+    split_off: the splits that are made out of train where they are missing; a missing one not named here has no rows.
     Raises: DataError for anything wrong in the data, ConfigError for arguments that do not go together.
     """
     found = read_rows(args, frames)
     splits, notes = dict(found.rows), list(found.notes)
     notes += refuse_leaks(found.tables, splits, args.allow_leakage)
-    how, more = _split_off_missing(splits, found, args, seed)
+    how, more = _split_off_missing(splits, found, args, seed, split_off)
+    splits = {split: splits[split] if split in splits else splits["train"].take([]) for split in SPLITS}
     read = {split: len(rows) for split, rows in splits.items()}
     mixed, left_out = mix(splits["train"], args.mixing, seed)
     splits["train"] = mixed
     notes += [*more, *left_out]
     notes += _sample(splits, found.problem, args, seed)
     notes += warnings(splits, found.labels, found.problem)
-    sources = {split: found.tables[split].source if split in found.tables else "split off train" for split in SPLITS}
+    sources = {split: "split off train" if split in split_off else "none" for split in SPLITS}
+    sources |= {split: table.source for split, table in found.tables.items()}
     record = fingerprint(splits, found.labels, found.problem, sources)
     record["left_out"] = {
         "rejected": {split: len(table.rejected) for split, table in found.tables.items()},
@@ -95,11 +103,11 @@ def load_data(args: DataArguments, seed: int = 42, frames: Mapping[str, Source] 
 
 
 def _split_off_missing(
-    splits: dict[str, Rows], found: Labelled, args: DataArguments, seed: int
+    splits: dict[str, Rows], found: Labelled, args: DataArguments, seed: int, split_off: Collection[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """Add validation and test, where they are missing, out of train. Returns: how, for the record; and notes."""
     sizes = {"validation": args.validation_split_size, "test": args.test_split_size}
-    missing = {split: size for split, size in sizes.items() if split not in splits}
+    missing = {split: size for split, size in sizes.items() if split in split_off and split not in splits}
     if not missing:
         return {}, []
     if sum(missing.values()) >= 1:

@@ -14,12 +14,12 @@ import numpy as np
 from accelerate import PartialState
 from transformers import set_seed
 
-from nlp_ft import checkpoints, controls, jobs, models, training
+from nlp_ft import checkpoints, controls, jobs, models, recipe, training
 from nlp_ft.baselines import Baseline, compare
 from nlp_ft.methods._multitask_body import save_body
 from nlp_ft.methods._multitask_data import Task, task_scores
 from nlp_ft.methods._multitask_job import Group
-from nlp_ft.metrics import MULTI, REGRESSION, SELECTION_METRIC, SINGLE, selection_score
+from nlp_ft.metrics import MULTI, REGRESSION, selection_score
 from nlp_ft.report import RunReport, say, versions, write_json
 from nlp_ft.training import Fitted
 
@@ -108,11 +108,9 @@ def _twin(group: Group, number: int) -> Baseline:
     epochs = rows_seen(group)[number] / len(task.splits["train"])
     args.output_dir = str(Path(str(args.output_dir)) / task.name)
     args.num_train_epochs, args.max_steps = epochs, -1
-    args.metric_for_best_model, args.greater_is_better = SELECTION_METRIC[task.data.problem_type]
+    recipe.suit(args, task.data.problem_type)
     if args.warmup_steps >= 1:
         args.warmup_steps *= rows_seen(group)[number] / sum(rows_seen(group))
-    if task.data.problem_type != SINGLE:
-        args.label_smoothing_factor = 0.0
     say(f"\ncontrol: task {task.name} alone, {epochs:.4g} epochs")
     set_seed(args.seed)
     settings = replace(task.settings, training=args, given=None)

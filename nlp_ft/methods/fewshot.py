@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 _SLOT = "{label}"
 _TEMPLATE = "This sentence is {label}."  # SetFit's
-_OF_VALIDATION = re.compile(r"^(warning: )?validation\b| in validation (has|have) | that is in validation too ")
 
 
 @dataclass(kw_only=True)
@@ -170,10 +168,7 @@ def _read(settings: Settings, frames: dict[str, Any]) -> TextData:
     except DataError:
         if files.validation_file is not None or files.dataset_name is not None or "validation" in frames:
             raise
-    again = {**frames, "validation": frames.get("train", files.train_file)}
-    data = load_data(files, seed=settings.training.seed, frames=again)  # anything else that is wrong is raised again
-    notes = [note for note in data.notes if not _OF_VALIDATION.search(note)]  # it is the training rows themselves
-    data = replace(data, validation=data.train.select([]), given=data.given - {"validation"}, notes=notes)
+    data = load_data(files, settings.training.seed, frames, split_off=("test",))  # what else is wrong is raised again
     data.notes.append(doctor.summary(data))
     for note in data.notes:
         say(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from nlp_ft.config import (
 from nlp_ft.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
     from nlp_ft.baselines import Baseline
     from nlp_ft.data import TextData
     from nlp_ft.jobs import Settings
@@ -154,12 +157,14 @@ def _fit_source(settings: Settings, target: TextData, name: str, file: str) -> P
     for note in data.notes:
         say(note)
     _refuse_leak(target, data, file, settings.data)
+    own_training, own_fit = _suited(settings, data, target)
     plain = replace(
         settings,
         data=arguments,
         augment=AugmentArguments(),
         freeze=FreezeArguments(),
-        fit=_source_fit(settings.fit, data, target),
+        training=own_training,
+        fit=own_fit,
         lora=replace(settings.lora, save_adapter_only=False),
     )
     groups = plain.to_dict(plain.training)
@@ -169,18 +174,22 @@ def _fit_source(settings: Settings, target: TextData, name: str, file: str) -> P
         say(f"{directory} is finished and taken as it is")
         return directory
     checkpoints.begin(directory, asked)
-    training.fit(jobs.make_job(data, replace(plain, training=arguments_for(settings.training, directory))))
+    training.fit(jobs.make_job(data, replace(plain, training=arguments_for(own_training, directory))))
     return directory
 
 
-def _source_fit(fit: FitArguments, source: TextData, target: TextData) -> FitArguments:
-    """The fit arguments of a source: without what is meant for the target's kind of problem, or names its labels."""
+def _suited(settings: Settings, source: TextData, target: TextData) -> tuple[TrainingArguments, FitArguments]:
+    """The arguments of a source: without what is meant for the target's kind of problem, or names its labels."""
+    from nlp_ft import recipe
+
+    training, fit = copy.copy(settings.training), settings.fit
     if source.problem_type != target.problem_type:
         fit = replace(fit, threshold_metric=None)
+        recipe.suit(training, source.problem_type)
     by_name = fit.class_weights not in (None, "balanced")
     if not source.labels or (by_name and source.labels != target.labels):
         fit = replace(fit, class_weights=None)
-    return fit
+    return training, fit
 
 
 def source_data(target: DataArguments, own: TransferArguments, file: str) -> DataArguments:

@@ -35,6 +35,7 @@ from nlp_ft.methods._meta_training import Start, save_body, without_last_layer
 from nlp_ft.models import load_classifier, load_tokenizer
 from nlp_ft.report import RunReport
 
+pytestmark = pytest.mark.xdist_group("test_meta")  # one process makes what its tests share
 REFUSES = {
     "regression": "tasks are made of classes, one a row, and this is a regression",
     "multi": "tasks are made of classes, one a row",

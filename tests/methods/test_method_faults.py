@@ -32,6 +32,7 @@ from nlp_ft.methods._fewshot_choice import title
 from nlp_ft.methods._multitask_job import make_sampler
 from nlp_ft.methods._transfer import _answers
 from nlp_ft.methods.transfer import TransferArguments, source_data
+from nlp_ft.metrics import SELECTION_METRIC
 
 QUICK: dict[str, Any] = {"num_train_epochs": 1, "learning_rate": 3e-3, "head_start": "random", "use_cpu": True}
 
@@ -127,15 +128,26 @@ def test_what_says_which_rows_are_the_targets_does_not_hold_for_a_source() -> No
     assert source_data(target, own, "s.csv") == other
 
 
-def test_a_source_is_not_held_to_the_targets_thresholds_and_class_names() -> None:
+def test_a_source_is_not_held_to_what_was_meant_for_the_targets_kind_of_labels(tmp_path: Path) -> None:
+    args = TrainingArguments(
+        output_dir=str(tmp_path),
+        label_smoothing_factor=0.1,
+        metric_for_best_model="f1_macro",
+        greater_is_better=True,
+        use_cpu=True,
+    )
     fit = FitArguments(threshold_metric="f1_macro", class_weights='{"good": 2}')
+    settings: Any = SimpleNamespace(training=args, fit=fit)
     target: Any = SimpleNamespace(problem_type=MULTI, labels=["art", "good"])
-    for source, wanted in (
-        (SimpleNamespace(problem_type=MULTI, labels=["art", "good"]), fit),
-        (SimpleNamespace(problem_type=SINGLE, labels=["a", "b"]), FitArguments()),
-        (SimpleNamespace(problem_type=REGRESSION, labels=[]), FitArguments()),
+    for problem, labels, wanted in (
+        (MULTI, ["art", "good"], ("f1_macro", True, 0.1, fit)),
+        (SINGLE, ["a", "b"], (*SELECTION_METRIC[SINGLE], 0.1, FitArguments())),
+        (REGRESSION, [], (*SELECTION_METRIC[REGRESSION], 0.0, FitArguments())),
     ):
-        assert transfer._source_fit(fit, source, target) == wanted  # type: ignore[arg-type]
+        source: Any = SimpleNamespace(problem_type=problem, labels=labels)
+        own, held = transfer._suited(settings, source, target)
+        assert (own.metric_for_best_model, own.greater_is_better, own.label_smoothing_factor, held) == wanted
+    assert (args.metric_for_best_model, args.label_smoothing_factor) == ("f1_macro", 0.1)
 
 
 # ---- finished pieces are compared with the run that takes them

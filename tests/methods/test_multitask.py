@@ -30,6 +30,7 @@ from nlp_ft.models import load_classifier, load_tokenizer
 from nlp_ft.report import RunReport
 from nlp_ft.scores import MULTI, REGRESSION, SINGLE
 
+pytestmark = pytest.mark.xdist_group("test_multitask")  # one process makes what its tests share
 KINDS = {"mood": SINGLE, "topics": MULTI, "score": REGRESSION}
 QUICK = {"learning_rate": 5e-3, "num_train_epochs": 2, "per_device_train_batch_size": 8, "head_start": "random"}
 

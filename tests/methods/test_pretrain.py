@@ -34,6 +34,7 @@ from nlp_ft.methods._pretrain_masks import IGNORED, Collator, Masking, with_fixe
 from nlp_ft.report import RunReport
 from nlp_ft.sampling import Clock, LengthGroups
 
+pytestmark = pytest.mark.xdist_group("test_pretrain")  # one process makes what its tests share
 MASK, SPECIAL = 3, np.array([0, 1, 2, 3, 4])
 MASKING = Masking(0.15, MASK, SPECIAL, np.arange(5, 100))
 QUICK: dict[str, Any] = {
