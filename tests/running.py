@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import ranks
 import torch
 from conftest import rows_of
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from nlp_ft import training
 from nlp_ft.flags import parse
 from nlp_ft.methods import finetune
 from nlp_ft.report import RunReport
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+
+ONE_EPOCH: dict[str, Any] = {"num_train_epochs": 1, "learning_rate": 3e-3, "head_start": "random", "use_cpu": True}
 
 # Updates that say what the gradient was; one process and two then differ by rounding alone.
 SGD: dict[str, Any] = {
@@ -37,6 +41,24 @@ def as_argv(**flags: Any) -> list[str]:
     """Flags as a command line has them; a list gives several values, None leaves the flag out."""
     given = {name: value if isinstance(value, list) else [value] for name, value in flags.items() if value is not None}
     return [str(token) for name, values in given.items() for token in (f"--{name}", *values)]
+
+
+def run_method(method: Any, **flags: Any) -> RunReport:
+    """`nlp-ft METHOD` in this process."""
+    return method.run(*parse(*method.ARGUMENTS, argv=as_argv(**flags)))
+
+
+def cut_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop as Ctrl-C does, when the fit after so many is begun."""
+    fit, fitted = training.fit, []
+
+    def counted(*arguments: Any) -> Any:
+        fitted.append(arguments)
+        if len(fitted) > count:
+            raise KeyboardInterrupt
+        return fit(*arguments)
+
+    monkeypatch.setattr(training, "fit", counted)
 
 
 def finetune_tiny(
@@ -93,6 +115,16 @@ def problem_rows(kind: str, count: int, seed: int) -> list[dict[str, Any]]:
             label = (2.5 if good else -1.5) + len(row["text"]) / 100
         rows.append({"text": row["text"], "label": label})
     return rows
+
+
+def long_rows(count: int, seed: int, kind: str = SINGLE) -> list[dict[str, Any]]:
+    """Every third row is one sentence, the others are several of one label."""
+    rows = problem_rows(kind, count * 6, seed)
+    found = []
+    for i in range(count):
+        same = [row for row in rows if row["label"] == rows[i]["label"]] if kind != REGRESSION else rows[i::2]
+        found.append({**rows[i], "text": " ".join(row["text"] for row in [rows[i], *same][: 1 + i % 3 * 3])})
+    return found
 
 
 def plain_logits(directory: Path, texts: list[str]) -> np.ndarray:

@@ -4,14 +4,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running import finetune_tiny, weights_hash
+from running import ONE_EPOCH, as_argv, finetune_tiny, weights_hash
 
-from nlp_ft import checkpoints
+from nlp_ft import checkpoints, training
 from nlp_ft.errors import ConfigError
+from nlp_ft.flags import parse
+from nlp_ft.jobs import Settings
+from nlp_ft.methods import finetune
 
 # Dropout and shuffling are on; every epoch leaves a checkpoint (4 steps each).
 FLAGS: dict[str, Any] = {
@@ -186,3 +190,38 @@ def test_a_killed_run_resumes_to_the_same_weights(
     if not (folder / "run.json").exists():  # else it was faster than the signal, and has nothing to resume
         finetune_tiny(folder, tiny_bert, tiny_csv, **{**FLAGS, "resume_from_checkpoint": True})
     assert weights_hash(folder) == weights_hash(finished)
+
+
+def asked(folder: Path, checkpoint: Path, **flags: Any) -> Mapping[str, Any]:
+    chosen = {"model_name_or_path": checkpoint, "output_dir": folder, "train_file": "a.csv", "use_cpu": True, **flags}
+    settings = Settings.of("finetune", parse(*finetune.ARGUMENTS, argv=as_argv(**chosen)))
+    return training.asked(settings.to_dict(settings.training), settings.given)
+
+
+def test_what_was_asked_tells_a_value_that_was_chosen_from_one_that_was_given(tmp_path: Path, tiny_bert: Path) -> None:
+    plain = asked(tmp_path, tiny_bert)
+    assert plain == asked(tmp_path, tiny_bert, logging_steps=3, with_control=True)
+    for name, value in {
+        "learning_rate": 5e-5,
+        "num_train_epochs": 3,
+        "label_smoothing_factor": 0.1,
+        "threshold_metric": "f1_macro",
+        "class_weights": "balanced",
+        "use_peft": True,
+        "max_seq_length": 8,
+        "metric_for_best_model": "loss",
+        "early_stopping_patience": 2,
+    }.items():
+        assert plain != asked(tmp_path, tiny_bert, **{name: value}), name
+    assert plain != asked(tmp_path, tiny_bert, per_device_train_batch_size=8)
+    assert plain["weights"] == checkpoints.weights_of(str(tiny_bert))
+
+
+def test_a_checkpoint_knows_warm_up_and_smoothing(tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path) -> None:
+    flags: dict[str, Any] = {**ONE_EPOCH, "save_strategy": "steps", "save_steps": 2, "per_device_train_batch_size": 16}
+    finetune_tiny(tmp_path / "straight", tiny_bert, tiny_csv, **flags, eval_strategy="no")
+    shutil.copytree(tmp_path / "straight/checkpoint-2", tmp_path / "cut/checkpoint-2")
+    flags["resume_from_checkpoint"] = True
+    for name, value in {"warmup_steps": 2, "label_smoothing_factor": 0.2, "data_seed": 3}.items():
+        with pytest.raises(ConfigError, match=f"belongs to another run: its {name} is "):
+            finetune_tiny(tmp_path / "cut", tiny_bert, tiny_csv, **flags, eval_strategy="no", **{name: value})

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import MakeCsv, rows_of
-from running import finetune_tiny
+from running import ONE_EPOCH, cut_after, finetune_tiny
+from transformers import TrainingArguments
 
+from nlp_ft import checkpoints
 from nlp_ft.config import DataArguments
-from nlp_ft.crossval import fold_data
+from nlp_ft.crossval import cross_validate, fold_data
 from nlp_ft.data import load_data
+from nlp_ft.errors import ConfigError
 
 
 def test_each_row_is_held_out_once_and_trained_on_by_the_other_folds(make_csv: MakeCsv) -> None:
@@ -87,3 +90,47 @@ def test_a_run_whose_last_fit_was_cut_goes_on_without_the_folds_again(
     assert [Path(path).name for path in fitted] == ["1", "2", "2", "run"]
     assert resumed.metrics["cv_accuracy"] == straight.metrics["cv_accuracy"]
     assert resumed.metrics["test_loss"] == straight.metrics["test_loss"]
+
+
+def test_a_fold_of_other_settings_or_rows_is_refused(
+    tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {"train": make_csv(rows_of(40, 0)), "test": make_csv(rows_of(20, 5), "test.csv")}
+    flags: dict[str, Any] = {**ONE_EPOCH, "num_folds": 2}
+    cut_after(1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        finetune_tiny(tmp_path / "run", tiny_bert, table, **flags)
+    cut_after(0, monkeypatch)
+    flags["resume_from_checkpoint"] = True
+    first = tmp_path / "run/folds/1"
+    with pytest.raises(ConfigError) as caught:
+        finetune_tiny(tmp_path / "run", tiny_bert, table, **{**flags, "learning_rate": 5e-3})
+    assert str(caught.value) == (
+        f"{first} is finished with other settings: its learning_rate is 0.003, this run's is 0.005; name another "
+        f"--output_dir, or remove {first}."
+    )
+    with pytest.raises(ConfigError, match=r"its warmup_steps is 0\.1, this run's is 3"):
+        finetune_tiny(tmp_path / "run", tiny_bert, table, **flags, warmup_steps=3)
+    others = {**table, "train": make_csv(rows_of(40, 1), "others.csv")}
+    with pytest.raises(ConfigError, match="is finished, and it was made of other rows than this run's; name another"):
+        finetune_tiny(tmp_path / "run", tiny_bert, others, **flags)
+    with pytest.raises(KeyboardInterrupt):  # the second fold: the first one is taken
+        finetune_tiny(tmp_path / "run", tiny_bert, table, **flags)
+    (first / checkpoints.ASKED).unlink()
+    with pytest.raises(ConfigError, match="is finished, but does not say with which settings"):
+        finetune_tiny(tmp_path / "run", tiny_bert, table, **flags)
+
+
+def test_folds_are_compared_by_what_the_caller_names_too(make_csv: MakeCsv, tmp_path: Path) -> None:
+    data = load_data(DataArguments(train_file=[str(make_csv(rows_of(40, 0)))]), seed=1)
+    args = TrainingArguments(output_dir=str(tmp_path / "run"), use_cpu=True, seed=1)
+
+    def fit_one(part: Any, own: TrainingArguments) -> Any:
+        for name, text in {"run.json": "{}", "all_results.json": '{"test_accuracy": 1.0}'}.items():
+            (Path(str(own.output_dir)) / name).write_text(text)
+        (Path(str(own.output_dir)) / "test_predictions.csv").write_text("text\na\n")
+
+    cross_validate(data, 2, 0.1, args, fit_one, {"class_weights": None})
+    cross_validate(data, 2, 0.1, args, pytest.fail, {"class_weights": None})
+    with pytest.raises(ConfigError, match="its class_weights is None, this run's is balanced"):
+        cross_validate(data, 2, 0.1, args, pytest.fail, {"class_weights": "balanced"})

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import RunCli, write_csv
+from conftest import write_csv
 from running import (
     MULTI,
     REGRESSION,
@@ -20,8 +20,8 @@ from running import (
     as_argv,
     assert_same_weights,
     finetune_tiny,
+    long_rows,
     plain_logits,
-    problem_rows,
     two_processes,
     weights_hash,
 )
@@ -45,16 +45,6 @@ WINDOWS: dict[str, Any] = {"max_seq_length": LIMIT, "long_documents": "window", 
 POOLINGS = ("mean", "max", "attention")
 SIZES = {"train": 40, "validation": 12, "test": 17}
 MakeFiles = Callable[..., dict[str, Path]]
-
-
-def long_rows(count: int, seed: int, kind: str = SINGLE) -> list[dict[str, Any]]:
-    """Every third row fits in a window, the others are several sentences of one label."""
-    rows = problem_rows(kind, count * 6, seed)
-    found = []
-    for i in range(count):
-        same = [row for row in rows if row["label"] == rows[i]["label"]] if kind != REGRESSION else rows[i::2]
-        found.append({**rows[i], "text": " ".join(row["text"] for row in [rows[i], *same][: 1 + i % 3 * 3])})
-    return found
 
 
 @pytest.fixture
@@ -436,21 +426,6 @@ def test_texts_that_are_cut_are_said_with_the_flag_that_would_read_them(
     assert "train: 26 of 40 texts (65.0%) cut to 16 tokens (--long_documents window reads such texts whole)\n" in said
     assert said.count("--long_documents") == 1
     assert report.settings["long_texts"]["long_documents"] == "truncate"
-
-
-def test_transfer_reads_windows_in_the_source_and_in_the_target(
-    tiny_bert: Path, files: MakeFiles, tmp_path: Path, run_cli: RunCli
-) -> None:
-    made = files()
-    source = write_csv(tmp_path / "source.csv", long_rows(60, 9))
-    argv = ["transfer", "--model_name_or_path", tiny_bert, "--output_dir", tmp_path / "run", "--source_file", source]
-    argv += [token for split, path in made.items() for token in (f"--{split}_file", path)]
-    argv += ["--use_cpu", "--num_train_epochs", 1, "--transfer_shots", 0, "--allow_leakage", "--window_pooling", "max"]
-    argv += ["--long_documents", "window", "--max_seq_length", LIMIT]
-    code, _, err = run_cli(argv)
-    assert (code, err) == (0, "")
-    for place in (tmp_path / "run", tmp_path / "run" / "sources" / "source"):
-        assert load(place, device="cpu").answering.long_documents.pooling == "max"
 
 
 # ---- refusals

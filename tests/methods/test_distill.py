@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from conftest import GOOD, MakeCsv, rows_of, write_csv
 from running import (
     MULTI,
+    ONE_EPOCH,
     REGRESSION,
     SGD,
     SINGLE,
@@ -21,13 +23,17 @@ from running import (
     finetune_tiny,
     plain_logits,
     problem_rows,
+    run_method,
     two_processes,
     weights_hash,
 )
 from tiny import checkpoint, classifier
 from transformers import AutoModelForSequenceClassification
 
+from nlp_ft import training
 from nlp_ft.augment.arguments import AugmentArguments
+from nlp_ft.config import DataArguments
+from nlp_ft.data import load_data
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.flags import parse
 from nlp_ft.jobs import Settings, read
@@ -623,3 +629,54 @@ def test_a_teacher_tested_on_other_rows_is_doubted(
     }
     job, _ = job_of(tmp_path / "two", tiny_bert, other, **flags)
     assert any(note.startswith(warning) for note in job.notes)
+
+
+def test_a_distilled_checkpoint_knows_the_unlabelled_texts(
+    tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {
+        f"{s}_file": make_csv(rows_of(n, k), f"{s}.csv") for k, (s, n) in enumerate({"train": 40, "test": 20}.items())
+    }
+    teacher = finetune_tiny(tmp_path / "teacher", tiny_bert, {"train": table["train_file"]}, **ONE_EPOCH)
+    identities: list[Mapping[str, Any]] = []
+
+    def train(job: Any) -> Any:
+        identities.append(training.identity(job))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", train)
+    unlabelled = make_csv([{"text": row["text"]} for row in rows_of(20, 8)], "unlabelled.csv")
+    flags = {"teacher_name_or_path": teacher.output_dir, "model_name_or_path": tiny_bert, **table, **ONE_EPOCH}
+    for number, seed in enumerate((8, 9)):
+        write_csv(unlabelled, [{"text": row["text"]} for row in rows_of(20, seed)])
+        with pytest.raises(KeyboardInterrupt):
+            run_method(distill, output_dir=tmp_path / f"run{number}", unlabelled_file=unlabelled, **flags)
+    one, other = identities
+    assert one["data"]["unlabelled"] != other["data"]["unlabelled"]
+    assert {**one, "data": 0} == {**other, "data": 0}
+
+
+def test_a_teacher_that_reads_long_texts_another_way_is_asked_again(
+    tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NLP_FT_CACHE", str(tmp_path / "cache"))
+    teacher = finetune_tiny(
+        tmp_path / "teacher", tiny_bert, {"train": tiny_csv["train"]}, **ONE_EPOCH, max_seq_length=16
+    )
+    data = load_data(DataArguments(train_file=[str(tiny_csv["train"])]), seed=1)
+    long = data.test.map(lambda row: {"text": " ".join([row["text"]] * 4)})
+    asked: list[int] = []
+    shared = _distill_teacher._shared
+
+    def counted(classifier: Any, texts: Any) -> Any:
+        asked.append(len(texts))
+        return shared(classifier, texts)
+
+    monkeypatch.setattr(_distill_teacher, "_shared", counted)
+    found = []
+    for pooling in ("mean", "max", "max"):
+        (teacher.output_dir / "inference.json").write_text(json.dumps({"long_documents": {"pooling": pooling}}))
+        found.append(Teacher(str(teacher.output_dir), data, torch.device("cpu")).answers(long))
+    assert len(asked) == 2
+    assert not np.allclose(found[0], found[1])
+    assert np.array_equal(found[1], found[2])

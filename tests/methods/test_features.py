@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 from conftest import MakeCsv, rows_of
-from running import MULTI, REGRESSION, SINGLE, as_argv, plain_logits, problem_rows
+from running import MULTI, REGRESSION, SINGLE, as_argv, plain_logits, problem_rows, run_method
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -22,6 +22,7 @@ from nlp_ft.errors import ConfigError, DataError, ModelError, TrainingError
 from nlp_ft.flags import parse
 from nlp_ft.heads import final_linear
 from nlp_ft.methods import features
+from nlp_ft.methods._features import _IDLE
 from nlp_ft.methods._features_head import fit_head, head_of
 from nlp_ft.methods._features_poolings import compare, verdict
 from nlp_ft.pooling import POOLINGS, set_pooling
@@ -288,3 +289,16 @@ def test_cls_hands_the_first_token_on(family: str) -> None:
     read, first = rows[:, :32], rows[:, 64:96]
     wanted = np.maximum(first + 2, 0) if family == "distilbert" else np.tanh(0.5 * first)
     np.testing.assert_allclose(read, wanted, atol=1e-5)
+
+
+def test_thresholds_without_labels_that_have_any_are_refused(
+    tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
+) -> None:
+    files = {f"{split}_file": path for split, path in tiny_csv.items()}
+    flags = {"model_name_or_path": tiny_bert, "output_dir": tmp_path / "run", "threshold_metric": "f1_macro", **files}
+    with pytest.raises(ConfigError, match=r"^--threshold_metric: .*; this is a single_label_classification\.$"):
+        run_method(features, **flags, use_cpu=True)
+
+
+def test_features_names_every_flag_of_the_optimizer() -> None:
+    assert {"optim", "lr_scheduler_type", "max_grad_norm", "warmup_steps", "weight_decay", "data_seed"} <= {*_IDLE}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import torch
 from conftest import BAD, FILLERS, GOOD, THINGS, MakeCsv, rows_of, write_csv
 from datasets import Dataset
-from running import SGD, as_argv, assert_same_weights, plain_logits, problem_rows, two_processes
+from running import SGD, as_argv, assert_same_weights, plain_logits, problem_rows, run_method, two_processes
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
@@ -24,13 +26,21 @@ from transformers import (
 
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.flags import parse
+from nlp_ft.jobs import Settings
 from nlp_ft.methods import fewshot
-from nlp_ft.methods._fewshot import Pairs, centroid_weights, collate_pairs, cosine_loss
-from nlp_ft.methods._fewshot_choice import Trial, _decision
+from nlp_ft.methods._fewshot import Pairs, PairTrainer, centroid_weights, collate_pairs, cosine_loss
+from nlp_ft.methods._fewshot_choice import Trial, _decision, title
 from nlp_ft.report import RunReport
 from nlp_ft.scores import MULTI, REGRESSION, SINGLE
 
 QUICK: dict[str, Any] = {"approach": "contrastive", "num_iterations": 4, "learning_rate": 5e-3}
+
+NO_EFFECT = "--{} has no effect on --approach {}; leave it out."
+TWO_OF_THREE = (
+    "--{} has no effect on two of the three approaches that --approach auto compares; give --approach finetune with it, or "
+    "leave it out."
+)
+ZERO_SHOT = "--{} has no effect on zero-shot (--labels), where nothing is trained; leave it out."
 
 
 def contract_argv(world: Any) -> list[str]:
@@ -448,3 +458,86 @@ def test_shots_of_a_regression_are_refused(learner: Path, make_csv: MakeCsv, tmp
     with pytest.raises(ConfigError) as caught:
         run_tiny(tmp_path / "run", learner, **files, **QUICK, shots=4)
     assert str(caught.value) == "--shots draws rows of each class, and a regression has none; use --max_train_samples."
+
+
+@pytest.mark.parametrize("name", ["class_weights", "label_smoothing_factor", "head_start", "metric_for_best_model"])
+def test_auto_refuses_what_two_of_its_three_approaches_ignore(tiny_bert: Path, tmp_path: Path, name: str) -> None:
+    value = {"class_weights": "balanced", "label_smoothing_factor": 0.1, "head_start": "random"}.get(name, "accuracy")
+    refused(tiny_bert, tmp_path, TWO_OF_THREE.format(name), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("approach", "flags"),
+    [
+        ("frozen", {"freeze_layers": 1}),
+        ("frozen", {"reinit_layers": 1}),
+        ("frozen", {"learning_rate": 1e-3}),
+        ("frozen", {"num_train_epochs": 1}),
+        ("frozen", {"num_iterations": 1}),
+        ("frozen", {"max_pairs": 8}),
+        ("frozen", {"max_steps": 8}),
+        ("finetune", {"max_pairs": 8}),
+        ("contrastive", {"train_sampling_strategy": "random"}),
+    ],
+)
+def test_what_an_approach_ignores_is_refused(
+    tiny_bert: Path, tmp_path: Path, approach: str, flags: dict[str, Any]
+) -> None:
+    refused(tiny_bert, tmp_path, NO_EFFECT.format(next(iter(flags)), approach), approach=approach, **flags)
+
+
+@pytest.mark.parametrize("flags", [{"reinit_layers": 1}, {"learning_rate": 1e-3}, {"freeze_layers": "all"}])
+def test_what_zero_shot_ignores_is_refused(tiny_bert: Path, tmp_path: Path, flags: dict[str, Any]) -> None:
+    common = {"model_name_or_path": tiny_bert, "output_dir": tmp_path / "run", "use_cpu": True}
+    with pytest.raises(ConfigError) as caught:
+        run_method(fewshot, **common, labels=["a", "b"], **flags)
+    assert str(caught.value) == ZERO_SHOT.format(next(iter(flags)))
+
+
+def refused(checkpoint: Path, folder: Path, message: str, **flags: Any) -> None:
+    common = {"model_name_or_path": checkpoint, "output_dir": folder / "run", "use_cpu": True}
+    with pytest.raises(ConfigError) as caught:
+        run_method(fewshot, **common, train_file="none.csv", **flags)
+    assert str(caught.value) == message
+
+
+def test_controls_are_trained_with_the_flags_that_a_frozen_body_ignores(
+    tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path
+) -> None:
+    flags = {f"{s}_file": make_csv(rows_of(n, n), f"{s}.csv") for s, n in {"train": 16, "test": 12}.items()}
+    flags |= {"approach": "frozen", "with_control": True, "max_steps": 1, "max_pairs": 8, "use_cpu": True}
+    found = run_method(fewshot, model_name_or_path=tiny_bert, output_dir=tmp_path / "run", **flags)
+    assert {"control_finetune_accuracy", "control_contrastive_accuracy"} <= {*found.metrics}
+
+
+def test_adapters_are_not_called_full_fine_tuning(tmp_path: Path) -> None:
+    argv = ["--model_name_or_path", "a", "--output_dir", str(tmp_path), "--use_cpu", "true"]
+    settings = Settings.of("fewshot", parse(*fewshot.ARGUMENTS, argv=argv))
+    adapters = replace(settings, lora=replace(settings.lora, use_peft=True))
+    assert title("finetune", settings) == "full fine-tuning"
+    assert title("finetune", adapters) == "LoRA fine-tuning"
+    assert title("frozen", adapters) == "frozen encoder + linear head"
+
+
+def test_rows_too_few_to_split_do_not_leak_into_themselves(
+    tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = {f"{s}_file": make_csv(rows_of(n, n), f"{s}.csv") for s, n in {"train": 2, "test": 12}.items()}
+    found = run_method(
+        fewshot, model_name_or_path=tiny_bert, output_dir=tmp_path / "run", approach="frozen", use_cpu=True, **flags
+    )
+    out = capsys.readouterr().out
+    assert "is in train too" not in out
+    assert "flatters" not in out
+    assert not [note for note in found.notes if "leak" in note]
+    assert any("all 2 rows are trained on, and stand for it" in note for note in found.notes)
+
+
+def test_pairs_are_drawn_by_the_seed_of_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr("nlp_ft.methods._fewshot.HeadTrainer.__init__", lambda self, **_: vars(self).update(_))
+    monkeypatch.setattr("nlp_ft.methods._fewshot.Pairs", lambda rows, kind, pairs, seed: drawn.append(seed))
+    for data_seed in (None, 7):
+        args = SimpleNamespace(seed=1, data_seed=data_seed, train_sampling_strategy="")
+        PairTrainer(pairs=4, args=args, rows=[], problem_type=SINGLE)
+    assert drawn == [1, 7]

@@ -20,7 +20,7 @@ import tiny
 import torch
 from conftest import BAD, FILLERS, GOOD, ROOT, THINGS, RunCli, write_csv
 from datasets import Dataset
-from running import SGD, as_argv, assert_same_weights, finetune_tiny, two_processes, weights_hash
+from running import SGD, as_argv, assert_same_weights, finetune_tiny, run_method, two_processes, weights_hash
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -632,3 +632,14 @@ def test_spam_is_read_out_of_the_package_without_headers_and_tags(
     script("spam_assassin").main()
     with (tmp_path / "spam" / "messages.csv").open(newline="", encoding="utf-8") as handle:
         assert [*csv.reader(handle)] == [["text", "label"], ["Café Hello there", "ham"], ["Win Now free !", "spam"]]
+
+
+@pytest.mark.parametrize(
+    ("flag", "why"),
+    [("data_seed", "episodes are drawn by --seed"), ("threshold_metric", "only multi-label problems")],
+)
+def test_a_flag_that_means_nothing_here_is_refused(tiny_bert: Path, tmp_path: Path, flag: str, why: str) -> None:
+    flags = {"model_name_or_path": tiny_bert, "output_dir": tmp_path / "run", "use_cpu": True}
+    flags |= {"meta_train_file": "a.csv", "meta_test_file": "b.csv", flag: {"data_seed": 3}.get(flag, "f1_macro")}
+    with pytest.raises(ConfigError, match=rf"^--{flag} means nothing to meta: {why}"):
+        run_method(meta, **flags)

@@ -6,14 +6,15 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 import torch
-from conftest import RunCli, write_csv
-from running import SGD, as_argv, assert_same_weights, plain_logits, problem_rows, two_processes
+from conftest import MakeCsv, RunCli, write_csv
+from running import ONE_EPOCH, SGD, as_argv, assert_same_weights, plain_logits, problem_rows, run_method, two_processes
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModel, TrainingArguments
@@ -24,6 +25,7 @@ from nlp_ft.flags import parse
 from nlp_ft.losses import ClassifierLoss
 from nlp_ft.methods import multitask
 from nlp_ft.methods._multitask import MultiTask, MultiTaskLoss, MultiTaskTrainer, TaskKind, UncertaintyLoss
+from nlp_ft.methods._multitask_job import make_sampler
 from nlp_ft.methods._multitask_report import gained, table
 from nlp_ft.methods._multitask_sampler import TaskSampler, exponent_of
 from nlp_ft.models import load_classifier, load_tokenizer
@@ -670,3 +672,48 @@ def test_the_table_puts_the_twin_beside() -> None:
         "task    metric  multi-task  alone      difference",
         "movies  r2           0.800  0.750  +0.050 ± 0.012",
     ]
+
+
+def multitask_flags(make_csv: MakeCsv, kinds: dict[str, str]) -> dict[str, Any]:
+    tasks = {
+        name: {
+            f"{split}_file": str(make_csv(problem_rows(kind, n, 10 * k + place), f"{name}_{split}.csv"))
+            for place, (split, n) in enumerate({"train": 24, "validation": 12, "test": 12}.items())
+        }
+        for k, (name, kind) in enumerate(kinds.items())
+    }
+    return {"tasks": json.dumps(tasks), **ONE_EPOCH}
+
+
+def test_thresholds_are_tuned_for_the_tasks_that_have_them(tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path) -> None:
+    flags = multitask_flags(make_csv, {"topics": MULTI, "mood": SINGLE})
+    flags |= {"model_name_or_path": tiny_bert, "threshold_metric": "f1_macro", "with_control": True}
+    found = run_method(multitask, output_dir=tmp_path / "run", **flags)
+    assert "gain_mood_f1_macro" in found.metrics
+    runs = {name: json.loads((tmp_path / "run" / name / "run.json").read_text()) for name in ("topics", "mood")}
+    metrics = {name: one["arguments"]["fit"]["threshold_metric"] for name, one in runs.items()}
+    assert metrics == {"topics": "f1_macro", "mood": None}
+
+
+def test_thresholds_without_labels_that_have_any_are_refused(
+    tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path
+) -> None:
+    flags = multitask_flags(make_csv, {"score": REGRESSION, "mood": SINGLE})
+    flags |= {"model_name_or_path": tiny_bert, "output_dir": tmp_path / "run", "threshold_metric": "f1_macro"}
+    with pytest.raises(ConfigError, match=r"^--threshold_metric: .*; none of these tasks is one\.$"):
+        run_method(multitask, **flags)
+
+
+def test_the_seed_of_the_order_is_its_own(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    tasks: list[Any] = [SimpleNamespace(name=n, splits={"train": range(12)}) for n in ("a", "b")]
+    own = SimpleNamespace(sampling="proportional", sampling_temperature=2.0)
+    rows = Dataset.from_dict({"length": [3] * 24})
+
+    def order(**seeds: Any) -> list[int]:
+        args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **seeds)
+        return [*make_sampler(tasks, rows, args, own)[0]]
+
+    assert order(seed=1, data_seed=5) == order(seed=2, data_seed=5) == order(seed=5)
+    assert order(seed=5) != order(seed=1)
