@@ -16,8 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nlp_ft.flags import parse
-from nlp_ft.methods import fewshot
+from nlp_ft import cli
 
 COLUMNS = {
     "tfidf": "TF-IDF + LR",
@@ -35,7 +34,10 @@ def measure(files: dict[str, str], shots: int, draw: int, approach: str) -> dict
         flags |= {"text_column_names": "text", "label_column_name": "label", "save_strategy": "no"}
         argv = [str(token) for name, value in flags.items() for token in (f"--{name}", value)]
         with contextlib.redirect_stdout(io.StringIO()):
-            metrics = fewshot.run(*parse(*fewshot.ARGUMENTS, argv=argv)).metrics
+            code = cli.main(["fewshot", *argv])
+        if code:
+            raise SystemExit(code)  # the reason is on stderr
+        metrics = json.loads(Path(folder, "run", "all_results.json").read_text())
     return {
         "tfidf": metrics["baseline_tfidf_accuracy"],
         "frozen": metrics["control_frozen_accuracy"],
