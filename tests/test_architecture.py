@@ -42,8 +42,9 @@ def imports(path: Path, *, run_time: bool = False) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            assert PACKAGE not in path.parents, f"{path}: relative import"
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
             assert node.module is not None
             whole = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if _is_module(name) else node.module for name in whole}
@@ -79,9 +80,27 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize("module", [name for name in MODULES if layer(name) == 3])
 def test_a_method_imports_no_other_method(module: str) -> None:
     """Its tensors may stand in files of its own: `methods/meta.py` has `methods/_meta.py` and `methods/_meta_episodes.py`."""
-    name = module.rpartition(".")[2].lstrip("_").partition("_")[0]
+    name = _method(module)
     others = {other.rpartition(".")[2] for other in own(MODULES[module]) if layer(other) == 3}
     assert {other for other in others if not other.startswith(f"_{name}")} <= {name}
+
+
+def test_a_method_can_be_taken_out_with_its_files() -> None:
+    """Its module and `_NAME*` beside it, recipe, presets, tests; `finetune` alone, which the tests of all use, stays."""
+    strangers = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("nlp_ft", "recipes", "tests")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for name in sorted(imports(path))
+        if name.startswith("nlp_ft.methods.") and (method := _method(name)) != "finetune"
+        if path.stem not in (method, f"test_{method}") and not path.stem.startswith(f"_{method}")
+    ]
+    assert not strangers
+
+
+def _method(module: str) -> str:
+    """The method that `nlp_ft.methods.meta` or `nlp_ft.methods._meta_episodes` belongs to."""
+    return module.rpartition(".")[2].lstrip("_").partition("_")[0]
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("data")])

@@ -130,7 +130,10 @@ def test_folds_are_compared_by_what_the_caller_names_too(make_csv: MakeCsv, tmp_
             (Path(str(own.output_dir)) / name).write_text(text)
         (Path(str(own.output_dir)) / "test_predictions.csv").write_text("text\na\n")
 
+    def refit(*_: Any) -> Any:
+        pytest.fail("a finished fold was fitted again")
+
     cross_validate(data, 2, 0.1, args, fit_one, {"class_weights": None})
-    cross_validate(data, 2, 0.1, args, pytest.fail, {"class_weights": None})
+    cross_validate(data, 2, 0.1, args, refit, {"class_weights": None})
     with pytest.raises(ConfigError, match="its class_weights is None, this run's is balanced"):
-        cross_validate(data, 2, 0.1, args, pytest.fail, {"class_weights": "balanced"})
+        cross_validate(data, 2, 0.1, args, refit, {"class_weights": "balanced"})
