@@ -141,8 +141,9 @@ def finished(directory: Path, asked: Mapping[str, Any]) -> bool:
     if (differs := _difference(saved, asked)) is None:
         return True
     name, one, other = differs
-    if name in ("data", "weights"):
-        what = {"data": "it was made of other rows", "weights": "it was made from other weights"}[name]
+    group = name.partition(" ")[0]
+    if group in ("data", "weights"):
+        what = {"data": "it was made of other rows", "weights": "it was made from other weights"}[group]
         raise ConfigError(f"{directory} is finished, and {what} than this run's; {mend}")
     raise ConfigError(
         f"{directory} is finished with other settings: its {name} is {one}, this run's is {other}; {mend}"
@@ -191,6 +192,9 @@ def _check_same_run(path: Path, run: Mapping[str, Any]) -> None:
 def _difference(saved: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
     """The first thing in which a run is not as it was saved: its name, as saved, as it is now."""
     for name, value in json.loads(json.dumps(dict(run))).items():
-        if saved.get(name) != value:
-            return name, saved.get(name), value
+        before = saved.get(name)
+        if isinstance(before, dict) and isinstance(value, dict) and (inner := _difference(before, value)):
+            return f"{name} ({inner[0]})", *inner[1:]
+        if before != value:
+            return name, before, value
     return None

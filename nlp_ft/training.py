@@ -173,9 +173,12 @@ def _calibrate(job: Job, fitted: Fitted) -> tuple[Answering, dict[str, float], l
 
 def identity(job: Job) -> dict[str, Any]:
     """What a checkpoint must have in common with the run that goes on from it."""
-    args = job.training
+    args, name = job.training, job.settings["model"]["model_name_or_path"]
     return {
         **_common(job.settings),
+        "weights": checkpoints.weights_of(name)
+        if job.settings["lora"]["use_peft"]
+        else None,  # a checkpoint lacks them
         "class_weights": job.fit.class_weights,
         "labels": job.data.labels,
         "data": {split: digest for split, digest in job.data.fingerprint["sha256"].items() if split != "test"},

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from running import ONE_EPOCH, as_argv, finetune_tiny, weights_hash
+from safetensors.torch import load_file, save_file
 
 from nlp_ft import checkpoints, training
 from nlp_ft.errors import ConfigError
@@ -130,8 +131,20 @@ def test_a_checkpoint_of_other_data_is_refused(
 ) -> None:
     other = tmp_path / "other.csv"
     other.write_text(tiny_csv["train"].read_text().replace("lovely", "superb"))
-    with pytest.raises(ConfigError, match="belongs to another run: its data is"):
+    with pytest.raises(ConfigError, match=r"belongs to another run: its data \(train\) is"):
         resume(interrupted, tiny_bert, {**tiny_csv, "train": other})
+
+
+def test_adapters_go_on_over_the_weights_they_were_trained_on_alone(
+    tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
+) -> None:
+    start, flags = shutil.copytree(tiny_bert, tmp_path / "start"), {**FLAGS, "use_peft": True, "lora_r": 2}
+    finetune_tiny(tmp_path / "run", start, tiny_csv, **flags)
+    (tmp_path / "run" / "run.json").unlink()
+    weights = load_file(start / "model.safetensors")
+    save_file({name: weight * 1.01 for name, weight in weights.items()}, start / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="belongs to another run: its weights is "):
+        finetune_tiny(tmp_path / "run", start, tiny_csv, **flags, resume_from_checkpoint=True)
 
 
 def test_a_stale_checkpoint_with_a_higher_number_is_not_taken(

@@ -68,7 +68,7 @@ def student_job(data: TextData, settings: Settings, teacher: Teacher) -> Job:
         teacher.classifier.model.to("cpu")  # its work is done
     return replace(
         job,
-        data=data if extra is None else _with_digest(data, extra),
+        data=_with_digests(data, teacher, extra),
         splits={**job.splits, "train": tokens},
         settings=settings.to_dict(job.training),
         trainer=partial(DistillTrainer, aims=aims),
@@ -127,12 +127,12 @@ def _grown(data: TextData, settings: Settings, job: Job) -> Dataset:
     return augment_train(data.train, settings.augment, training.seed, others=others, device=training.device)[0]
 
 
-def _with_digest(data: TextData, extra: Dataset) -> TextData:
-    """The data, whose record tells the unlabelled texts, too: a checkpoint belongs to them as to the rest."""
-    digest = hashlib.sha256(b"".join(row_digests(*columns(extra)))).hexdigest()
-    return replace(
-        data, fingerprint={**data.fingerprint, "sha256": {**data.fingerprint["sha256"], "unlabelled": digest}}
-    )
+def _with_digests(data: TextData, teacher: Teacher, extra: Dataset | None) -> TextData:
+    """The data, whose record tells the teacher and the unlabelled texts, too: a checkpoint belongs to them as to the rest."""
+    digests = {**data.fingerprint["sha256"], "teacher": teacher.key}
+    if extra is not None:
+        digests["unlabelled"] = hashlib.sha256(b"".join(row_digests(*columns(extra)))).hexdigest()
+    return replace(data, fingerprint={**data.fingerprint, "sha256": digests})
 
 
 def _doubts(teacher: Teacher, data: TextData) -> list[str]:

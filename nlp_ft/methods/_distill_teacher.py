@@ -31,7 +31,7 @@ _TEXTS_COMPARED = 200
 class Teacher:
     """A fine-tuned classifier whose labels are the data's, in whatever order.
 
-    Attributes: classifier; layers, of its encoder.
+    Attributes: classifier; key, over all that its answers depend on but the text.
     Raises: ConfigError if it answers another kind of problem or other labels; ModelError if it is no fine-tuned classifier.
     """
 
@@ -40,7 +40,9 @@ class Teacher:
         self.classifier: Classifier = load(name, device=device)
         self.labels = list(data.labels)
         _check_labels(name, self.classifier, data)
-        self._key = ""
+        own = self.classifier
+        long_texts = asdict(own.answering.long_documents)
+        self.key = weights_key(own.model, own.tokenizer, own.max_seq_length, long_texts)
 
     def answers(self, rows: Dataset) -> np.ndarray:
         """Its logits, float32 (rows, classes) in the order of the data's labels; each text is asked once and then kept.
@@ -49,14 +51,12 @@ class Teacher:
         """
         texts, pairs = columns(rows)
         own = self.classifier
-        long_texts = asdict(own.answering.long_documents)
-        self._key = self._key or weights_key(own.model, own.tokenizer, own.max_seq_length, long_texts)
         asked = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
 
         def compute(places: list[int]) -> np.ndarray:
             return _shared(self.classifier, [asked[place] for place in places])
 
-        logits = cached_rows(LOGITS, self._key, row_digests(texts, pairs), compute)
+        logits = cached_rows(LOGITS, self.key, row_digests(texts, pairs), compute)
         return logits[:, [own.labels.index(label) for label in self.labels]] if self.labels else logits
 
 

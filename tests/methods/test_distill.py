@@ -631,13 +631,15 @@ def test_a_teacher_tested_on_other_rows_is_doubted(
     assert any(note.startswith(warning) for note in job.notes)
 
 
-def test_a_distilled_checkpoint_knows_the_unlabelled_texts(
+def test_a_distilled_checkpoint_knows_the_unlabelled_texts_and_the_teacher(
     tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = {
         f"{s}_file": make_csv(rows_of(n, k), f"{s}.csv") for k, (s, n) in enumerate({"train": 40, "test": 20}.items())
     }
-    teacher = finetune_tiny(tmp_path / "teacher", tiny_bert, {"train": table["train_file"]}, **ONE_EPOCH)
+    for seed in (1, 2):
+        files = {"train": table["train_file"]}
+        finetune_tiny(tmp_path / f"teacher{seed}", tiny_bert, files, **ONE_EPOCH, seed=seed)
     identities: list[Mapping[str, Any]] = []
 
     def train(job: Any) -> Any:
@@ -646,14 +648,18 @@ def test_a_distilled_checkpoint_knows_the_unlabelled_texts(
 
     monkeypatch.setattr(training, "train", train)
     unlabelled = make_csv([{"text": row["text"]} for row in rows_of(20, 8)], "unlabelled.csv")
-    flags = {"teacher_name_or_path": teacher.output_dir, "model_name_or_path": tiny_bert, **table, **ONE_EPOCH}
-    for number, seed in enumerate((8, 9)):
-        write_csv(unlabelled, [{"text": row["text"]} for row in rows_of(20, seed)])
+    flags = {"teacher_name_or_path": tmp_path / "teacher1", "model_name_or_path": tiny_bert, **table, **ONE_EPOCH}
+    for number, changed in enumerate((None, "unlabelled", "teacher")):
+        if changed == "unlabelled":
+            write_csv(unlabelled, [{"text": row["text"]} for row in rows_of(20, 9)])
+        if changed == "teacher":
+            shutil.copy(tmp_path / "teacher2" / "model.safetensors", tmp_path / "teacher1")
         with pytest.raises(KeyboardInterrupt):
             run_method(distill, output_dir=tmp_path / f"run{number}", unlabelled_file=unlabelled, **flags)
-    one, other = identities
-    assert one["data"]["unlabelled"] != other["data"]["unlabelled"]
-    assert {**one, "data": 0} == {**other, "data": 0}
+        if changed:
+            before, now = identities[-2:]
+            assert {name for name in now["data"] if now["data"][name] != before["data"][name]} == {changed}
+            assert {**before, "data": 0} == {**now, "data": 0}
 
 
 def test_a_teacher_that_reads_long_texts_another_way_is_asked_again(
