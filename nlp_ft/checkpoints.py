@@ -140,14 +140,7 @@ def finished(directory: Path, asked: Mapping[str, Any]) -> bool:
         raise ConfigError(f"{directory} is finished, but does not say with which settings; {mend}") from None
     if (differs := _difference(saved, asked)) is None:
         return True
-    name, one, other = differs
-    group = name.partition(" ")[0]
-    if group in ("data", "weights"):
-        what = {"data": "it was made of other rows", "weights": "it was made from other weights"}[group]
-        raise ConfigError(f"{directory} is finished, and {what} than this run's; {mend}")
-    raise ConfigError(
-        f"{directory} is finished with other settings: its {name} is {one}, this run's is {other}; {mend}"
-    )
+    raise ConfigError(f"{directory} is finished, and of another run: {_told(*differs)}; {mend}")
 
 
 def begin(directory: Path, asked: Mapping[str, Any]) -> None:
@@ -157,6 +150,16 @@ def begin(directory: Path, asked: Mapping[str, Any]) -> None:
         part = directory / f"{ASKED}.part"
         part.write_text(json.dumps(dict(asked), indent=1), encoding="utf-8")
         part.replace(directory / ASKED)
+
+
+def start_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run starts from, of its arguments by group: the checkpoint, the adapters, and the weights below adapters.
+
+    The last as `weights_of` tells them: a checkpoint of adapters does not hold them, so they must still be those.
+    """
+    model, lora = settings["model"], settings["lora"]
+    below = weights_of(model["model_name_or_path"]) if lora["use_peft"] else None
+    return {**{k: v for k, v in model.items() if k != "cache_dir"}, **lora, "weights": below}
 
 
 def weights_of(checkpoint: str) -> str | None:
@@ -182,11 +185,18 @@ def remove_finished(output_dir: Path, given: Collection[str]) -> None:
 def _check_same_run(path: Path, run: Mapping[str, Any]) -> None:
     saved = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["run"]
     if differs := _difference(saved, run):
-        name, one, other = differs
         raise ConfigError(
-            f"{path} belongs to another run: its {name} is {one}, this one's is {other}; "
-            "resume with the same settings, or start anew in another --output_dir."
+            f"{path} belongs to another run: {_told(*differs)}; resume with what it was made with, or start anew in another "
+            "--output_dir."
         )
+
+
+def _told(name: str, one: Any, other: Any) -> str:
+    """A difference, as a clause; nobody compares digests by eye."""
+    group, _, part = name.partition(" ")
+    if group in ("data", "weights"):
+        return f"it was made from other {group}{part and ' '}{part} than this one"
+    return f"its {name} is {one}, this one's is {other}"
 
 
 def _difference(saved: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[str, Any, Any] | None:

@@ -173,12 +173,9 @@ def _calibrate(job: Job, fitted: Fitted) -> tuple[Answering, dict[str, float], l
 
 def identity(job: Job) -> dict[str, Any]:
     """What a checkpoint must have in common with the run that goes on from it."""
-    args, name = job.training, job.settings["model"]["model_name_or_path"]
+    args = job.training
     return {
         **_common(job.settings),
-        "weights": checkpoints.weights_of(name)
-        if job.settings["lora"]["use_peft"]
-        else None,  # a checkpoint lacks them
         "class_weights": job.fit.class_weights,
         "labels": job.data.labels,
         "data": {split: digest for split, digest in job.data.fingerprint["sha256"].items() if split != "test"},
@@ -216,9 +213,8 @@ def asked(settings: Mapping[str, Any], given: Collection[str] | None) -> dict[st
 
 def _common(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **{k: v for k, v in settings["model"].items() if k != "cache_dir"},
+        **checkpoints.start_of(settings),
         **settings["augment"],
-        **settings["lora"],
         **settings["freeze"],
         **settings.get(settings["method"]["name"], {}),
         **settings.get("long_texts", {}),

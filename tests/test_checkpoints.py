@@ -131,7 +131,9 @@ def test_a_checkpoint_of_other_data_is_refused(
 ) -> None:
     other = tmp_path / "other.csv"
     other.write_text(tiny_csv["train"].read_text().replace("lovely", "superb"))
-    with pytest.raises(ConfigError, match=r"belongs to another run: its data \(train\) is"):
+    with pytest.raises(
+        ConfigError, match=r"belongs to another run: it was made from other data \(train\) than this one; "
+    ):
         resume(interrupted, tiny_bert, {**tiny_csv, "train": other})
 
 
@@ -143,7 +145,7 @@ def test_adapters_go_on_over_the_weights_they_were_trained_on_alone(
     (tmp_path / "run" / "run.json").unlink()
     weights = load_file(start / "model.safetensors")
     save_file({name: weight * 1.01 for name, weight in weights.items()}, start / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ConfigError, match="belongs to another run: its weights is "):
+    with pytest.raises(ConfigError, match="belongs to another run: it was made from other weights than this one; "):
         finetune_tiny(tmp_path / "run", start, tiny_csv, **flags, resume_from_checkpoint=True)
 
 

@@ -93,7 +93,11 @@ def test_a_run_whose_last_fit_was_cut_goes_on_without_the_folds_again(
 
 
 def test_a_fold_of_other_settings_or_rows_is_refused(
-    tiny_bert: Path, make_csv: MakeCsv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bert: Path,
+    make_csv: MakeCsv,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     table = {"train": make_csv(rows_of(40, 0)), "test": make_csv(rows_of(20, 5), "test.csv")}
     flags: dict[str, Any] = {**ONE_EPOCH, "num_folds": 2}
@@ -106,16 +110,22 @@ def test_a_fold_of_other_settings_or_rows_is_refused(
     with pytest.raises(ConfigError) as caught:
         finetune_tiny(tmp_path / "run", tiny_bert, table, **{**flags, "learning_rate": 5e-3})
     assert str(caught.value) == (
-        f"{first} is finished with other settings: its learning_rate is 0.003, this run's is 0.005; name another "
+        f"{first} is finished, and of another run: its learning_rate is 0.003, this one's is 0.005; name another "
         f"--output_dir, or remove {first}."
     )
-    with pytest.raises(ConfigError, match=r"its warmup_steps is 0\.1, this run's is 3"):
+    with pytest.raises(ConfigError, match=r"its warmup_steps is 0\.1, this one's is 3"):
         finetune_tiny(tmp_path / "run", tiny_bert, table, **flags, warmup_steps=3)
     others = {**table, "train": make_csv(rows_of(40, 1), "others.csv")}
-    with pytest.raises(ConfigError, match="is finished, and it was made of other rows than this run's; name another"):
+    with pytest.raises(
+        ConfigError, match=r"and of another run: it was made from other data \(\w+\) than this one; name"
+    ):
         finetune_tiny(tmp_path / "run", tiny_bert, others, **flags)
-    with pytest.raises(KeyboardInterrupt):  # the second fold: the first one is taken
+    capsys.readouterr()
+    with pytest.raises(KeyboardInterrupt):
         finetune_tiny(tmp_path / "run", tiny_bert, table, **flags)
+    said = capsys.readouterr().out
+    assert "fold 2 of 2" in said
+    assert "fold 1 of 2" not in said  # it is taken as it is
     (first / checkpoints.ASKED).unlink()
     with pytest.raises(ConfigError, match="is finished, but does not say with which settings"):
         finetune_tiny(tmp_path / "run", tiny_bert, table, **flags)
@@ -135,5 +145,5 @@ def test_folds_are_compared_by_what_the_caller_names_too(make_csv: MakeCsv, tmp_
 
     cross_validate(data, 2, 0.1, args, fit_one, {"class_weights": None})
     cross_validate(data, 2, 0.1, args, refit, {"class_weights": None})
-    with pytest.raises(ConfigError, match="its class_weights is None, this run's is balanced"):
+    with pytest.raises(ConfigError, match="its class_weights is None, this one's is balanced"):
         cross_validate(data, 2, 0.1, args, refit, {"class_weights": "balanced"})

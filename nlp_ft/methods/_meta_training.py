@@ -127,8 +127,7 @@ def identity(settings: Settings, args: Any, tasks: Tasks) -> dict[str, Any]:
     groups = settings.to_dict(args)
     training = groups["training"]
     return {
-        **{k: v for k, v in groups["model"].items() if k != "cache_dir"},
-        **groups["lora"],
+        **checkpoints.start_of(groups),
         **groups["freeze"],
         **{k: v for k, v in groups["meta"].items() if k != "test_episodes"},
         **{k: training[k] for k in checkpoints.RESULT},

@@ -189,8 +189,7 @@ def _identity(settings: Settings, texts: Unlabelled, limit: int) -> dict[str, An
 
     args, held = settings.training, settings.to_dict(settings.training)
     return {
-        **{k: v for k, v in held["model"].items() if k != "cache_dir"},
-        **held["lora"],
+        **checkpoints.start_of(held),
         **{k: v for k, v in held["pretrain"].items() if k not in ("text_file", "probe_file")},
         **{k: held["training"][k] for k in (*checkpoints.RESULT, "learning_rate", "num_train_epochs")},
         "data": texts.fingerprint["sha256"],

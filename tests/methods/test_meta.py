@@ -635,11 +635,16 @@ def test_spam_is_read_out_of_the_package_without_headers_and_tags(
 
 
 @pytest.mark.parametrize(
-    ("flag", "why"),
-    [("data_seed", "episodes are drawn by --seed"), ("threshold_metric", "only multi-label problems")],
+    ("flag", "value", "why"),
+    [
+        ("data_seed", 3, "episodes are drawn by --seed"),
+        ("threshold_metric", "f1_macro", "only multi-label problems have thresholds"),
+    ],
 )
-def test_a_flag_that_means_nothing_here_is_refused(tiny_bert: Path, tmp_path: Path, flag: str, why: str) -> None:
-    flags = {"model_name_or_path": tiny_bert, "output_dir": tmp_path / "run", "use_cpu": True}
-    flags |= {"meta_train_file": "a.csv", "meta_test_file": "b.csv", flag: {"data_seed": 3}.get(flag, "f1_macro")}
+def test_a_flag_that_means_nothing_here_is_refused(
+    tiny_bert: Path, tmp_path: Path, flag: str, value: object, why: str
+) -> None:
+    files = {"meta_train_file": "a.csv", "meta_test_file": "b.csv"}
+    flags = {"model_name_or_path": tiny_bert, "output_dir": tmp_path / "run", "use_cpu": True, flag: value}
     with pytest.raises(ConfigError, match=rf"^--{flag} means nothing to meta: {why}"):
-        run_method(meta, **flags)
+        run_method(meta, **files, **flags)

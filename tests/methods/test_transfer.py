@@ -282,13 +282,13 @@ def test_a_source_of_other_settings_or_rows_is_refused_and_the_same_is_taken(
         run_method(transfer, **flags)
     cut_after(0, monkeypatch)
     flags["resume_from_checkpoint"] = True
-    with pytest.raises(ConfigError, match=r"sources/source is finished with other settings: its num_train_epochs is 1"):
+    with pytest.raises(ConfigError, match=r"sources/source is finished, and of another run: its num_train_epochs is 1"):
         run_method(transfer, **{**flags, "num_train_epochs": 2})
     with pytest.raises(KeyboardInterrupt):  # of the target
         run_method(transfer, **{**flags, "freeze_layers": 1})  # which holds for the target alone
     assert "is finished and taken as it is" in capsys.readouterr().out
     write_csv(files["source"], rows_of(40, 77))
-    with pytest.raises(ConfigError, match="sources/source is finished, and it was made of other rows than this run's"):
+    with pytest.raises(ConfigError, match=r"of another run: it was made from other data \(\w+\) than this one"):
         run_method(transfer, **flags)
 
 
