@@ -35,7 +35,7 @@ RUN if ! python3 -c "import ensurepip, venv"; then \
 
 # The dependencies, in layers of their own: a change of the source installs none of them again.
 WORKDIR /opt/nlp-ft
-COPY constraints.txt ./
+COPY recipes/constraints.txt ./
 ARG TORCH_INDEX_ARGS=""
 # hadolint ignore=SC2086
 RUN pip install ${TORCH_INDEX_ARGS} --constraint constraints.txt torch

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from nlp_ft.errors import ConfigError, DataError, ModelError, NlpFtError, TrainingError
 
 if TYPE_CHECKING:
-    from nlp_ft.inference import Classifier, Prediction
-    from nlp_ft.loading import load
+    from nlp_ft.inference.classifier import Classifier
+    from nlp_ft.inference.load import load
+    from nlp_ft.inference.prediction import Prediction
 
 __all__ = [
     "Classifier",
@@ -24,7 +25,11 @@ __all__ = [
     "TrainingError",
     "load",
 ]
-_LAZY = {"Classifier": "nlp_ft.inference", "Prediction": "nlp_ft.inference", "load": "nlp_ft.loading"}
+_LAZY = {
+    "Classifier": "nlp_ft.inference.classifier",
+    "Prediction": "nlp_ft.inference.prediction",
+    "load": "nlp_ft.inference.load",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import sys
 
-from nlp_ft.cli import main
+from nlp_ft.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

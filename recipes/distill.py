@@ -6,7 +6,7 @@ accelerate launch recipes/distill.py --config recipes/distill_movies_score.yaml 
 
 import sys
 
-from nlp_ft.cli import launch
+from nlp_ft.cli.main import launch
 from nlp_ft.methods import distill
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ accelerate launch recipes/features.py --config recipes/features_movies.yaml \
 
 import sys
 
-from nlp_ft.cli import launch
+from nlp_ft.cli.main import launch
 from nlp_ft.methods import features
 
 if __name__ == "__main__":

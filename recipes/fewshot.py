@@ -6,7 +6,7 @@ accelerate launch recipes/fewshot.py --config recipes/fewshot_movies.yaml \
 
 import sys
 
-from nlp_ft.cli import launch
+from nlp_ft.cli.main import launch
 from nlp_ft.methods import fewshot
 
 if __name__ == "__main__":

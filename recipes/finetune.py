@@ -6,7 +6,7 @@ accelerate launch recipes/finetune.py --config recipes/finetune_movies.yaml \
 
 import sys
 
-from nlp_ft.cli import launch
+from nlp_ft.cli.main import launch
 from nlp_ft.methods import finetune
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ accelerate launch recipes/meta.py --config recipes/meta_bands.yaml \
 
 import sys
 
-from nlp_ft.cli import launch
+from nlp_ft.cli.main import launch
 from nlp_ft.methods import meta
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ accelerate launch recipes/multitask.py --config recipes/multitask_domains.yaml \
 
 import sys
 
-from nlp_ft.cli import launch
+from nlp_ft.cli.main import launch
 from nlp_ft.methods import multitask
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ accelerate launch recipes/pretrain.py --config recipes/pretrain_movies.yaml \
 
 import sys
 
-from nlp_ft.cli import launch
+from nlp_ft.cli.main import launch
 from nlp_ft.methods import pretrain
 
 if __name__ == "__main__":

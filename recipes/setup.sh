@@ -5,7 +5,7 @@
 #   PYTHON        interpreter that makes it, 3.11 or newer (default: python3)
 #
 # pip runs only when something it would read has changed, or when its last run here did not end well: every successful
-# installation leaves a stamp in the environment with the checksum of its arguments, pyproject.toml and constraints.txt.
+# installation leaves a stamp in the environment with the checksum of its arguments, pyproject.toml and recipes/constraints.txt.
 
 die() { # die CODE MESSAGE
   printf '%s\n' "$2" >&2
@@ -36,13 +36,13 @@ make_venv() { # leaves an environment alone whose pip answers; replaces a half-m
 pip_install() { # pip_install NAME PIP-ARGUMENTS...: `pip install`, unless the stamp NAME says that it is done
   local stamp=$venv/.installed-$1 key
   shift
-  key=$({ printf '%s\n' "$root" "$@" && cat pyproject.toml constraints.txt; } | cksum)
+  key=$({ printf '%s\n' "$root" "$@" && cat pyproject.toml recipes/constraints.txt; } | cksum)
   if [ -x "$venv/bin/python" ] && [ "$key" = "$(cat "$stamp" 2>/dev/null)" ]; then return; fi
   make_venv
   rm -f "$stamp"
   printf 'pip install %s\n' "$*"
   if [ -t 1 ]; then set -- --progress-bar on "$@"; else set -- -qq "$@"; fi
-  "$venv/bin/python" -m pip install -c constraints.txt "$@"
+  "$venv/bin/python" -m pip install -c recipes/constraints.txt "$@"
   printf '%s\n' "$key" >"$stamp"
 }
 

@@ -6,7 +6,7 @@ accelerate launch recipes/transfer.py --config recipes/transfer_movies_tweets.ya
 
 import sys
 
-from nlp_ft.cli import launch
+from nlp_ft.cli.main import launch
 from nlp_ft.methods import transfer
 
 if __name__ == "__main__":

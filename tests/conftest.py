@@ -129,7 +129,7 @@ def learner(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run_cli() -> RunCli:
     """`run_cli(argv)` -> (exit code, stdout, stderr) of `nlp-ft argv`, run in this process."""
-    from nlp_ft.cli import main
+    from nlp_ft.cli.main import main
 
     def run(argv: Sequence[object]) -> tuple[int, str, str]:
         out, err = io.StringIO(), io.StringIO()

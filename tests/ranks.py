@@ -34,13 +34,13 @@ _ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "JE_ARROW_MALLOC_CONF"
 _server: subprocess.Popen[str] | None = None
 
 HEAVY = [
-    *("datasets", "nlp_ft.cli", "nlp_ft.jobs", "nlp_ft.training", "peft"),
+    *("datasets", "nlp_ft.cli.main", "nlp_ft.training.job", "nlp_ft.training.fit", "peft"),
     *("sklearn.feature_extraction.text", "sklearn.linear_model", "torch.distributed.algorithms.join"),
     *("transformers.hf_argparser", "transformers.models.bert.modeling_bert", "transformers.trainer"),
     "transformers.models.bert.tokenization_bert",
     *(
-        f"nlp_ft.methods.{path.stem}"
-        for path in sorted((ROOT / "nlp_ft/methods").glob("*.py"))
+        f"nlp_ft.methods.{path.parent.name}.{path.stem}"
+        for path in sorted((ROOT / "nlp_ft/methods").glob("*/*.py"))
         if path.stem[:2] != "__"
     ),
 ]

@@ -16,10 +16,10 @@ from conftest import rows_of
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from nlp_ft import training
-from nlp_ft.flags import parse
+from nlp_ft.config.parser import parse
 from nlp_ft.methods import finetune
-from nlp_ft.report import RunReport
+from nlp_ft.training import fit as training
+from nlp_ft.training.run_report import RunReport
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 

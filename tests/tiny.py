@@ -27,8 +27,8 @@ from transformers import (
 )
 
 from nlp_ft.config import LoraArguments, ModelArguments
-from nlp_ft.metrics import SINGLE
-from nlp_ft.models import add_lora, load_classifier, load_tokenizer, quiet
+from nlp_ft.evaluation.metrics import SINGLE
+from nlp_ft.models.classifier import add_lora, load_classifier, load_tokenizer, quiet
 
 TEXTS = [
     "a lovely film with a warm story",
@@ -290,3 +290,29 @@ def train(model: Any, tokenizer: Any, rate: float = 0.05, steps: int = 3) -> Non
 def logits(model: Any, tokenizer: Any, texts: Sequence[str] = TEXTS) -> torch.Tensor:
     """Of one padded batch, by nothing but transformers."""
     return model(**tokenizer(list(texts), padding=True, return_tensors="pt")).logits
+
+
+WORDS = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "one", "two", "three", "NA"])}
+
+
+def make_tokenizer(special: bool = True, **kwargs: Any) -> PreTrainedTokenizerFast:
+    """One token a word; with `special`, [CLS] a [SEP] b [SEP]."""
+    core = Tokenizer(models.WordLevel(WORDS, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
+    if special:
+        core.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))  # type: ignore[assignment]
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="[PAD]", model_input_names=names, **kwargs)
+
+
+def save_classifier(tiny_bert: Path, folder: Path, **config: object) -> Path:
+    """A random classifier on tiny BERT's body, saved as a run leaves it."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(1)
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_bert, **config)
+    torch.nn.init.normal_(model.classifier.weight, std=0.5)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(folder)
+    return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nlp_ft.config.checks import at_least_one, one_delimiter
+from nlp_ft.config.validators import at_least_one, one_delimiter
 from nlp_ft.errors import ConfigError
 
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 
-from nlp_ft.data.bad_rows import BadRow
-from nlp_ft.data.labelling import Labelled, read_rows
-from nlp_ft.data.leaks import refuse_leaks
+from nlp_ft.data.fingerprint import fingerprint, warnings
+from nlp_ft.data.labelled_rows import Labelled, read_rows
 from nlp_ft.data.mixing import mix
-from nlp_ft.data.read import Source
+from nlp_ft.data.readers.bad_rows import BadRow
+from nlp_ft.data.readers.table_reader import Source
 from nlp_ft.data.rows import Rows, text_digest
 from nlp_ft.data.sources import SPLITS
-from nlp_ft.data.split import describe, sample_rows, settled_rows, split_rows
-from nlp_ft.data.summary import fingerprint, warnings
-from nlp_ft.data.table import counted
-from nlp_ft.data.times import older_rows
+from nlp_ft.data.splits.by_time import older_rows
+from nlp_ft.data.splits.leaks import refuse_leaks
+from nlp_ft.data.splits.split import describe, sample_rows, settled_rows, split_rows
+from nlp_ft.data.text import counted
 from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:

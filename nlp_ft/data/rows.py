@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset, Features, List, Value
 
-from nlp_ft.data.columns import PAIR_FLAG, TEXT_FLAG, Columns
-from nlp_ft.data.problem import MULTI, REGRESSION, SINGLE
-from nlp_ft.data.store import Column, Store, as_column
-from nlp_ft.data.table import Table
+from nlp_ft.data.readers.arrow_store import Column, Store, as_column
+from nlp_ft.data.readers.table import Table
+from nlp_ft.data.schema.columns import PAIR_FLAG, TEXT_FLAG, Columns
+from nlp_ft.data.schema.problem_type import MULTI, REGRESSION, SINGLE
 
 _LABEL_FEATURES = {SINGLE: Value("int64"), MULTI: List(Value("float32")), REGRESSION: Value("float64")}
 
@@ -105,3 +105,10 @@ def rows_of(
     texts, pairs = texts_of(table, columns)
     others = {name: table.columns[column] for name, column in (kept or {}).items()}
     return make_rows(texts, pairs, labels, problem, others)
+
+
+def texts_or_pairs(split: Dataset) -> list[Any]:
+    """The texts of a split, or (text, pair) tuples."""
+    if "text_pair" in split.column_names:
+        return list(zip(split["text"], split["text_pair"], strict=True))
+    return list(split["text"])

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset, load_dataset, load_dataset_builder, load_from_disk
 
-from nlp_ft.data.arrow import from_dataset
-from nlp_ft.data.label_cells import is_unlabelled
-from nlp_ft.data.read import Source, read_table
-from nlp_ft.data.table import Table
+from nlp_ft.data.readers.arrow import from_dataset
+from nlp_ft.data.readers.table import Table
+from nlp_ft.data.readers.table_reader import Source, read_table
+from nlp_ft.data.schema.label_cells import is_unlabelled
 from nlp_ft.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:

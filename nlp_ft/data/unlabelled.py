@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 
-from nlp_ft.data.bad_rows import BadRow, BadRows
-from nlp_ft.data.columns import TEXT_FLAG, find_columns
-from nlp_ft.data.leaks import refuse_leaks
-from nlp_ft.data.lines import Lines
-from nlp_ft.data.problem import REGRESSION, SINGLE
-from nlp_ft.data.read import Source, expanded, read_table, several
+from nlp_ft.data.fingerprint import fingerprint
+from nlp_ft.data.readers.arrow_store import Store
+from nlp_ft.data.readers.bad_rows import BadRow, BadRows
+from nlp_ft.data.readers.table import Table, joined, not_a_text
+from nlp_ft.data.readers.table_reader import Source, expanded, read_table, several
+from nlp_ft.data.readers.text_lines import Lines
 from nlp_ft.data.rows import Rows, make_rows, texts_of
+from nlp_ft.data.schema.columns import TEXT_FLAG, find_columns
+from nlp_ft.data.schema.problem_type import REGRESSION, SINGLE
 from nlp_ft.data.sources import read_sources
-from nlp_ft.data.split import sample_rows, split_rows
-from nlp_ft.data.store import Store
-from nlp_ft.data.summary import fingerprint
-from nlp_ft.data.table import Table, counted, joined, not_a_text
+from nlp_ft.data.splits.leaks import refuse_leaks
+from nlp_ft.data.splits.split import sample_rows, split_rows
+from nlp_ft.data.text import counted
 from nlp_ft.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

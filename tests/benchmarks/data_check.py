@@ -18,11 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nlp_ft.checks import duplicates, near, wrong_labels
-from nlp_ft.checks.doctor import check, checked_of
-from nlp_ft.checks.findings import Checked, Finding
 from nlp_ft.config import DataArguments
 from nlp_ft.data import read_rows, text_key
+from nlp_ft.data.checks import duplicates, label_errors
+from nlp_ft.data.checks.finding import Checked, Finding
+from nlp_ft.data.checks.near_duplicates import search
+from nlp_ft.data.checks.run_checks import check, checked_of
 
 DOMAINS = ("movies", "amazon", "nyt", "tweets")
 _WORDS = 6  # that a planted text has at least
@@ -97,7 +98,7 @@ def _one(source: Path, folder: Path, seed: int) -> str:
     known = {key for kind in ("leak", "near_leak") for key in _texts(base, kind, test)}
     checked = _checked(folder)
     exact_found = _rows_of(duplicates.exact(checked), "leak", mixed, known)
-    near_found = _rows_of(near.near_duplicates(checked), "near_leak", mixed, known)
+    near_found = _rows_of(search.near_duplicates(checked), "near_leak", mixed, known)
     top, chance_times, flagged = _flips(checked, flipped)
     return (
         f"{_scores(exact_found, wanted_exact)}  {_scores(near_found, wanted_near)}  "
@@ -107,7 +108,7 @@ def _one(source: Path, folder: Path, seed: int) -> str:
 
 def _flips(checked: Checked, flipped: set[int]) -> tuple[float, float, set[int]]:
     """Precision among the 2 % of rows that are doubted most, as a multiple of chance, too; and all doubted rows."""
-    doubted = [row for found in wrong_labels.suspected(checked) for row in found.places.get("train", [])]
+    doubted = [row for found in label_errors.suspected(checked) for row in found.places.get("train", [])]
     top = doubted[: round(0.02 * len(checked.splits["train"]))]
     precision = len(flipped & set(top)) / max(1, len(top))
     return precision, precision / 0.02, set(doubted)
@@ -132,7 +133,7 @@ def _texts(findings: list[Finding], kind: str, rows: list[Row]) -> set[str]:
 
 def _findings(folder: Path) -> list[Finding]:
     checked = _checked(folder)
-    return [*duplicates.exact(checked), *near.near_duplicates(checked)]
+    return [*duplicates.exact(checked), *search.near_duplicates(checked)]
 
 
 def _checked(folder: Path) -> Checked:

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nlp_ft import cli
+from nlp_ft.cli.main import main as nlp_ft_main
 
 COLUMNS = {
     "tfidf": "TF-IDF + LR",
@@ -34,7 +34,7 @@ def measure(files: dict[str, str], shots: int, draw: int, approach: str) -> dict
         flags |= {"text_column_names": "text", "label_column_name": "label", "save_strategy": "no"}
         argv = [str(token) for name, value in flags.items() for token in (f"--{name}", value)]
         with contextlib.redirect_stdout(io.StringIO()):
-            code = cli.main(["fewshot", *argv])
+            code = nlp_ft_main(["fewshot", *argv])
         if code:
             raise SystemExit(code)  # the reason is on stderr
         metrics = json.loads(Path(folder, "run", "all_results.json").read_text())

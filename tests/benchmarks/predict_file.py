@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from nlp_ft.bulk import answer_file, check_file
-from nlp_ft.inference import Classifier, Prediction
+from nlp_ft.inference.classifier import Classifier
+from nlp_ft.inference.files import answer_file, check_file
+from nlp_ft.inference.prediction import Prediction
 
 WORDS = "a the film was really quite lovely awful story with great music and terrible cast so funny boring".split()  # noqa: SIM905
 

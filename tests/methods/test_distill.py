@@ -30,21 +30,23 @@ from running import (
 from tiny import checkpoint, classifier
 from transformers import AutoModelForSequenceClassification
 
-from nlp_ft import training
-from nlp_ft.augment.arguments import AugmentArguments
 from nlp_ft.config import DataArguments
+from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.config.parser import parse
 from nlp_ft.data import load_data
 from nlp_ft.errors import ConfigError, DataError
-from nlp_ft.flags import parse
-from nlp_ft.jobs import Settings, read
-from nlp_ft.losses import ClassifierLoss
-from nlp_ft.methods import _distill_report, _distill_teacher, distill
-from nlp_ft.methods._distill import Aims, attention_losses, evenly_mapped, hidden_losses, soft_losses
-from nlp_ft.methods._distill_jobs import student_job, twin
-from nlp_ft.methods._distill_report import agreement, retention, seconds_a_text
-from nlp_ft.methods._distill_teacher import Teacher, read_unlabelled
-from nlp_ft.report import RunReport
-from nlp_ft.training import train
+from nlp_ft.methods import distill
+from nlp_ft.methods.distill import report as distill_report
+from nlp_ft.methods.distill import teacher as distill_teacher
+from nlp_ft.methods.distill.job import student_job, twin
+from nlp_ft.methods.distill.report import agreement, retention, seconds_a_text
+from nlp_ft.methods.distill.teacher import Teacher, read_unlabelled
+from nlp_ft.methods.distill.trainer import Aims, attention_losses, evenly_mapped, hidden_losses, soft_losses
+from nlp_ft.training import fit
+from nlp_ft.training.fit import train
+from nlp_ft.training.job import Settings, read
+from nlp_ft.training.losses import ClassifierLoss
+from nlp_ft.training.run_report import RunReport
 
 NAMES = {SINGLE: ["negative", "positive"], MULTI: ["art", "bad", "film", "good"], REGRESSION: []}
 QUICK: dict[str, Any] = {
@@ -79,7 +81,7 @@ def save_teacher(source: Path, folder: Path, labels: list[str] | None = None, ki
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NLP_FT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(_distill_report, "_TEXTS", {1: 2, 32: 32})  # enough to be timed at all
+    monkeypatch.setattr(distill_report, "_TEXTS", {1: 2, 32: 32})  # enough to be timed at all
 
 
 @pytest.fixture
@@ -288,13 +290,13 @@ def test_a_teacher_that_has_read_a_text_is_not_asked_again(
     teacher: Path, tiny_bert: Path, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    shared = _distill_teacher._shared
+    shared = distill_teacher._shared
 
     def counting(classifier: Any, texts: Any) -> np.ndarray:
         asked.append(len(texts))
         return shared(classifier, texts)
 
-    monkeypatch.setattr(_distill_teacher, "_shared", counting)
+    monkeypatch.setattr(distill_teacher, "_shared", counting)
     table = files()
     first, _ = job_of(tmp_path / "one", tiny_bert, table, teacher_name_or_path=teacher)
     assert asked == [len({row["text"] for row in problem_rows(SINGLE, 40, 0)})]
@@ -643,10 +645,10 @@ def test_a_distilled_checkpoint_knows_the_unlabelled_texts_and_the_teacher(
     identities: list[Mapping[str, Any]] = []
 
     def train(job: Any) -> Any:
-        identities.append(training.identity(job))
+        identities.append(fit.identity(job))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(fit, "train", train)
     unlabelled = make_csv([{"text": row["text"]} for row in rows_of(20, 8)], "unlabelled.csv")
     flags = {"teacher_name_or_path": tmp_path / "teacher1", "model_name_or_path": tiny_bert, **table, **ONE_EPOCH}
     for number, changed in enumerate((None, "unlabelled", "teacher")):
@@ -672,13 +674,13 @@ def test_a_teacher_that_reads_long_texts_another_way_is_asked_again(
     data = load_data(DataArguments(train_file=[str(tiny_csv["train"])]), seed=1)
     long = data.test.map(lambda row: {"text": " ".join([row["text"]] * 4)})
     asked: list[int] = []
-    shared = _distill_teacher._shared
+    shared = distill_teacher._shared
 
     def counted(classifier: Any, texts: Any) -> Any:
         asked.append(len(texts))
         return shared(classifier, texts)
 
-    monkeypatch.setattr(_distill_teacher, "_shared", counted)
+    monkeypatch.setattr(distill_teacher, "_shared", counted)
     found = []
     for pooling in ("mean", "max", "max"):
         (teacher.output_dir / "inference.json").write_text(json.dumps({"long_documents": {"pooling": pooling}}))

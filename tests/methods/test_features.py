@@ -17,16 +17,16 @@ from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from nlp_ft.encoding import encode
+from nlp_ft.config.parser import parse
 from nlp_ft.errors import ConfigError, DataError, ModelError, TrainingError
-from nlp_ft.flags import parse
-from nlp_ft.heads import final_linear
+from nlp_ft.inference.encode import encode
 from nlp_ft.methods import features
-from nlp_ft.methods._features import _IDLE
-from nlp_ft.methods._features_head import fit_head, head_of
-from nlp_ft.methods._features_poolings import compare, verdict
-from nlp_ft.pooling import POOLINGS, set_pooling
-from nlp_ft.report import RunReport
+from nlp_ft.methods.features.compare_poolings import compare, verdict
+from nlp_ft.methods.features.fit import _IDLE
+from nlp_ft.methods.features.head import fit_head, head_of
+from nlp_ft.models.heads import final_linear
+from nlp_ft.models.pooling import POOLINGS, set_pooling
+from nlp_ft.training.run_report import RunReport
 
 REFUSES = {"lora": "the encoder stays as it is here, and adapters would train it"}
 
@@ -81,7 +81,7 @@ def test_a_second_run_reads_every_text_from_the_cache_and_ends_the_same(
     tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = features_tiny(tmp_path / "first", tiny_bert, tiny_csv)
-    monkeypatch.setattr("nlp_ft.encoding.inputs_of", lambda *_: pytest.fail("the encoder ran again"))
+    monkeypatch.setattr("nlp_ft.inference.encode.inputs_of", lambda *_: pytest.fail("the encoder ran again"))
     second = features_tiny(tmp_path / "second", tiny_bert, tiny_csv, "--seed", 7)  # another random head at the start
     assert first.test_logits.tobytes() == second.test_logits.tobytes()
     features_tiny(tmp_path / "third", tiny_bert, tiny_csv, "--head", "mlp")
@@ -99,7 +99,7 @@ def test_nothing_but_the_last_layer_differs_from_the_checkpoint(
 def test_a_cache_that_is_not_this_models_is_found_out(
     tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nlp_ft.encoding.weights_key", lambda *_, **__: "the same for all")
+    monkeypatch.setattr("nlp_ft.inference.encode.weights_key", lambda *_, **__: "the same for all")
     features_tiny(tmp_path / "run", tiny_bert, tiny_csv)
     with pytest.raises(TrainingError, match=r"^the features in .*rows are not this model's \(its logits are off by "):
         features_tiny(tmp_path / "other", tiny_bert, tiny_csv, "--pooling", "mean")

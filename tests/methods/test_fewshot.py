@@ -24,14 +24,14 @@ from transformers import (
     BertTokenizer,
 )
 
+from nlp_ft.config.parser import parse
 from nlp_ft.errors import ConfigError, DataError
-from nlp_ft.flags import parse
-from nlp_ft.jobs import Settings
+from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE
 from nlp_ft.methods import fewshot
-from nlp_ft.methods._fewshot import Pairs, PairTrainer, centroid_weights, collate_pairs, cosine_loss
-from nlp_ft.methods._fewshot_choice import Trial, _decision, title
-from nlp_ft.report import RunReport
-from nlp_ft.scores import MULTI, REGRESSION, SINGLE
+from nlp_ft.methods.fewshot.select import Trial, _decision, title
+from nlp_ft.methods.fewshot.trainer import Pairs, PairTrainer, centroid_weights, collate_pairs, cosine_loss
+from nlp_ft.training.job import Settings
+from nlp_ft.training.run_report import RunReport
 
 QUICK: dict[str, Any] = {"approach": "contrastive", "num_iterations": 4, "learning_rate": 5e-3}
 
@@ -535,8 +535,8 @@ def test_rows_too_few_to_split_do_not_leak_into_themselves(
 
 def test_pairs_are_drawn_by_the_seed_of_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    monkeypatch.setattr("nlp_ft.methods._fewshot.HeadTrainer.__init__", lambda self, **_: vars(self).update(_))
-    monkeypatch.setattr("nlp_ft.methods._fewshot.Pairs", lambda rows, kind, pairs, seed: drawn.append(seed))
+    monkeypatch.setattr("nlp_ft.methods.fewshot.trainer.HeadTrainer.__init__", lambda self, **_: vars(self).update(_))
+    monkeypatch.setattr("nlp_ft.methods.fewshot.trainer.Pairs", lambda rows, kind, pairs, seed: drawn.append(seed))
     for data_seed in (None, 7):
         args = SimpleNamespace(seed=1, data_seed=data_seed, train_sampling_strategy="")
         PairTrainer(pairs=4, args=args, rows=[], problem_type=SINGLE)

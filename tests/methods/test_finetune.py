@@ -12,7 +12,7 @@ from running import MULTI, REGRESSION, SINGLE, as_argv, finetune_tiny, plain_log
 from transformers import AutoModelForSequenceClassification, pipeline
 
 import nlp_ft
-from nlp_ft.report import RunReport
+from nlp_ft.training.run_report import RunReport
 
 QUICK: dict[str, Any] = {"learning_rate": 3e-3, "num_train_epochs": 3, "per_device_train_batch_size": 8}
 THOROUGH: dict[str, Any] = {
@@ -192,15 +192,15 @@ def test_tokens_never_reach_a_file(
 def test_a_skipped_fp16_step_in_the_log_does_not_lose_the_report(
     tiny_bert: Path, files_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nlp_ft import training
+    from nlp_ft.training import fit
 
-    write = training.write_report
+    write = fit.write_report
 
     def with_nan(report: RunReport, data: Any) -> None:
         report.log_history.append({"step": 1, "grad_norm": float("nan")})
         write(report, data)
 
-    monkeypatch.setattr(training, "write_report", with_nan)
+    monkeypatch.setattr(fit, "write_report", with_nan)
     run = finetune_tiny(tmp_path / "run", tiny_bert, files_of(SINGLE), num_train_epochs=1)
     assert json.loads((run.output_dir / "run.json").read_text())["log_history"][-1] == {"step": 1, "grad_norm": None}
 

@@ -25,15 +25,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nlp_ft.config import ModelArguments
+from nlp_ft.config.parser import parse
 from nlp_ft.errors import ConfigError
-from nlp_ft.flags import parse
 from nlp_ft.methods import meta
-from nlp_ft.methods._meta import MetaLearner, MultiTask, prototype_logits
-from nlp_ft.methods._meta_episodes import META_TEST, META_TRAIN, Pool, draw
-from nlp_ft.methods._meta_report import Arm, interval, sentence, verdict
-from nlp_ft.methods._meta_training import Start, save_body, without_last_layer
-from nlp_ft.models import load_classifier, load_tokenizer
-from nlp_ft.report import RunReport
+from nlp_ft.methods.meta.episodes import META_TEST, META_TRAIN, Pool, draw
+from nlp_ft.methods.meta.learner import MetaLearner, MultiTask, prototype_logits
+from nlp_ft.methods.meta.report import Arm, interval, sentence, verdict
+from nlp_ft.methods.meta.trainer import Start, save_body, without_last_layer
+from nlp_ft.models.classifier import load_classifier, load_tokenizer
+from nlp_ft.training.run_report import RunReport
 
 pytestmark = pytest.mark.xdist_group("test_meta")  # one process makes what its tests share
 REFUSES = {

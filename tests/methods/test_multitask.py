@@ -20,17 +20,17 @@ from torch import nn
 from transformers import AutoModel, TrainingArguments
 
 from nlp_ft.config import DataArguments, ModelArguments
+from nlp_ft.config.parser import parse
 from nlp_ft.errors import ConfigError, DataError
-from nlp_ft.flags import parse
-from nlp_ft.losses import ClassifierLoss
+from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE
 from nlp_ft.methods import multitask
-from nlp_ft.methods._multitask import MultiTask, MultiTaskLoss, MultiTaskTrainer, TaskKind, UncertaintyLoss
-from nlp_ft.methods._multitask_job import make_sampler
-from nlp_ft.methods._multitask_report import gained, table
-from nlp_ft.methods._multitask_sampler import TaskSampler, exponent_of
-from nlp_ft.models import load_classifier, load_tokenizer
-from nlp_ft.report import RunReport
-from nlp_ft.scores import MULTI, REGRESSION, SINGLE
+from nlp_ft.methods.multitask.job import make_sampler
+from nlp_ft.methods.multitask.report import gained, table
+from nlp_ft.methods.multitask.sampler import TaskSampler, exponent_of
+from nlp_ft.methods.multitask.trainer import MultiTask, MultiTaskLoss, MultiTaskTrainer, TaskKind, UncertaintyLoss
+from nlp_ft.models.classifier import load_classifier, load_tokenizer
+from nlp_ft.training.losses import ClassifierLoss
+from nlp_ft.training.run_report import RunReport
 
 pytestmark = pytest.mark.xdist_group("test_multitask")  # one process makes what its tests share
 KINDS = {"mood": SINGLE, "topics": MULTI, "score": REGRESSION}

@@ -25,14 +25,14 @@ from transformers import (
 )
 
 from nlp_ft.config import DataArguments
+from nlp_ft.config.parser import parse
 from nlp_ft.data import load_texts, tokenize_texts
 from nlp_ft.errors import ConfigError, DataError, ModelError
-from nlp_ft.flags import parse
 from nlp_ft.methods import pretrain
-from nlp_ft.methods._pretrain import token_losses
-from nlp_ft.methods._pretrain_masks import IGNORED, Collator, Masking, with_fixed_masks
-from nlp_ft.report import RunReport
-from nlp_ft.sampling import Clock, LengthGroups
+from nlp_ft.methods.pretrain.masking import IGNORED, Collator, Masking, with_fixed_masks
+from nlp_ft.methods.pretrain.trainer import token_losses
+from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.sampler import Clock, LengthGroups
 
 pytestmark = pytest.mark.xdist_group("test_pretrain")  # one process makes what its tests share
 MASK, SPECIAL = 3, np.array([0, 1, 2, 3, 4])

@@ -28,14 +28,15 @@ from transformers import TrainingArguments
 
 from nlp_ft import load
 from nlp_ft.config import DataArguments, FitArguments
+from nlp_ft.config.parser import parse
 from nlp_ft.data import load_data
 from nlp_ft.errors import ConfigError, DataError
-from nlp_ft.flags import parse
+from nlp_ft.evaluation.metrics import SELECTION_METRIC
 from nlp_ft.methods import transfer
-from nlp_ft.methods._transfer import _answers
-from nlp_ft.methods.transfer import TransferArguments, source_data
-from nlp_ft.metrics import SELECTION_METRIC
-from nlp_ft.report import RunReport
+from nlp_ft.methods.transfer.arguments import TransferArguments
+from nlp_ft.methods.transfer.gain import _answers
+from nlp_ft.methods.transfer.method import _suited, source_data
+from nlp_ft.training.run_report import RunReport
 
 
 def contract_argv(world: Any) -> list[str]:
@@ -177,10 +178,10 @@ def test_what_is_wrong_with_the_flags_is_said() -> None:
     with pytest.raises(
         ConfigError, match=r"^--source_file or --source_name_or_path is needed: what to transfer from\.$"
     ):
-        transfer.TransferArguments()
+        TransferArguments()
     with pytest.raises(ConfigError, match=r"^--transfer_shots must be at least 0, got -1\.$"):
-        transfer.TransferArguments(source_file=["a.csv"], transfer_shots=[-1])
-    assert transfer.TransferArguments(source_file=["a.csv"], transfer_shots=[64, 16, 0, 16]).transfer_shots == [16, 64]
+        TransferArguments(source_file=["a.csv"], transfer_shots=[-1])
+    assert TransferArguments(source_file=["a.csv"], transfer_shots=[64, 16, 0, 16]).transfer_shots == [16, 64]
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
@@ -262,7 +263,7 @@ def test_a_source_is_not_held_to_what_was_meant_for_the_targets_kind_of_labels(t
         (REGRESSION, [], (*SELECTION_METRIC[REGRESSION], 0.0, FitArguments())),
     ):
         source: Any = SimpleNamespace(problem_type=problem, labels=labels)
-        own, held = transfer._suited(settings, source, target)
+        own, held = _suited(settings, source, target)
         assert (own.metric_for_best_model, own.greater_is_better, own.label_smoothing_factor, held) == wanted
     assert (args.metric_for_best_model, args.label_smoothing_factor) == ("f1_macro", 0.1)
 
@@ -301,8 +302,8 @@ def test_shots_are_answered_again_for_other_test_rows_and_another_start(
         fitted.append(job)
         return SimpleNamespace(logits={"validation": np.zeros((1, 2)), "test": np.full((1, 2), len(fitted))})
 
-    monkeypatch.setattr("nlp_ft.methods._transfer.train", train)
-    monkeypatch.setattr("nlp_ft.methods._transfer.identity", lambda job: {"seed": 1})
+    monkeypatch.setattr("nlp_ft.methods.transfer.gain.train", train)
+    monkeypatch.setattr("nlp_ft.methods.transfer.gain.identity", lambda job: {"seed": 1})
     start = tmp_path / "start"
     shutil.copytree(tiny_bert, start)
 

@@ -1,6 +1,0 @@
-"""Answers to files of any size and to streams without end, in constant memory."""
-
-from nlp_ft.bulk.files import FileAnswers, FileTask, answer_file, check_file, predict_file
-from nlp_ft.bulk.streams import stream
-
-__all__ = ["FileAnswers", "FileTask", "answer_file", "check_file", "predict_file", "stream"]

@@ -1,0 +1,180 @@
+"""`nlp-ft`: one subcommand per method (found in nlp_ft/methods) and per verb; `--help` imports nothing heavy."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from nlp_ft import methods
+from nlp_ft.cli.evaluate import evaluate
+from nlp_ft.cli.predict import predict
+from nlp_ft.config.help import help_text
+from nlp_ft.config.parser import parse
+from nlp_ft.errors import ConfigError, NlpFtError, did_you_mean
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script. Returns: the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
+    if command in ("-h", "--help", "--version"):
+        return guarded(lambda: print(usage() if command != "--version" else _version()))
+    if command in VERBS:
+        return guarded(lambda: VERBS[command](rest))
+    if command in method_names():
+        return launch(importlib.import_module(f"nlp_ft.methods.{command}"), rest)
+    return guarded(lambda: _unknown(command))
+
+
+def launch(method: ModuleType, argv: Sequence[str] | None = None) -> int:
+    """Parse, run, and turn an error into one line and its exit code. Recipes call this with their method.
+
+    Returns: 0; 2 for a mistake in flags, files or checkpoints; 1 for a run that failed.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help"} & set(argv):
+        name, about = method.__name__.rpartition(".")[2], _first_line(method.__doc__)
+        return guarded(lambda: print(help_text(name, about, method.ARGUMENTS) if _speaks() else "", end=""))
+    _die_with_the_launcher()
+    return guarded(
+        lambda: method.run(*parse(*method.ARGUMENTS, argv=argv)),
+        "; if it had saved a checkpoint already, the same command with --resume_from_checkpoint true goes on from there",
+    )
+
+
+def guarded(action: Callable[[], object], after_interrupt: str = "") -> int:
+    """Run action(); a user's mistake, a full disk or Ctrl-C becomes one line on stderr.
+
+    Several processes make the same mistake at once, and one of them on each machine says so; failures of a run are said by
+    the process they befall. Any other exception is a defect, and keeps its traceback.
+
+    Returns: the exit code.
+    """
+    try:
+        code = action()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `nlp-ft predict ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except NlpFtError as error:
+        return _say(str(error), error.exit_code)
+    except ImportError as error:
+        if error.name is not None:
+            raise
+        return _say(_one_line(error), 2)  # transformers, of a package that a flag needs
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _say(f"{place}{(error.strerror or _one_line(error)).lower()}", 1)
+    except KeyboardInterrupt:
+        return _say(f"interrupted{after_interrupt}", 1)
+    except Exception as error:
+        if not re.search("I/O error|PytorchStreamWriter failed", str(error)):
+            raise
+        return _say(f"writing failed: {str(error).partition(chr(10))[0]}", 1)  # a full disk, to safetensors and torch
+    return code if type(code) is int else 0
+
+
+def _say(message: str, code: int) -> int:
+    if code != 2 or _speaks():
+        print(f"nlp-ft: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _speaks() -> bool:
+    """Whether this is the only or the first process of its machine."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _die_with_the_launcher() -> None:
+    """`accelerate launch` and torchrun, killed, would leave this process training on: ask Linux to end it with them.
+
+    A launcher that died before the request is told by the parent having changed, or being the first process of the system.
+    """
+    if sys.platform != "linux" or not {"LOCAL_RANK", "ACCELERATE_MIXED_PRECISION"} & set(os.environ):
+        return
+    pr_set_pdeathsig = 1
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    if os.getppid() != parent or (parent == 1 and _first_process() in ("init", "systemd", "tini", "docker-init")):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _first_process() -> str:
+    return Path("/proc/1/comm").read_text(encoding="utf-8").strip()
+
+
+def method_names() -> list[str]:
+    """The methods, by the folders there are."""
+    return sorted(path.parent.name for path in Path(methods.__path__[0]).glob("[a-z]*/__init__.py"))
+
+
+def usage() -> str:
+    """What `nlp-ft` alone prints."""
+    about = {name: importlib.import_module(f"nlp_ft.methods.{name}").__doc__ for name in method_names()}
+    about |= {name: verb.__doc__ for name, verb in VERBS.items()}
+    lines = ["usage: nlp-ft COMMAND [flags]; nlp-ft COMMAND --help tells its flags", ""]
+    return "\n".join([*lines, *(f"  {name:<12}{_first_line(text)}" for name, text in about.items())])
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").partition("\n")[0]
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"nlp-ft {version('nlp_ft')}"
+
+
+def _unknown(command: str) -> None:
+    names = [*method_names(), *VERBS]
+    raise ConfigError(f"unknown command '{command}'; there are {', '.join(names)}.{did_you_mean(command, names)}")
+
+
+def data(argv: Sequence[str]) -> int:
+    """Check labelled texts: nlp-ft data check train.csv."""
+    from nlp_ft.cli.data_check import main
+
+    return main(argv)
+
+
+def export(argv: Sequence[str]) -> int | None:
+    """Write a fine-tuned model as ONNX or OpenVINO, with a table of parity and speed."""
+    from nlp_ft.cli.export import export as run
+
+    return run(argv)
+
+
+def push(argv: Sequence[str]) -> int | None:
+    """Push a fine-tuned directory to the Hub, checked and in one commit."""
+    from nlp_ft.cli.push import push as run
+
+    return run(argv)
+
+
+def explain(argv: Sequence[str]) -> int | None:
+    """Show which words speak for an answer."""
+    from nlp_ft.cli.explain import explain_command
+
+    return explain_command(argv)
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int | None]] = {
+    "predict": predict,
+    "evaluate": evaluate,
+    "explain": explain,
+    "export": export,
+    "push": push,
+    "data": data,
+}

@@ -1,0 +1,110 @@
+"""Command line and YAML to dataclasses: defaults < YAML < command line. A YAML key is a flag; an unknown name is an error."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from nlp_ft.config.flags import Flag, flags_of, lacking, training_flags
+from nlp_ft.config.training_arguments import check_training
+from nlp_ft.config.yaml_file import Setting, read_settings
+from nlp_ft.errors import ConfigError
+
+# What nlp_ft sets where the user does not; learning rate, epochs and batch size follow from model and data (recipe.py).
+TRAINING_DEFAULTS: dict[str, Any] = {
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    "save_total_limit": 2,
+    "load_best_model_at_end": True,
+    "logging_steps": 10,
+    "logging_nan_inf_filter": False,  # the filter logs a nan loss as 0
+    "per_device_eval_batch_size": 64,
+    "train_sampling_strategy": "group_by_length",
+    "warmup_steps": 0.1,
+    "weight_decay": 0.01,
+}
+
+
+def parse(*classes: type, argv: Sequence[str] | None = None) -> tuple[Any, ...]:
+    """One instance of each class, then TrainingArguments, then the names the user gave (a frozenset).
+
+    argv: sys.argv[1:] where not given. Raises: ConfigError for an unknown, replaced or refused name, a required flag that
+    is missing, and a value that does not fit; a value out of a YAML file is reported with the name of the file.
+    """
+    flags = all_flags(classes)
+    settings = read_settings(sys.argv[1:] if argv is None else argv, flags, lacking(classes))
+    given = frozenset(setting.name for setting in settings)
+    for flag in flags:
+        if (flag.required or flag.name == "output_dir") and flag.name not in given:
+            raise ConfigError(f"--{flag.name} is needed: {flag.help}")
+    try:
+        *instances, training = _instances(classes, [*_defaults(settings), *_precision(given), *settings])
+        check_training(training, given)
+    except ConfigError as error:
+        raise ConfigError(_origin(str(error), settings) + str(error)) from None
+    return (*instances, training, given)
+
+
+def all_flags(classes: Sequence[type]) -> list[Flag]:
+    """The flags of these classes, then those of TrainingArguments."""
+    return [*(flag for cls in classes for flag in flags_of(cls)), *training_flags()]
+
+
+def _instances(classes: Sequence[type], settings: Sequence[Setting]) -> list[Any]:
+    """Settings as typed by argparse and checked by each class, TrainingArguments last."""
+    from transformers import HfArgumentParser, TrainingArguments
+
+    class Parser(HfArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise ConfigError(re.sub(r"^argument (--\w+)\S*: ", r"\1: ", message).rstrip(".") + ".")
+
+    every: list[Any] = [*classes, TrainingArguments]
+    parser = Parser(every, allow_abbrev=False)
+    for setting in settings:
+        if len(setting.values) > 1:  # of `str | list[str]` the parser sees the str alone
+            next(a for a in parser._actions if a.dest == setting.name).nargs = "+"
+    try:
+        argv = [token for setting in settings for token in setting.tokens()]
+        return list(parser.parse_args_into_dataclasses(argv, look_for_args_file=False))
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, OSError, ImportError, NotImplementedError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+
+
+def _origin(message: str, settings: Sequence[Setting]) -> str:
+    """`a.yaml: ` if the first flag a message names was last set there."""
+    found = re.search(r"--(\w+)", message)
+    return next((s.where for s in reversed(settings) if found and s.name == found[1]), "")
+
+
+def _defaults(settings: Sequence[Setting]) -> list[Setting]:
+    """TRAINING_DEFAULTS, made to agree with what the user set: they go in front of it.
+
+    Where only one of evaluating and saving is set to steps or epochs, the other follows, for the best checkpoint must be one
+    that was measured; without evaluating or saving there is none to go back to.
+    """
+    given = {setting.name: setting.values[0] for setting in settings}
+    chosen = dict(TRAINING_DEFAULTS)
+    for one, other in (("eval", "save"), ("save", "eval")):
+        strategy = given.get(f"{one}_strategy")
+        if strategy in ("steps", "epoch"):
+            chosen[f"{other}_strategy"] = strategy
+            if f"{one}_steps" in given:
+                chosen[f"{other}_steps"] = given[f"{one}_steps"]
+    if "no" in (given.get("eval_strategy"), given.get("save_strategy")):
+        chosen["load_best_model_at_end"] = False
+    return [Setting(name, [str(value)]) for name, value in chosen.items() if name not in given]
+
+
+def _precision(given: frozenset[str]) -> list[Setting]:
+    """`--bf16` where the GPU has it and the user said nothing of precision: half the memory, float32's range."""
+    import torch
+
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
+    if on_cpu or given & {"bf16", "fp16", "use_cpu"}:
+        return []
+    return [Setting("bf16", ["true"])] if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else []

@@ -1,0 +1,224 @@
+"""Labels that are likely wrong: those a cheap model, which never saw them, finds improbable."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Split
+from nlp_ft.data.checks.linear_model import Answers, Progress, answer
+from nlp_ft.data.text import cut
+from nlp_ft.evaluation.probabilities import MULTI, REGRESSION
+
+_FEWEST_ROWS = 50  # of train, below which nothing is asked
+_FEWEST_OF_CLASS = 10  # rows of a class, below which its labels are not doubted
+_LITTLE = 0.03  # of the uncertainty explained, below which the model's doubts say nothing
+_FAIR = 0.2  # explained, from which a doubt is a warning
+_MOST_LISTED = 0.05  # of a split
+_FAR = 4.0  # robust standard deviations of a regression
+_CHECK = "wrong_labels"
+
+
+@dataclass(frozen=True)
+class _Doubts:
+    """Of one split: suspect rows, most suspect first; a score for each; what to say of each; their share before a cap."""
+
+    rows: np.ndarray
+    scores: np.ndarray
+    note: Callable[[int], str]
+    share: float
+
+
+def suspected(checked: Checked, progress: Progress | None = None, seed: int = 42, folds: int = 5) -> list[Finding]:
+    """Rows whose label a cheap model doubts, by split, most doubtful first; train out of fold, others by all of train.
+
+    Classes: doubted by confident learning (cleanlab where installed, else the same rule here), ranked by the probability
+    of the given label less that of the best other; `scores` is the probability of the given label (multi-label: of the
+    most doubtful one). Regression: more than 4 robust standard deviations off; `scores` is how many. At most a
+    twentieth of a split is listed. `measures`: "estimated_share" of wrong labels before that cap, "accuracy"
+    (regression: "r2") of the cheap model, "majority" and "explained", the share of the labels' entropy it explains.
+    Where that is next to nothing, one note says so. Deterministic.
+
+    Source: Northcutt et al. 2021, arXiv:1911.00068, section 3.
+    """
+    train = checked.splits["train"]
+    if len(train) < _FEWEST_ROWS:
+        return [_unknown(train, f"too few rows to look for wrong labels: {len(train)}, wanted {_FEWEST_ROWS}", {})]
+    answers = answer(checked, folds, seed, progress)
+    if checked.problem_type == REGRESSION:
+        return _far_values(checked, answers)
+    measures = _quality(checked, answers.by_split["train"])
+    if measures["explained"] < max(_LITTLE, 3 / len(train)):
+        known = f"accuracy {measures['accuracy']:.3f} out of fold, {measures['majority']:.3f} for the majority class"
+        return [
+            _unknown(train, f"a cheap model hardly learns these labels ({known}), so it cannot doubt any", measures)
+        ]
+    doubts = _doubts(checked, answers.by_split)
+    model = f"a cheap model (out-of-fold accuracy {measures['accuracy']:.3f}, majority {measures['majority']:.3f}"
+    model += ")" if answers.length >= 20_000 else f", first {answers.length} characters of each text)"
+    severity = "warning" if measures["explained"] >= _FAIR else "note"
+    return [
+        _finding(checked, name, found, severity, f"labels doubted by {model}", measures)
+        for name, found in doubts.items()
+        if len(found.rows)
+    ]
+
+
+def _finding(
+    checked: Checked, name: str, doubts: _Doubts, severity: Any, message: str, measures: dict[str, float]
+) -> Finding:
+    split = checked.splits[name]
+    rows = doubts.rows.tolist()
+    listed = len(rows) < round(doubts.share * len(split))
+    return Finding(
+        check=_CHECK,
+        severity=severity,
+        split=name,
+        rows=len(rows),
+        of=len(split),
+        message=message + (f"; the {_MOST_LISTED:.0%} it doubts most are listed" if listed else ""),
+        advice="suspects, not proof: read them from the top down and correct what is wrong; --fix leaves them alone",
+        examples=[_example(checked, split, row, doubts.note(row)) for row in rows[:MOST_EXAMPLES]],
+        places={name: rows},
+        measures={"estimated_share": doubts.share, **measures},
+        scores={name: [round(score, 6) for score in doubts.scores.tolist()]},
+    )
+
+
+def _unknown(train: Split, message: str, measures: dict[str, float]) -> Finding:
+    advice = "wrong labels stay unknown here: label a sample twice, and compare"
+    return Finding(_CHECK, "note", "train", 0, len(train), message, advice, measures=measures)
+
+
+def _example(checked: Checked, split: Split, row: int, note: str) -> Example:
+    return Example(split.where(row), cut(split.texts[row]), checked.label_name(split.labels[row]), note)
+
+
+def _quality(checked: Checked, found: np.ndarray) -> dict[str, float]:
+    """Accuracy of the model and of the majority answer, and the share of the labels' entropy that the model explains."""
+    given = _given(checked, checked.splits["train"].labels)
+    shares = given.mean(axis=0)
+    if checked.problem_type == MULTI:
+        right, majority = (found > 0.5) == given, np.maximum(shares, 1 - shares).mean()
+        own, prior = np.where(given, found, 1 - found), np.where(given, shares, 1 - shares)
+    else:
+        right, majority = found.argmax(axis=1) == given.argmax(axis=1), shares.max()
+        own, prior = found[given], np.broadcast_to(shares, given.shape)[given]
+    entropy = -np.log(prior).mean()
+    explained = 1 + np.log(np.maximum(own, 1e-12)).mean() / entropy if entropy > 0 else 0.0
+    return {"accuracy": float(right.mean()), "majority": float(majority), "explained": float(explained)}
+
+
+def _given(checked: Checked, labels: Iterable[Any]) -> np.ndarray:
+    """The given labels as yes or no, (rows, classes)."""
+    array = np.array(list(labels))
+    return array > 0 if checked.problem_type == MULTI else array[:, None] == np.arange(len(checked.labels))
+
+
+def _doubts(checked: Checked, found: dict[str, np.ndarray]) -> dict[str, _Doubts]:
+    """All splits are judged together, by the same thresholds."""
+    given = np.concatenate([_given(checked, checked.splits[name].labels) for name in found])
+    probabilities = np.concatenate(list(found.values()))
+    if checked.problem_type == MULTI:
+        own = np.where(given, probabilities, 1 - probabilities)
+        wrong = np.stack([_wrong_yes_no(*column) for column in zip(given.T, probabilities.T, strict=True)], axis=1)
+        margin = np.where(wrong, 2 * own - 1, np.inf).min(axis=1)
+        suspect, own = np.any(wrong, axis=1), np.where(wrong, own, np.inf).min(axis=1)
+    else:
+        labels = given.argmax(axis=1)
+        suspect = np.logical_and(_wrong(labels, probabilities), (given.sum(axis=0) >= _FEWEST_OF_CLASS)[labels])
+        wrong, own = given, probabilities[given]
+        margin = own - np.where(given, -1, probabilities).max(axis=1)
+    doubts, start = {}, 0
+    for name in found:
+        here = slice(start, start := start + len(found[name]))
+        doubts[name] = _ranked(checked, found[name], suspect[here], margin[here], own[here], wrong[here])
+    return doubts
+
+
+def _ranked(
+    checked: Checked, found: np.ndarray, suspect: np.ndarray, margin: np.ndarray, own: np.ndarray, wrong: np.ndarray
+) -> _Doubts:
+    """The suspect rows of one split by margin, cut to the most that are listed."""
+
+    def note(row: int) -> str:
+        if checked.problem_type == MULTI:
+            parts = [
+                f"{name} ({p:.2f})" if p > 0.5 else f"not {name} ({1 - p:.2f})"
+                for name, p, doubted in zip(checked.labels, found[row], wrong[row], strict=True)
+                if doubted
+            ]
+            return f"likely {', '.join(parts)}"
+        best = int(np.where(wrong[row], -1, found[row]).argmax())
+        given = int(wrong[row].argmax())
+        names = checked.labels
+        return f"likely {names[best]} ({found[row][best]:.2f}; {names[given]} {found[row][given]:.2f})"
+
+    rows = np.flatnonzero(suspect)
+    rows = rows[np.argsort(margin[rows], kind="stable")][: max(1, round(_MOST_LISTED * len(suspect)))]
+    return _Doubts(rows, own[rows], note, float(suspect.mean()))
+
+
+def _wrong_yes_no(given: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    if min(given.sum(), (~given).sum()) < _FEWEST_OF_CLASS:
+        return np.zeros(len(given), dtype=bool)
+    return _wrong(given.astype(np.int64), np.stack([1 - probability, probability], axis=1))
+
+
+def _wrong(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Which labels confident learning doubts, (rows,): by cleanlab where it is installed."""
+    if not _has_cleanlab():
+        return confident_joint_doubts(labels, probabilities)
+    from cleanlab.filter import find_label_issues
+
+    return find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
+
+
+def _has_cleanlab() -> bool:
+    return importlib.util.find_spec("cleanlab") is not None
+
+
+def confident_joint_doubts(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Rows off the diagonal of the confident joint, (rows,): the likeliest class above its threshold is not the label.
+
+    The threshold of a class is its mean probability in the rows that bear its label; a class without rows has none.
+    labels: ids (rows,); probabilities: (rows, classes).   Source: Northcutt et al. 2021, arXiv:1911.00068, eq. 1.
+    """
+    classes = probabilities.shape[1]
+    sums = np.bincount(labels, weights=probabilities[np.arange(len(labels)), labels], minlength=classes)
+    counts = np.bincount(labels, minlength=classes)
+    thresholds = np.divide(sums, counts, out=np.full(classes, np.inf), where=counts > 0)
+    confident = np.where(probabilities >= thresholds, probabilities, -1)
+    doubted = (confident.max(axis=1) >= 0) & (confident.argmax(axis=1) != labels)
+    return doubted & (probabilities.argmax(axis=1) != labels)
+
+
+def _far_values(checked: Checked, answers: Answers) -> list[Finding]:
+    """Rows of a regression whose label is many robust standard deviations from what the model says."""
+    off = {name: np.asarray(checked.splits[name].labels) - found for name, found in answers.by_split.items()}
+    train = np.asarray(checked.splits["train"].labels)
+    r2 = 1 - float(np.square(off["train"]).mean() / max(train.var(), 1e-12))
+    if r2 < max(_LITTLE, 3 / len(train)):
+        message = f"a cheap model hardly learns these labels (R2 {r2:.3f} out of fold), so it cannot doubt any"
+        return [_unknown(checked.splits["train"], message, {"r2": r2})]
+    middle = np.median(off["train"])
+    spread = 1.4826 * np.median(np.abs(off["train"] - middle))
+    findings = []
+    for name, residuals in off.items():
+        far = np.abs(residuals - middle) / max(float(spread), 1e-12)
+        rows = np.flatnonzero(far > _FAR)
+        rows = rows[np.argsort(-far[rows], kind="stable")][: max(1, round(_MOST_LISTED * len(far)))]
+        predicted = answers.by_split[name]
+
+        def note(row: int, predicted: np.ndarray = predicted, far: np.ndarray = far) -> str:
+            return f"predicted {predicted[row]:.2f}, {far[row]:.1f} robust standard deviations off"
+
+        if len(rows):
+            doubts = _Doubts(rows, far[rows], note, float((far > _FAR).mean()))
+            message = f"labels far from what a cheap model says (out-of-fold R2 {r2:.3f})"
+            findings.append(_finding(checked, name, doubts, "warning", message, {"r2": r2}))
+    return findings

@@ -1,0 +1,1 @@
+"""Search for near-duplicate texts by MinHash over shingles."""

@@ -1,0 +1,133 @@
+"""Pairs of texts that are alike, as findings: leaks across splits, and groups within a split."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nlp_ft.data.checks.duplicate_keys import example
+from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Split
+from nlp_ft.data.checks.near_duplicates.texts import Alike
+from nlp_ft.data.text import cut
+
+_LEAKS = (("train", "test"), ("train", "validation"), ("validation", "test"))
+_TEMPLATE = 20  # texts: a larger group is rather one template filled in than versions of one text
+_NOTE_LENGTH = 100
+
+
+def near_leaks(checked: Checked, alike: Alike) -> list[Finding]:
+    """`near_leak`: texts of one split that are nearly those of another; a finding for each two splits that share some."""
+    groups = alike.groups()
+    templates = (np.bincount(groups) > _TEMPLATE)[groups]
+    names = [split.name for split in alike.texts.rows.splits]
+    known = [(names.index(one), names.index(other)) for one, other in _LEAKS if one in names and other in names]
+    found = (_near_leak(checked, alike.across(one, other), templates, one, other) for one, other in known)
+    return [finding for finding in found if finding]
+
+
+def near_repeats(checked: Checked, alike: Alike) -> list[Finding]:
+    """`near_duplicates`: groups of texts that are nearly the same, linked pair by pair; a finding for each split."""
+    found = (_near_repeat(checked, alike.within(at), at) for at in range(len(alike.texts.rows.splits)))
+    return [finding for finding in found if finding]
+
+
+def _near_leak(checked: Checked, alike: Alike, templates: np.ndarray, earlier: int, later: int) -> Finding | None:
+    if not len(alike.pairs):
+        return None
+    source, held_out = alike.texts.rows.splits[earlier], alike.texts.rows.splits[later]
+    numbers = alike.texts.numbers[alike.texts.rows.span(earlier)]
+    rows, scores = _ranked(alike.best(0)[numbers])
+    leaked, leaked_scores = _ranked(alike.best(1)[alike.texts.numbers[alike.texts.rows.span(later)]])
+    share = len(leaked) / len(held_out)
+    drop = sorted(row for row in rows if not templates[numbers[row]]) if source.name == "train" else []
+    kept = len(rows) - len(drop) if source.name == "train" else 0
+    return Finding(
+        check="near_leak",
+        severity="warning" if (source.name, held_out.name) == ("train", "test") else "note",
+        split=f"{source.name}/{held_out.name}",
+        rows=len(rows),
+        of=len(source),
+        message=f"{len(leaked)} of {len(held_out)} texts of {held_out.name} ({share:.1%}) are nearly the same as one of "
+        f"{source.name} (similarity from {alike.threshold:g})",
+        advice=f"look at the pairs; where they are versions of one text, take them out of {source.name}"
+        + (
+            f"; --fix keeps {kept} rows of groups of more than {_TEMPLATE}, which look like a template."
+            if kept
+            else "."
+        ),
+        examples=_leak_examples(checked, alike, earlier, later),
+        places={source.name: rows, held_out.name: leaked},
+        drop={source.name: drop} if drop else {},
+        measures={f"{held_out.name}_rows": len(leaked), f"{held_out.name}_share": share},
+        scores={source.name: scores, held_out.name: leaked_scores},
+    )
+
+
+def _leak_examples(checked: Checked, alike: Alike, earlier: int, later: int) -> list[Example]:
+    """The held-out rows that are most alike, each with its nearest text."""
+    ranked = alike.only(np.lexsort((*alike.pairs.T, -alike.similarities)))
+    _, first = np.unique(ranked.pairs[:, 1], return_index=True)
+    best = ranked.only(np.sort(first)[:MOST_EXAMPLES])
+    source, held_out = alike.texts.rows.splits[earlier], alike.texts.rows.splits[later]
+    sources, leaked = alike.texts.first_rows(earlier), alike.texts.first_rows(later)
+    return [
+        example(checked, held_out, int(leaked[text]), _like(checked, source, int(sources[twin]), similarity))
+        for (twin, text), similarity in zip(best.pairs, best.similarities, strict=True)
+    ]
+
+
+def _near_repeat(checked: Checked, alike: Alike, at: int) -> Finding | None:
+    if not len(alike.pairs):
+        return None
+    split = alike.texts.rows.splits[at]
+    first, best, groups = alike.texts.first_rows(at), alike.best(), alike.groups()
+    scored = np.zeros(len(split))
+    scored[first[best > 0]] = best[best > 0]
+    rows, scores = _ranked(scored)
+    sizes = np.bincount(groups)
+    return Finding(
+        check="near_duplicates",
+        severity="warning" if split.name == "train" else "note",
+        split=split.name,
+        rows=len(rows),
+        of=len(split),
+        message=f"texts that are nearly the same (similarity from {alike.threshold:g}): {_counted(sizes[sizes > 1])}",
+        advice="look at them; many versions of one text weigh more than the other texts, and say less than they count.",
+        examples=_group_examples(checked, alike, split, first, sizes[groups], groups),
+        places={split.name: rows},
+        measures={"groups": int((sizes > 1).sum()), "largest_group": int(sizes.max())},
+        scores={split.name: scores},
+    )
+
+
+def _group_examples(
+    checked: Checked, alike: Alike, split: Split, first: np.ndarray, sizes: np.ndarray, groups: np.ndarray
+) -> list[Example]:
+    """The pair that is most alike of each of the largest groups; of equal size, of those with the most alike pair."""
+    one = alike.pairs[:, 0]
+    order = np.lexsort((*alike.pairs.T[::-1], -alike.similarities, -sizes[one]))
+    _, places = np.unique(groups[one][order], return_index=True)
+    examples = []
+    for pair in order[np.sort(places)[:MOST_EXAMPLES]]:
+        row, twin = sorted(first[alike.pairs[pair]].tolist())
+        note = _like(checked, split, row, float(alike.similarities[pair]))
+        size = sizes[alike.pairs[pair, 0]]
+        examples.append(example(checked, split, twin, f"one of {size} in its group; {note}" if size > 2 else note))
+    return examples
+
+
+def _like(checked: Checked, split: Split, row: int, similarity: float) -> str:
+    """`0.91 like train.csv:93 (negative): its text`."""
+    found = example(checked, split, row, "")
+    return f"{similarity:.2f} like {found.where} ({found.label}): {cut(found.text, _NOTE_LENGTH)}"
+
+
+def _counted(sizes: np.ndarray) -> str:
+    groups = "1 group" if len(sizes) == 1 else f"{len(sizes)} groups"
+    return f"{groups}, the largest of {sizes.max()}" if sizes.max() > 2 else f"{groups} of two"
+
+
+def _ranked(scores: np.ndarray) -> tuple[list[int], list[float]]:
+    """Row numbers with a score, the highest first, and their scores."""
+    rows = np.flatnonzero(scores)
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    return rows.tolist(), scores[rows].tolist()

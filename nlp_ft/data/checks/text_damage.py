@@ -1,0 +1,190 @@
+"""Texts that were damaged on the way into the table: broken encodings, HTML residue, invisible characters, web addresses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from nlp_ft.data.checks import text_repair
+from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Split
+from nlp_ft.data.text import cut
+from nlp_ft.evaluation.report.text import percent
+
+_WORTH_A_NOTE = 0.01  # share of rows with a URL or a mention, above which it is worth knowing
+_PLACEHOLDER = 0.9  # share of them that are one and the same word, from which that is a placeholder
+_MOST_WORDS = 1000  # distinct ones that are counted
+_AROUND = 60  # characters shown before the first change of a long text
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of damage or of residue: what mends it or finds it in a text, and what is said of it."""
+
+    look: Callable[[str], str | None]
+    message: str
+    advice: str
+
+
+@dataclass
+class _Rows:
+    """Rows of one split with one kind of damage or residue.
+
+    `mended`: first texts as they should be. `in_pair`: how many second texts are damaged, `pair_alone` without the first.
+    `words`: URLs or mentions, with how many rows begin with each.
+    """
+
+    places: list[int] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    mended: dict[int, str] = field(default_factory=dict)
+    in_pair: int = 0
+    pair_alone: int = 0
+    words: Counter[str] = field(default_factory=Counter)
+
+
+_DAMAGE = {
+    "mojibake": _Kind(
+        text_repair.encoding,
+        "characters broken by a wrong encoding",
+        "read the source again in its own encoding, or mend what can be mended with --fix",
+    ),
+    "html": _Kind(
+        text_repair.html,
+        "HTML entities or tags",
+        "--fix turns entities into characters and takes tags out; clean alike what the model is to be asked later",
+    ),
+    "control_characters": _Kind(
+        text_repair.control,
+        "control or zero-width characters, which nobody sees and a tokenizer does",
+        "--fix takes them out",
+    ),
+}
+_RESIDUE = {
+    "urls": _Kind(
+        text_repair.url,
+        "a web address",
+        "a model may learn addresses by heart; put one word such as [URL] for each if they say nothing of the label.",
+    ),
+    "mentions": _Kind(
+        text_repair.mention,
+        "an @mention",
+        "a model may learn names by heart; put one word such as @user for each if they say nothing of the label.",
+    ),
+}
+
+
+def damage(checked: Checked) -> list[Finding]:
+    """`mojibake`, `html` and `control_characters` (warnings, mended by --fix), `urls` and `mentions` (notes), by split.
+
+    A row counts if either text of a pair is damaged; the first alone is rewritten, and never to nothing. Notes are given
+    from more than 1 % of rows on and rewrite nothing. Each kind is mended by itself. Encodings are mended by ftfy where
+    that is installed, else where UTF-8 was read as Windows-1252 or Latin-1.
+    """
+    return [finding for split in checked.splits.values() for finding in _findings(checked, split)]
+
+
+def _findings(checked: Checked, split: Split) -> Iterator[Finding]:
+    found = {name: _Rows() for name in (*_DAMAGE, *_RESIDUE)}
+    for row, text, pair in _suspects(split):
+        for name, kind in _DAMAGE.items():
+            _note_damage(found[name], kind, checked, split, row, text, pair)
+        for name, kind in _RESIDUE.items():
+            _note_residue(found[name], kind, checked, split, row, text, pair)
+    for name, kind in _DAMAGE.items():
+        if found[name].places:
+            yield _damaged(name, kind, found[name], split)
+    for name, kind in _RESIDUE.items():
+        if len(found[name].places) > _WORTH_A_NOTE * len(split):
+            yield _residue(name, kind, found[name], split)
+
+
+def _suspects(split: Split) -> Iterator[tuple[int, str, str]]:
+    """(row, text, second text or nothing) of the rows that are worth a closer look."""
+    suspect = text_repair.SUSPECT.search
+    if split.pairs is None:
+        yield from ((row, text, "") for row, text in enumerate(split.texts) if suspect(text))
+    else:
+        rows = enumerate(zip(split.texts, split.pairs, strict=True))
+        yield from ((row, text, pair) for row, (text, pair) in rows if suspect(text) or suspect(pair))
+
+
+def _note_damage(rows: _Rows, kind: _Kind, checked: Checked, split: Split, row: int, text: str, pair: str) -> None:
+    mended, pair_mended = kind.look(text), kind.look(pair) if pair else None
+    if mended is None and pair_mended is None:
+        return
+    rows.places.append(row)
+    rows.in_pair += pair_mended is not None
+    rows.pair_alone += mended is None
+    if mended is not None and mended != text and mended.strip():
+        rows.mended[row] = mended
+    if len(rows.examples) < MOST_EXAMPLES:
+        before, after = (text, mended) if mended is not None else (pair, pair_mended or "")
+        before, note = _change(before, after)
+        note = note if mended is not None else "the second text, which --fix leaves as it is"
+        rows.examples.append(_example(checked, split, row, before, note))
+
+
+def _note_residue(rows: _Rows, kind: _Kind, checked: Checked, split: Split, row: int, text: str, pair: str) -> None:
+    word = kind.look(text) or (kind.look(pair) if pair else None)
+    if word is None:
+        return
+    rows.places.append(row)
+    if word in rows.words or len(rows.words) < _MOST_WORDS:
+        rows.words[word] += 1
+    if len(rows.examples) < MOST_EXAMPLES:
+        rows.examples.append(_example(checked, split, row, cut(text), cut(word, 80)))
+
+
+def _example(checked: Checked, split: Split, row: int, text: str, note: str) -> Example:
+    return Example(split.where(row), text, checked.label_name(split.labels[row]), note)
+
+
+def _change(text: str, mended: str) -> tuple[str, str]:
+    """What is to be seen of a text, from a little before its first change on, and what --fix makes of that."""
+    differ = (place for place, (one, other) in enumerate(zip(text, mended, strict=False)) if one != other)
+    place = next(differ, min(len(text), len(mended))) if mended != text else text.find("\ufffd")
+    start = place - _AROUND if place > 2 * _AROUND else 0
+    before, after = (cut("..." * (start > 0) + text_repair.shown(one[start : start + 400])) for one in (text, mended))
+    if mended == text:
+        return before, "cannot be mended: the characters are lost"
+    return before, f"-> {after}" if mended.strip() else "left as it is: nothing would remain"
+
+
+def _damaged(name: str, kind: _Kind, rows: _Rows, split: Split) -> Finding:
+    advice = [kind.advice]
+    left = len(rows.places) - rows.pair_alone - len(rows.mended)
+    if left:
+        advice.append(f"{left} cannot be mended" if name == "mojibake" else f"{left} would be left blank and stay")
+    if rows.in_pair:
+        alone = f", {rows.pair_alone} of them alone" if rows.pair_alone else ""
+        advice.append(f"--fix leaves second texts as they are ({rows.in_pair} damaged{alone}): mend them by hand")
+    return Finding(
+        check=name,
+        severity="warning",
+        split=split.name,
+        rows=len(rows.places),
+        of=len(split),
+        message=kind.message,
+        advice="; ".join(advice) + ".",
+        examples=rows.examples,
+        places={split.name: rows.places},
+        rewrite={split.name: rows.mended} if rows.mended else {},
+        measures={"mended": len(rows.mended), "second_texts": rows.in_pair},
+    )
+
+
+def _residue(name: str, kind: _Kind, rows: _Rows, split: Split) -> Finding:
+    (word, count), share = rows.words.most_common(1)[0], len(rows.places) / len(split)
+    placeholder = count >= _PLACEHOLDER * len(rows.places)
+    return Finding(
+        check=name,
+        severity="note",
+        split=split.name,
+        rows=len(rows.places),
+        of=len(split),
+        message=f"{kind.message}, in {percent(share)} of rows" + f" (nearly always {cut(word, 40)})" * placeholder,
+        advice="a placeholder; put the same into what the model is to be asked later." if placeholder else kind.advice,
+        examples=rows.examples,
+        places={split.name: rows.places},
+        measures={"share": share},
+    )

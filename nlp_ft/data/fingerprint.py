@@ -1,0 +1,61 @@
+"""What is said and recorded about the splits: fingerprint, blank texts, classes without rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from typing import Any
+
+from nlp_ft.data.rows import Rows, text_digest
+from nlp_ft.data.schema.problem_type import MULTI, REGRESSION
+from nlp_ft.data.text import counted
+
+_BLANK = {text_digest(""), text_digest("", "")}
+
+
+def fingerprint(splits: dict[str, Rows], labels: list[str], problem: str, sources: dict[str, str]) -> dict[str, Any]:
+    """Sources, rows, rows per class and sha256 by split; equal for equal rows, whatever the machine and file format."""
+    return {
+        "sources": sources,
+        "rows": {split: len(rows) for split, rows in splits.items()},
+        "classes": {split: class_counts(rows, labels, problem) for split, rows in splits.items()} if labels else {},
+        "sha256": {split: _sha256(rows, labels, problem) for split, rows in splits.items()},
+    }
+
+
+def class_counts(rows: Rows, labels: list[str], problem: str) -> dict[str, int]:
+    """Rows of each class, in the order of `labels`; a row of several labels counts for each of them."""
+    counts = Counter(name for label in rows.labels for name in _names(label, labels, problem))
+    return {name: counts[name] for name in labels}
+
+
+def warnings(splits: dict[str, Rows], labels: list[str], problem: str) -> list[str]:
+    """Notes on what is likely wrong with the rows: blank texts, classes without rows."""
+    notes = []
+    for split, rows in splits.items():
+        if blank := sum(key in _BLANK for key in rows.keys):
+            notes.append(
+                f"warning: {counted(blank, 'blank text')} in {split}; kept as {'it is' if blank == 1 else 'they are'}"
+            )
+    if labels and (
+        empty := [name for name, count in class_counts(splits["train"], labels, problem).items() if not count]
+    ):
+        notes.append(f"warning: no training rows for {', '.join(empty)}; the model cannot learn what it does not see")
+    return notes
+
+
+def _names(label: Any, labels: list[str], problem: str) -> list[str]:
+    if problem == MULTI:
+        return [name for name, on in zip(labels, label, strict=True) if on]
+    return [labels[label]]
+
+
+def _sha256(rows: Rows, labels: list[str], problem: str) -> str:
+    """Over one JSON line a row: text, pair (or null), and label by name, so that it outlives a change of the ids."""
+    digest = hashlib.sha256()
+    pairs = rows.cells("text_pair") or [None] * len(rows)
+    for text, pair, label in zip(rows.data["text"], pairs, rows.labels, strict=True):
+        named = label if problem == REGRESSION else _names(label, labels, problem)
+        digest.update(json.dumps([text, pair, named]).encode() + b"\n")
+    return digest.hexdigest()

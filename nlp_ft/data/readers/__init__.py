@@ -1,0 +1,1 @@
+"""Files in, tables out: CSV, JSON Lines, Arrow, Parquet, folders and text lines."""

@@ -1,0 +1,1 @@
+"""Columns, label cells, label encoding and the kind of problem."""

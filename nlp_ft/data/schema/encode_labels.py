@@ -1,0 +1,124 @@
+"""Label cells to targets: the class names in order, and the number that each row is trained on.
+
+The class order is numeric where every name is a number ("2" < "10"), else by code point; a ClassLabel keeps its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from nlp_ft.data.readers.table import Table
+from nlp_ft.data.schema.label_cells import LabelColumn, as_float, read_label_column
+from nlp_ft.data.schema.problem_type import MULTI, REGRESSION, SINGLE, split_names
+from nlp_ft.data.text import counted
+from nlp_ft.errors import DataError
+
+
+def targets(column: LabelColumn, problem: str) -> list[Any]:
+    """What each row is to be trained on, names not yet numbered: str (single), list[str] (multi) or float (regression).
+
+    Raises: DataError for an empty label, a list where one label is wanted, or a label that is no finite number.
+    """
+    if problem == MULTI:
+        cells = column.values if column.kind == "list" else [split_names(name) for name in column.names()]
+        return [_distinct_names(column, row, cell) for row, cell in enumerate(cells)]
+    if column.kind == "list":
+        raise DataError(
+            f"{column.where(0)}: column {column.name!r} holds lists, which only multi_label_classification takes."
+        )
+    column.require_none_empty()
+    return column.names() if problem == SINGLE else [_number(column, row) for row in range(len(column.values))]
+
+
+def _distinct_names(column: LabelColumn, row: int, names: list[str]) -> list[str]:
+    if "" in names:
+        raise DataError(
+            f"{column.where(row)}: an empty name among the labels {';'.join(names)!r} of column {column.name!r}."
+        )
+    if len(set(names)) < len(names):
+        raise DataError(
+            f"{column.where(row)}: column {column.name!r} repeats a label in {names}; list the names that apply "
+            "(a 0/1 vector is not read)."
+        )
+    return sorted(names)
+
+
+def _number(column: LabelColumn, row: int) -> float:
+    value = column.values[row]
+    try:
+        number = as_float(value) if not isinstance(value, bool) else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(
+            f"{column.where(row)}: label {str(value)!r} in column {column.name!r} is not a finite number, "
+            "which regression needs."
+        )
+    return number
+
+
+def class_names(column: LabelColumn, rows: list[Any], problem: str) -> list[str]:
+    """Class names in id order; [] for regression. Raises: DataError where the rows hold fewer than two."""
+    if problem == REGRESSION:
+        return []
+    found = dict.fromkeys(name for row in rows for name in ([row] if isinstance(row, str) else row))
+    if len(found) < 2:
+        only = f"only the label {next(iter(found))!r}" if found else "no label at all"
+        raise DataError(
+            f"{column.table.source}: {counted(len(rows), 'row')} with {only} (column {column.name!r}); "
+            "a classifier needs two or more."
+        )
+    return column.order or order_names(found)
+
+
+def order_names(names: Iterable[str]) -> list[str]:
+    """By value where all are numbers, else by code point."""
+    names = list(names)
+    try:
+        return sorted(names, key=lambda name: (float(name), name))
+    except ValueError:
+        return sorted(names)
+
+
+def encode_labels(table: Table, column_name: str, labels: list[str], problem: str) -> list[Any]:
+    """Numbers for the labels of a table when the class names are already known (from training, or from a saved model).
+
+    Returns: an id (single), a 0/1 list of len(labels) (multi) or a float (regression) for each row.
+    Raises: DataError for a label that is not among `labels`, with its name, count and first place.
+    """
+    column = read_label_column(table, column_name)
+    return number_targets(column, targets(column, problem), labels, problem)
+
+
+def number_targets(column: LabelColumn, rows: list[Any], labels: list[str], problem: str) -> list[Any]:
+    """`targets` as numbers. Raises: DataError for a name that is not among `labels`."""
+    if problem == REGRESSION:
+        return rows
+    ids = {name: number for number, name in enumerate(labels)}
+    _refuse_unknown(column, rows, ids)
+    if problem == SINGLE:
+        return [ids[name] for name in rows]
+    return [[float(label in row) for label in labels] for row in rows]
+
+
+def _refuse_unknown(column: LabelColumn, rows: list[Any], ids: dict[str, int]) -> None:
+    places: dict[str, list[int]] = {}
+    for row, names in enumerate(rows):
+        for name in [names] if isinstance(names, str) else names:
+            if name not in ids:
+                places.setdefault(name, []).append(row)
+    if not places:
+        return
+    (name, found), *rest = places.items()
+    others = f"; so are {listed([name for name, _ in rest])}" if rest else ""
+    raise DataError(
+        f"{column.where(found[0])}: label {name!r} ({counted(len(found), 'row')}) is unknown{others}; the "
+        f"labels trained on are {listed(list(ids))}; correct it, or add such rows to the training file."
+    )
+
+
+def listed(names: list[str]) -> str:
+    """Class names for a message: the first twenty, and how many there are."""
+    return ", ".join(names) if len(names) <= 20 else ", ".join(names[:20]) + f", ... ({len(names)} in all)"

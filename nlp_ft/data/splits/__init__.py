@@ -1,0 +1,1 @@
+"""Training, validation and test rows: stratified, grouped, by time, in folds, without leaks."""

@@ -1,0 +1,65 @@
+"""Folds for cross-validation: every row held out once, classes in proportion, equal texts and groups together."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlp_ft.data.schema.problem_type import MULTI, REGRESSION
+from nlp_ft.data.splits.groups import Components, components, label_counts
+from nlp_ft.data.splits.multilabel import balance
+from nlp_ft.data.splits.stratify import component_strata, label_pairs
+from nlp_ft.errors import DataError
+
+
+def fold_rows(
+    keys: Sequence[bytes],
+    labels: Sequence[Any],
+    problem: str,
+    folds: int,
+    seed: int,
+    *,
+    groups: Sequence[Hashable] | None = None,
+) -> list[list[int]]:
+    """Row numbers held out in each fold, in file order; every row in one of them.
+
+    keys, groups: as in `split_rows`. A label that one text or group alone holds is not trained on in the fold that
+    holds it out. Raises: DataError where there are fewer texts (or groups) than folds.
+    """
+    if folds < 2:
+        raise DataError(f"the number of folds must be at least 2, got {folds}.")
+    parts = components(keys, seed, groups)
+    if len(parts) < folds:
+        why = "equal texts" if groups is None else "equal texts and groups"
+        raise DataError(
+            f"{len(labels)} rows in {len(parts)} sets ({why} stay together) are too few for {folds} folds; "
+            "add rows, or ask for fewer folds."
+        )
+    if groups is not None or problem == MULTI:
+        counts = label_counts(parts, *label_pairs(labels, problem, parts.of_row))
+        fold = balance(parts, counts, np.full(folds, 1 / folds))
+    else:
+        bins = len(labels) // folds if problem == REGRESSION else None
+        fold = _deal(parts, component_strata(parts, *label_pairs(labels, problem, parts.of_row, bins)), folds)
+    held_out = [np.flatnonzero(fold[parts.of_row] == number).tolist() for number in range(folds)]
+    if not all(held_out):
+        raise DataError(f"{len(labels)} rows cannot fill {folds} folds, as most stay together; ask for fewer folds.")
+    return held_out
+
+
+def _deal(parts: Components, stratum: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
+    """The fold of each component: stratum by stratum, the largest first, to the fold with the fewest rows of it."""
+    fold = np.empty(len(parts), np.int64)
+    totals, here, last = [0] * folds, [0] * folds, -1
+    order = np.lexsort((np.arange(len(parts)), -parts.sizes, stratum))
+    for place, now, size in zip(order.tolist(), stratum[order].tolist(), parts.sizes[order].tolist(), strict=True):
+        if now != last:
+            here, last = [0] * folds, now
+        taken = min(zip(here, totals, range(folds), strict=True))[2]
+        here[taken] += size
+        totals[taken] += size
+        fold[place] = taken
+    return fold

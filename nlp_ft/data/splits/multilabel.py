@@ -1,0 +1,125 @@
+"""Components of several labels put on sides so that every label has its share on each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, hstack
+
+from nlp_ft.data.splits.groups import Components
+from nlp_ft.data.splits.stratify import effective
+
+_ENOUGH = 1000
+_MOST_PASSES = 50
+_NOTHING = 1e-9
+
+
+def balance(
+    parts: Components,
+    counts: csr_array,
+    shares: NDArray[np.float64],
+    *,
+    settled: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
+    """The side of each component, such that all labels (and all rows) have nearly these shares on every side.
+
+    counts: rows of each label, of shape (components, labels). Settled components stay where their hash falls. Iterative
+    stratification, the rarest label first (Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10), over components,
+    with two differences: a component goes where its hash falls while that side still wants the label, so that rows
+    added later move few; and single moves at the end settle what is left, so that groups of many rows come out even.
+    """
+    side = parts.home(shares)
+    places = np.arange(len(parts)) if settled is None else np.flatnonzero(~settled)
+    if not len(places):
+        return side
+    counts = csr_array(hstack([counts, parts.sizes[:, None]], format="csr"))  # all rows: the last, most frequent label
+    state = _State(counts[places], shares, side[places])
+    state.fit(parts.margin(shares)[places])
+    state.polish()
+    side[places] = state.side
+    return side
+
+
+def settled_labels(parts: Components, counts: csr_array, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which components hold but labels of which the smallest share expects 1000 rows: their hashes give 1000 +- 32."""
+    every = effective(parts.sizes.sum(), (parts.sizes**2).sum())
+    rare = effective(counts.sum(axis=0), (counts * counts).sum(axis=0)) * shares.min() < _ENOUGH
+    return (counts.astype(bool) @ rare.astype(np.int64) == 0) & (every * shares.min() >= _ENOUGH)
+
+
+class _State:
+    """Who is where, how many rows of each label that gives each side, and how many it should have."""
+
+    def __init__(self, counts: csr_array, shares: NDArray[np.float64], home: NDArray[np.int64]) -> None:
+        self.counts, self.side = counts, home.copy()
+        self.totals = counts.sum(axis=0)
+        self.wanted = np.outer(self.totals, shares)
+        self.held = [[0] * len(shares) for _ in self.totals]
+        table: Any = counts
+        self.bounds, self.labels, self.rows = table.indptr.tolist(), table.indices.tolist(), table.data.tolist()
+
+    def _entries(self, place: int) -> Iterable[tuple[int, int]]:
+        """(label, rows) of a component."""
+        found = slice(self.bounds[place], self.bounds[place + 1])
+        return zip(self.labels[found], self.rows[found], strict=True)
+
+    def _put(self, place: int, side: int, sign: int) -> None:
+        for label, rows in self._entries(place):
+            self.held[label][side] += sign * rows
+
+    def fit(self, margin: NDArray[np.float64]) -> None:
+        """Place all: the rarest label left first, of it the largest and those far from a cut first."""
+        columns: Any = self.counts.tocsc()
+        left, remaining = np.ones(len(self.side), bool), self.totals.astype(np.float64)
+        wanted = self.wanted.tolist()
+        for _ in wanted:
+            label = int(remaining.argmin())
+            remaining[label] = np.inf
+            found = slice(columns.indptr[label], columns.indptr[label + 1])
+            here = left[columns.indices[found]]
+            places, rows = columns.indices[found][here], columns.data[found][here]
+            order = np.lexsort((places, -margin[places], -rows))
+            for place, count in zip(places[order].tolist(), rows[order].tolist(), strict=True):
+                self._put(place, self._choose(place, label, count, wanted), 1)
+                for other, lost in self._entries(place):
+                    remaining[other] -= lost
+            left[places] = False
+
+    def _choose(self, place: int, label: int, rows: int, wanted: list[list[float]]) -> int:
+        """The side by hash while it wants this label; else the one that lacks most of it, then most rows."""
+        home, held, aim = int(self.side[place]), self.held[label], wanted[label]
+        if aim[home] - held[home] < rows / 2:
+            lacks = [(aim[at] - held[at], wanted[-1][at] - self.held[-1][at], -at) for at in range(len(aim))]
+            home = -max(lacks)[2]
+            self.side[place] = home
+        return home
+
+    def polish(self) -> None:
+        """Move single components while that lowers the sum of (rows held - rows wanted)^2 / rows over labels and sides."""
+        weight = 1 / np.maximum(1, self.totals)
+        cost = (self.counts * self.counts) @ weight
+        everyone = np.arange(len(self.side))
+        for _ in range(_MOST_PASSES):
+            pull = self.counts @ ((self.wanted - np.array(self.held)) * weight[:, None])
+            gain = (pull.max(axis=1) - pull[everyone, self.side] - cost).round(9)
+            places = np.flatnonzero(gain > _NOTHING)
+            if not len(places):
+                break
+            for place in places[np.argsort(-gain[places], kind="stable")].tolist():
+                self._move(place, weight, float(cost[place]))
+
+    def _move(self, place: int, weight: NDArray[np.float64], cost: float) -> None:
+        """Move a component to the side that lacks its labels most, if that still is a gain."""
+        here, pull = int(self.side[place]), [0.0] * self.wanted.shape[1]
+        for label, rows in self._entries(place):
+            share = rows * float(weight[label])
+            for at, held in enumerate(self.held[label]):
+                pull[at] += share * (float(self.wanted[label, at]) - held)
+        best = max(range(len(pull)), key=pull.__getitem__)
+        if pull[best] - pull[here] - cost > _NOTHING:
+            self._put(place, here, -1)
+            self._put(place, best, 1)
+            self.side[place] = best

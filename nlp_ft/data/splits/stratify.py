@@ -1,0 +1,139 @@
+"""Strata: classes, ranges of a target, or the rarest of several labels; and shares taken from each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlp_ft.data.schema.problem_type import MULTI, REGRESSION
+from nlp_ft.data.splits.groups import Components
+
+BINS = 10
+_ENOUGH = 50
+_CHUNK = 65536
+
+
+def label_pairs(
+    labels: Sequence[Any], problem: str, order: NDArray[np.int64], bins: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of row and class: one a row, or one for each label that is on in a multi-label row.
+
+    Classes of a regression are `bins` ranges of the target that hold equally many rows (by default ten of at least ten
+    rows); rows of equal target are told apart by `order`.
+    """
+    rows = np.arange(len(labels))
+    if problem == MULTI:
+        return _labels_on(labels)
+    if problem != REGRESSION:
+        return rows, np.unique(np.asarray(labels), return_inverse=True)[1]
+    bins = max(1, min(BINS, len(labels) // BINS)) if bins is None else bins
+    rank = np.empty(len(labels), np.int64)
+    rank[np.lexsort((order, np.asarray(labels, np.float64)))] = rows
+    return rows, rank * bins // max(1, len(labels))
+
+
+def _labels_on(labels: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    found = []
+    for start in range(0, len(labels), _CHUNK):
+        rows, classes = np.nonzero(np.asarray(labels[start : start + _CHUNK], np.float32))
+        found.append((rows + start, classes))
+    rows, classes = (np.concatenate(column) for column in zip(*found, strict=True))
+    return rows, classes
+
+
+def row_strata(count: int, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One stratum for each of `count` rows: its class, the rarest of several, or one more class where it has none."""
+    frequency = np.bincount(classes)
+    return _first_of_each(count, rows, classes, frequency[classes], len(frequency))
+
+
+def component_strata(parts: Components, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One stratum for each component: the class of most of its rows, of several such the first."""
+    width = int(classes.max(initial=0)) + 1
+    pairs, counts = np.unique(parts.of_row[rows] * width + classes, return_counts=True)
+    return _first_of_each(len(parts), pairs // width, pairs % width, -counts, width)
+
+
+def _first_of_each(
+    count: int, owners: NDArray[np.int64], classes: NDArray[np.int64], cost: NDArray[np.int64], none: int
+) -> NDArray[np.int64]:
+    """The cheapest class of each owner, of equally cheap ones the first; `none` for an owner without a class."""
+    strata = np.full(count, none)
+    order = np.lexsort((classes, cost, owners))[::-1]
+    strata[owners[order]] = classes[order]  # the last assignment to an owner stands
+    return strata
+
+
+def effective(sizes: NDArray[Any], squares: NDArray[Any]) -> NDArray[np.float64]:
+    """How many components of one size spread as evenly as these: (sum of sizes)^2 / sum of squared sizes (Kish 1965)."""
+    return sizes.astype(np.float64) ** 2 / np.maximum(1, squares)
+
+
+def settled_strata(parts: Components, stratum: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which components lie in a stratum large enough that hashes alone give it its shares.
+
+    Large enough is where the smallest share expects 50 rows (500 rows at a tenth): it gets 50 +- 7 of them, which takes
+    the standard error of a recall measured on it from 5.7 to at most 6.2 points at one deviation, and buys that rows
+    added later move no row of the stratum. Repeated texts count for less (`effective`).
+    """
+    sizes = np.bincount(stratum, parts.sizes)
+    return (effective(sizes, np.bincount(stratum, parts.sizes**2)) * shares.min() >= _ENOUGH)[stratum]
+
+
+def split_strata(
+    parts: Components, stratum: NDArray[np.int64], shares: NDArray[np.float64], train: int
+) -> NDArray[np.int64]:
+    """The side of each component: by its hash in large strata, else by exact quotas from the same ends of the hashes.
+
+    shares: of the sides, in the order in which they lie in [0, 1); `train`: the number of the side that keeps at least
+    one component of each small stratum.
+    """
+    side = parts.home(shares)
+    small = np.flatnonzero(~settled_strata(parts, stratum, shares))
+    if not len(small):
+        return side
+    side[small] = train
+    small = small[np.argsort(stratum[small], kind="stable")]
+    edges = np.flatnonzero(np.diff(stratum[small], prepend=-1, append=-1))
+    pools = [small[start:end].tolist() for start, end in pairwise(edges)]
+    kept = parts.sizes[[pool.pop(len(pool) // 2) for pool in pools]]
+    left = kept + [int(parts.sizes[pool].sum()) for pool in pools]
+    rows, least = int(left.sum()), int(len(small) == len(parts))
+    for number in range(len(shares)):
+        if number != train:
+            total = max(least, round(shares[number] * rows))
+            quotas = allocate(left, total, left - kept)
+            for at in np.flatnonzero(quotas):
+                pool = pools[at] if number < train else pools[at][::-1]
+                left[at] -= _take(pool, int(quotas[at]), side, number, train, parts.sizes)
+    return side
+
+
+def _take(
+    pool: list[int], quota: int, side: NDArray[np.int64], number: int, train: int, sizes: NDArray[np.int64]
+) -> int:
+    """Put the first components that fit the quota (in rows) on a side. Returns: rows taken."""
+    left = quota
+    for place in pool:
+        if not left:
+            break
+        if side[place] == train and sizes[place] <= left:
+            side[place] = number
+            left -= int(sizes[place])
+    return quota - left
+
+
+def allocate(sizes: NDArray[np.int64], total: int, limits: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Shares of `total` in proportion to the sizes, by largest remainder, none above its limit."""
+    total = min(total, int(limits.sum()))
+    exact = total * sizes / max(1, int(sizes.sum()))
+    quotas = np.minimum(limits, exact.astype(np.int64))
+    while missing := total - int(quotas.sum()):
+        open_ = np.flatnonzero(quotas < limits)
+        order = np.lexsort((open_, -sizes[open_], (quotas - exact)[open_]))
+        quotas[open_[order[:missing]]] += 1
+    return quotas

@@ -1,0 +1,211 @@
+"""Files of any size, block after block: what is read, found and refused is as in `read_table`; memory holds one block."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nlp_ft.data.readers.arrow_store import as_column
+from nlp_ft.data.readers.bad_rows import BadRows
+from nlp_ft.data.readers.blocks import Block, Size, arrow_blocks, delimited_blocks, json_blocks
+from nlp_ft.data.readers.csv_reader import delimiter_name, sniff
+from nlp_ft.data.readers.table import Table
+from nlp_ft.data.readers.table_reader import expanded, read_table
+from nlp_ft.data.readers.text_lines import Lines
+from nlp_ft.data.rows import texts_of
+from nlp_ft.data.schema.columns import Columns, find_columns
+from nlp_ft.errors import DataError
+
+_Blocks = Callable[[BadRows], Iterator[Block]]
+_LONG = 2**53  # from here on a float does not hold every whole number
+
+
+@dataclass
+class TextFile:
+    """What one pass over a file has found out, and its blocks: the same ones whenever they are read.
+
+    source: as the user named it. rows: their number. sizes: rows of each block. names: every column, in order of first
+    appearance. columns: those whose texts are answered. kinds: by column, the kinds of values there (`str`, `bool`, `int`,
+    `long`, `float`, `null`, `other`), where the file has no schema. schema: that of a Parquet or Arrow file. digest: sha256 of
+    the content. notes: what was found out.
+    """
+
+    source: str
+    columns: Columns
+    names: list[str]
+    sizes: list[int]
+    kinds: dict[str, set[str]]
+    schema: pa.Schema | None
+    digest: str
+    notes: list[str]
+    _read: _Blocks = field(repr=False)
+    _stamps: list[tuple[int, int]] = field(repr=False)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return sum(self.sizes)
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block, in order. Raises: DataError where the file is another one by now."""
+        bad = BadRows()
+        for block in self._read(bad):
+            self.require_unchanged()
+            yield block
+        bad.settle(self.source)
+
+    def texts(self, block: Block) -> list[Any]:
+        """The texts of a block, or pairs of them. Raises: DataError for one that is no string, with its place."""
+        texts, pairs = texts_of(_with_all(block, self.columns), self.columns)
+        return list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
+
+    def require_unchanged(self) -> None:
+        """Raises: DataError where the file was written to since the pass over it."""
+        if self._stamps != _stamps(self.source):
+            raise DataError(f"{self.source} was changed while it was read; start anew when it is whole.")
+
+
+def open_texts(
+    source: str | Path,
+    text_column_names: str | None = None,
+    text_pair_column_name: str | None = None,
+    text_column_delimiter: str | None = None,
+    *,
+    delimiter: str | None = None,
+    block_rows: int = Size().rows,
+) -> TextFile:
+    """Go over a file that needs no labels, once, to the end: columns are found in its first block, all rows are checked.
+
+    CSV, TSV and JSON lines (also as .gz), Parquet and Arrow are read block by block; anything else that `read_table` takes by
+    name (a pattern, a folder, a JSON array) is read whole first. Raises: DataError as `texts_for_prediction`.
+    """
+    source = os.fspath(source)
+    how = {"labelled": False, "delimiter": text_column_delimiter}
+    with _permitted(source):
+        stamps = _stamps(source)
+        read, schema, notes, digest = _opened(source, delimiter, Size(block_rows))
+        bad, sizes = BadRows(), []
+        names: dict[str, None] = {}
+        kinds: dict[str, set[str]] = {}
+        columns, fault = None, None
+        for block in read(bad):
+            sizes.append(len(block))
+            names.update(dict.fromkeys(block.table.columns))
+            if schema is None:
+                _add_kinds(kinds, block)
+            try:
+                if columns is None and fault is None:
+                    columns = find_columns(block.table, text_column_names, text_pair_column_name, None, **how)
+                if columns is not None:
+                    texts_of(_with_all(block, columns), columns)
+            except DataError as error:  # malformed rows come first
+                fault = fault or error
+        bad.settle(source)
+        if fault is not None:
+            raise fault
+        if columns is None:
+            read_table(source, delimiter=delimiter)  # says why there are no rows
+            raise DataError(f"{source} has no rows.")
+    return TextFile(source, columns, list(names), sizes, kinds, schema, digest, [*notes, *columns.notes], read, stamps)
+
+
+def _opened(source: str, delimiter: str | None, size: Size) -> tuple[_Blocks, pa.Schema | None, list[str], str]:
+    """How blocks are read, the schema if the file has one, notes, and the sha256 of the content."""
+    path = Path(source)
+    suffix = path.suffix.lower()
+    inner = path.with_suffix("").suffix.lower() if suffix == ".gz" else suffix
+    single = path.is_file() and "://" not in source
+    if single and inner in (".csv", ".tsv"):
+        found = delimiter or ("\t" if inner == ".tsv" else sniff(path))
+        sniffed = delimiter is None and inner == ".csv" and found != ","
+        notes = [f"{path}: cells are delimited by {delimiter_name(found)} (found)"] if sniffed else []
+        return partial(delimited_blocks, path, found, size), None, notes, _digest(path)
+    if single and inner in (".jsonl", ".json") and not _is_array(path):
+        return partial(json_blocks, path, size), None, [], _digest(path)
+    if single and suffix in (".parquet", ".arrow", ".feather"):
+        kind = "Parquet" if suffix == ".parquet" else "Arrow"
+        schema, read = arrow_blocks(path, kind, size)
+        return read, schema, [], _digest(path)
+    table = read_table(source, delimiter=delimiter)
+    return partial(_table_blocks, table, size.rows), None, table.notes, _digest_of_rows(table)
+
+
+def _is_array(path: Path) -> bool:
+    first = next((line for line in Lines(path) if line.strip()), "")
+    return first.lstrip().startswith("[")
+
+
+def _table_blocks(table: Table, rows: int, bad: BadRows) -> Iterator[Block]:
+    """Blocks of a table that is held, whose bad rows were refused when it was read."""
+    cells = {name: iter(column) for name, column in table.columns.items()}
+    for number, start in enumerate(range(0, len(table), rows)):
+        columns: dict[str, Sequence[Any]] = {name: list(islice(column, rows)) for name, column in cells.items()}
+        place = partial(_place, table, start)
+        yield Block(number, start, Table(table.source, columns, place=place))
+
+
+def _place(table: Table, start: int, row: int) -> str:
+    return table.where(start + row)
+
+
+def _with_all(block: Block, columns: Columns) -> Table:
+    """The table of a block with the columns in use: one that no row of this block has is all null."""
+    table = block.table
+    for name in columns.used:
+        if name not in table.columns:
+            table = table.with_column(name, as_column(None, len(block)))
+    return table
+
+
+def _add_kinds(kinds: dict[str, set[str]], block: Block) -> None:
+    """Add the kinds of values in a block; strings alone, as of CSV, are seen at once."""
+    for name, cells in block.table.columns.items():
+        held = kinds.setdefault(name, set())
+        if block.strings:
+            held.add("str")
+        else:
+            held.update(map(_kind, cells))
+
+
+def _kind(cell: Any) -> str:
+    if cell is None:
+        return "null"
+    if type(cell) is int:
+        return "int" if abs(cell) <= _LONG else "long" if -(2**63) <= cell < 2**63 else "other"
+    name = type(cell).__name__
+    return name if name in ("str", "bool", "float") else "other"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _digest_of_rows(table: Table) -> str:
+    found = hashlib.sha256(repr(list(table.columns)).encode())
+    for row in zip(*table.columns.values(), strict=True):
+        found.update(repr(row).encode())
+    return found.hexdigest()
+
+
+def _stamps(source: str) -> list[tuple[int, int]]:
+    """Size and time of every file of a source that is there."""
+    found: Sequence[Any] = expanded(source) if "://" not in source else []
+    return [(info.st_size, info.st_mtime_ns) for info in map(os.stat, filter(os.path.exists, found))]
+
+
+@contextmanager
+def _permitted(source: str) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError:
+        raise DataError(f"{source} may not be read by this user.") from None

@@ -1,0 +1,1 @@
+"""Tables, charts, HTML pages and model cards, made of figures."""

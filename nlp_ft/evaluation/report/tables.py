@@ -1,0 +1,59 @@
+"""The tables of `nlp_ft.evaluation.metrics` as aligned text for a terminal or a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_SHOWN = 20  # classes, or confused pairs, that a table holds
+_NAMED_COLUMNS = 6  # up to here a confusion matrix names its columns; beyond, it numbers them
+
+
+def format_per_class(table: Sequence[dict[str, Any]]) -> str:
+    """`metrics.per_class_table` as aligned text; above 20 classes the 20 most frequent, and a line that says so."""
+    frequent = sorted(range(len(table)), key=lambda i: (-table[i]["support"], i))[:_SHOWN]
+    rows = [
+        [_short(row["label"]), *(f"{row[name]:.3f}" for name in ("precision", "recall", "f1")), str(row["support"])]
+        for row in (table[i] for i in sorted(frequent))
+    ]
+    more = f"\n(the {_SHOWN} most frequent of {len(table)} classes)" if len(table) > _SHOWN else ""
+    return _aligned([["label", "precision", "recall", "f1", "support"], *rows]) + more
+
+
+def format_confusion(matrix: Sequence[Sequence[int]], label_names: Sequence[str]) -> str:
+    """`metrics.confusion_matrix` as aligned text, references down and predictions across.
+
+    Above 6 classes the columns are numbered; above 20 the 20 most frequent confusions are listed instead.
+    """
+    names = [_short(name) for name in label_names]
+    if len(names) > _SHOWN:
+        cells = np.array(matrix)
+        np.fill_diagonal(cells, 0)
+        worst = [divmod(int(i), len(names)) for i in np.argsort(-cells, axis=None, kind="stable")[:_SHOWN]]
+        pairs = [[names[r], names[p], str(cells[r, p])] for r, p in worst if cells[r, p]]
+        return _aligned([["reference", "predicted as", "rows"], *pairs]) + (
+            f"\n(the most frequent confusions, at most {_SHOWN}, of {len(names)} classes)"
+        )
+    heads = names
+    if len(names) > _NAMED_COLUMNS:
+        heads = [str(i) for i in range(1, len(names) + 1)]
+        names = [f"{i} {name}" for i, name in zip(heads, names, strict=True)]
+    rows = [[name, *map(str, row)] for name, row in zip(names, matrix, strict=True)]
+    return _aligned([["reference \\ predicted", *heads], *rows])
+
+
+def _short(name: str, width: int = 24) -> str:
+    """A label on one line, cut to `width` characters."""
+    name = " ".join(str(name).split())
+    return name if len(name) <= width else name[: width - 1] + "…"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns two spaces apart, the first to the left and the others to the right."""
+    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], others, strict=True))])
+        for row in rows
+    )

@@ -1,0 +1,32 @@
+"""Run as a file of its own, never imported: a staged directory as a stranger loads it, with plain transformers.
+
+Arguments: the directory, and `adapter` where it is one over a base. Input: a JSON list of texts. Output: their logits.
+"""
+
+import json
+import sys
+
+
+def main() -> None:
+    """Print {"logits": [...], "nlp_ft": whether that package was imported}."""
+    directory, texts = sys.argv[1], json.load(sys.stdin)
+    if "adapter" in sys.argv[2:]:  # peft by itself keeps neither the label count nor the names
+        from nlp_ft.inference.load import load
+
+        logits = load(directory, device="cpu").logits(texts, batch_size=1).tolist()
+    else:
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        model = AutoModelForSequenceClassification.from_pretrained(
+            directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        ).eval()
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+        with torch.inference_mode():
+            batches = [tokenizer(text, truncation=True, return_tensors="pt") for text in texts]
+            logits = [model(**batch).logits[0].tolist() for batch in batches]
+    print(json.dumps({"logits": logits, "nlp_ft": "nlp_ft" in sys.modules}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A saved directory as a `Classifier`: loading, prediction, features, files, explanations, export."""

@@ -1,0 +1,1 @@
+"""Word attributions of a prediction by integrated gradients."""

@@ -1,0 +1,31 @@
+"""Distil a fine-tuned classifier, the teacher, into a smaller student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
+from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.methods.distill.arguments import DistillArguments
+
+if TYPE_CHECKING:
+    from nlp_ft.training.run_report import RunReport
+
+ARGUMENTS = (
+    ModelArguments,
+    DataArguments,
+    AugmentArguments,
+    LoraArguments,
+    FreezeArguments,
+    FitArguments,
+    HubArguments,
+    DistillArguments,
+)
+
+
+def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+    """Run `nlp-ft distill`; see `nlp_ft.methods.distill.method.run`."""
+    from nlp_ft.methods.distill.method import run
+
+    return run(*arguments, frames=frames)

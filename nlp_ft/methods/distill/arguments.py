@@ -1,0 +1,71 @@
+"""Arguments of `nlp-ft distill`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from nlp_ft.config import LongTextArguments
+from nlp_ft.errors import ConfigError
+
+_MATCHES = ("hidden", "attention")
+
+
+@dataclass(kw_only=True)
+class DistillArguments:
+    """Distillation: a teacher's answers beside the labels (Hinton et al. 2015, arXiv:1503.02531)."""
+
+    lacks: ClassVar = {
+        LongTextArguments: "long texts are cut here; finetune and transfer read them in windows",
+    }
+
+    teacher_name_or_path: str = field(
+        metadata={"help": "Fine-tuned classifier to imitate, of any architecture; its labels must be the data's."}
+    )
+    student_layers: str | None = field(
+        default=None,
+        metadata={
+            "help": "Layers of --model_name_or_path (often the teacher itself) that the student keeps: how many, evenly "
+            "spaced, or which, counted from 0, such as 0,2,5. All where not given."
+        },
+    )
+    temperature: float = field(
+        default=2.0, metadata={"help": "Softens the answers of both; 1 leaves them as they are."}
+    )
+    alpha: float = field(
+        default=0.5, metadata={"help": "Weight of the teacher's answers; 1 - alpha is that of the labels."}
+    )
+    unlabelled_file: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Texts without labels, in the formats and columns of --train_file, to learn the teacher's answers on."
+        },
+    )
+    match: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Also matches layers, evenly spaced over the teacher's: hidden (their outputs) and/or attention; both "
+            "models must share the tokenizer."
+        },
+    )
+    match_weight: float = field(default=1.0, metadata={"help": "Weight of each of them beside the other losses."})
+
+    def __post_init__(self) -> None:
+        """Check the values. Raises: ConfigError."""
+        from nlp_ft.models.student import check_layers
+
+        check_layers(self.student_layers)
+        if not 0 < self.temperature < math.inf:  # also catches nan
+            raise ConfigError(f"--temperature must be positive and finite, got {self.temperature}.")
+        if not 0 <= self.alpha <= 1:
+            raise ConfigError(f"--alpha must be between 0 and 1, got {self.alpha}.")
+        if not 0 < self.match_weight < math.inf:
+            raise ConfigError(f"--match_weight must be positive and finite, got {self.match_weight}.")
+        for kind in self.match or ():
+            if kind not in _MATCHES:
+                raise ConfigError(f"--match takes {' and '.join(_MATCHES)}, got '{kind}'.")
+        if self.alpha == 0 and self.unlabelled_file:
+            raise ConfigError(
+                "--alpha 0 asks nothing of the teacher, and --unlabelled_file has nothing else to learn from."
+            )

@@ -1,0 +1,205 @@
+"""Frozen features: the classifier made ready, its texts encoded, its head fitted and answering from them."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from datasets import concatenate_datasets
+
+from nlp_ft.data import TextData, texts_or_pairs
+from nlp_ft.errors import ConfigError, TrainingError
+from nlp_ft.evaluation.metrics import compute_metrics
+from nlp_ft.evaluation.probabilities import MULTI
+from nlp_ft.inference import feature_cache
+from nlp_ft.inference.encode import encode_cached
+from nlp_ft.methods.features import compare_poolings
+from nlp_ft.methods.features.head import Head, fit_head
+from nlp_ft.models import classifier
+from nlp_ft.models.compare import ROWS_COMPARED, logits_of, off_by
+from nlp_ft.models.pooling import choose_pooling, set_pooling
+from nlp_ft.training import losses, setup
+from nlp_ft.training.fit import Fitted, Job
+from nlp_ft.training.job import Settings
+from nlp_ft.utils import say
+
+_SPLITS: tuple[str, ...] = ("train", "validation", "test")
+_SCORES = {  # by kind of problem, and whether the head is linear
+    ("single_label_classification", True): "accuracy",
+    ("single_label_classification", False): "accuracy",
+    ("multi_label_classification", True): "mean accuracy of the labels",
+    ("multi_label_classification", False): "accuracy of whole rows",
+    ("regression", True): "R2",
+    ("regression", False): "R2",
+}
+_IDLE = (  # flags of every method that say nothing here
+    "head_start",
+    "learning_rate",
+    "num_train_epochs",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "train_sampling_strategy",
+    "data_seed",
+    "optim",
+    "optim_args",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "weight_decay",
+    "max_grad_norm",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+    "neftune_noise_alpha",
+    "gradient_checkpointing",
+    "eval_strategy",
+    "eval_steps",
+    "save_strategy",
+    "save_steps",
+    "load_best_model_at_end",
+    "label_smoothing_factor",
+    "early_stopping_patience",
+    "early_stopping_threshold",
+    "metric_for_best_model",
+    "with_control",
+    "resume_from_checkpoint",
+)
+
+
+def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
+    """The checkpoint as a classifier with the pooling that suits it, and token ids; says what was decided."""
+    if settings.fit.threshold_metric is not None and data.problem_type != MULTI:
+        raise ConfigError(
+            f"--threshold_metric: only multi-label problems have thresholds; this is a {data.problem_type}."
+        )
+    training = copy.copy(settings.training)
+    tokenizer = classifier.load_tokenizer(settings.model)
+    model, said, _ = classifier.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
+    limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
+    splits, cut = setup.tokenize_splits(data, tokenizer, limit, settings.data.preprocessing_num_workers)
+    weights = losses.class_weights(
+        settings.fit.class_weights, data.problem_type, data.labels, setup.label_counts(data), len(data.train)
+    )
+    hub = {"revision": settings.model.model_revision, "cache_dir": settings.model.cache_dir}
+    pooling, why = choose_pooling(settings.model.pooling, model, settings.model.model_name_or_path, **hub)
+    set_pooling(model, pooling)
+    notes = [*cut, *(note for note in said if not note.startswith("head: ")), f"pooling: {pooling}, {why}"]
+    if idle := [f"--{name}" for name in _IDLE if name in (settings.given or ())]:
+        notes.append(
+            f"without effect, as the encoder stays frozen and its head is fitted as a whole: {', '.join(idle)}"
+        )
+    for note in () if brief else notes:
+        say(note)
+    return Job(
+        model=model.to(training.device),  # type: ignore[arg-type]
+        tokenizer=tokenizer,
+        data=data,
+        splits=splits,
+        max_seq_length=limit,
+        loss=losses.ClassifierLoss(data.problem_type, weights),
+        training=training,
+        fit=settings.fit,
+        settings=settings.to_dict(training),
+        given=settings.given or (),
+        notes=[*data.notes, *notes],
+        brief=brief,
+        title="frozen features",
+        doing=f"A {settings.own.head} head on frozen features",
+    )
+
+
+@dataclass
+class Features:
+    """What the head gets, by split; `poolings`: of the training rows, (rows, 4 * width), or None; `seconds` it took."""
+
+    rows: dict[str, np.ndarray]
+    poolings: np.ndarray | None
+    seconds: float
+
+
+def read(job: Job, head: Head, *, poolings: bool) -> Features:
+    """One pass over the texts of all splits, or their rows out of the cache."""
+    started = time.monotonic()
+    texts = [text for split in _SPLITS for text in texts_or_pairs(getattr(job.data, split))]
+    tokens = concatenate_datasets([job.splits[split].remove_columns("labels") for split in _SPLITS])
+    found = encode_cached(job.model, job.tokenizer, texts, tokens, job.max_seq_length, at=head.first, poolings=poolings)
+    seconds = time.monotonic() - started
+    _say(job, f"encoding: {seconds:.1f} s for {len(texts):,} texts (those encoded before came from the cache)")
+    ends = np.cumsum([len(job.splits[split]) for split in _SPLITS])
+    width = head.first.in_features
+    rows = dict(zip(_SPLITS, np.split(found[:, :width], ends[:-1]), strict=True))
+    return Features(rows, found[: ends[0], width:] if poolings else None, seconds)
+
+
+def compare(job: Job, features: Features, asked: str) -> None:
+    """Say how each pooling of the encoder's last layer does on held-out training rows, and which was taken."""
+    assert features.poolings is not None
+    labels = np.asarray(job.splits["train"]["labels"][:])
+    _say(
+        job,
+        *compare_poolings.compare(features.poolings, labels, job.model, asked, job.data.problem_type, _weights(job)),
+    )
+
+
+def fit(job: Job, head: Head, features: Features) -> Fitted:
+    """The head fitted on the training rows, in place, and its answers to the others.
+
+    Raises: DataError if no head can be fitted on these labels; TrainingError if the model does not repeat the answers.
+    """
+    started = time.monotonic()
+    kind = job.data.problem_type
+    labels = np.asarray(job.splits["train"]["labels"][:])
+    report = fit_head(head, features.rows["train"], labels, kind, _weights(job), job.training.seed)
+    seconds = time.monotonic() - started
+    score, value = _SCORES[kind, not head.fits_dense], report["held_out_score"]
+    held_out = "" if value is None else f"; {score} {value:.3f} on {report['held_out_rows']} held-out training rows"
+    penalty = report.get("penalty")
+    chosen = f", penalty {penalty:.4g}" if isinstance(penalty, float) else ""
+    _say(job, f"head: fitted on {len(labels):,} rows in {seconds:.1f} s{chosen}{held_out}")
+    logits = {split: head(features.rows[split]) for split in ("validation", "test")}
+    _check(job, logits["validation"])
+    metrics = {
+        "train_encode_seconds": features.seconds,
+        "train_head_seconds": seconds,
+        "train_minutes": (features.seconds + seconds) / 60,
+    }
+    if value is not None:
+        metrics["train_held_out_score"] = value
+    for prefix, split in (("eval", "validation"), ("test", "test")):
+        metrics |= {f"{prefix}_{name}": number for name, number in _scores(job, split, logits[split]).items()}
+    return Fitted(job.model, logits, metrics)
+
+
+def _scores(job: Job, split: str, logits: np.ndarray) -> dict[str, float]:
+    truth = job.splits[split]["labels"][:]
+    loss = job.loss.row_losses(torch.from_numpy(logits), torch.as_tensor(truth)).mean().item()
+    return {**compute_metrics(job.data.problem_type, logits, truth, job.data.labels), "loss": loss}
+
+
+def _say(job: Job, *lines: str) -> None:
+    """Note what was found, and say it unless the job is one of several."""
+    for line in lines:
+        job.notes.append(line)
+        if not job.brief:
+            say(line)
+
+
+def _weights(job: Job) -> np.ndarray | None:
+    return None if job.loss.class_weights is None else job.loss.class_weights.numpy()
+
+
+def _check(job: Job, logits: np.ndarray) -> None:
+    """What came through the cache must be what the model itself says. Raises: TrainingError."""
+    rows = job.data.validation.select(range(min(ROWS_COMPARED, len(logits))))
+    pairs = list(rows["text_pair"]) if "text_pair" in rows.column_names else None
+    own = logits_of(job.model, job.tokenizer, list(rows["text"]), pairs, job.max_seq_length).numpy()
+    off, bound = off_by(own, logits[: len(own)])
+    if not off <= bound:
+        raise TrainingError(
+            f"the features in {feature_cache.folder()} are not this model's (its logits are off by {off:.3g}); remove that "
+            "folder and run again."
+        )

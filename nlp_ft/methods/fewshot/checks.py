@@ -1,0 +1,86 @@
+"""Flags that do not go together in few-shot, or do nothing there: refused before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nlp_ft.training.job import Settings
+
+_FINETUNE_ONLY = (  # flags that neither pairs nor a fitted head take
+    "class_weights",
+    "early_stopping_patience",
+    "early_stopping_threshold",
+    "label_smoothing_factor",
+    "metric_for_best_model",
+    "head_start",
+)
+_PAIRS_ONLY = ("num_iterations", "max_pairs")
+_OF_THE_BODY = (  # flags of training it, which a frozen body has no use for
+    *("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_dora", "use_rslora"),
+    *("freeze_layers", "gradual_unfreezing", "layerwise_lr_decay", "reinit_layers"),
+    *("learning_rate", "num_train_epochs", "max_steps", "gradient_accumulation_steps", "per_device_train_batch_size"),
+    *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
+    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "neftune_noise_alpha", "gradient_checkpointing"),
+    *("train_sampling_strategy", "data_seed"),
+)
+
+
+def check(settings: Settings, frames: Mapping[str, Any]) -> None:
+    """Refuse what does not go together, before anything is read. Raises: ConfigError."""
+    data, given = settings.data, settings.given or ()
+    if data.train_file is None and data.dataset_name is None and "train" not in frames:
+        raise ConfigError(
+            "fewshot needs labelled rows (--train_file), or the class names alone (--labels) for zero-shot."
+        )
+    if data.num_folds is not None:
+        raise ConfigError(
+            "--num_folds: --approach auto cross-validates already; several --seed tell more than folds here."
+        )
+    approach, controlled = settings.own.approach, settings.fit.with_control
+    if approach == "frozen" and settings.lora.use_peft:
+        raise ConfigError("--use_peft: --approach frozen trains no body that adapters could change; leave it out.")
+    if approach == "auto":
+        for name in _FINETUNE_ONLY:
+            if name in given:
+                raise ConfigError(
+                    f"--{name} has no effect on two of the three approaches that --approach auto compares; give --approach "
+                    "finetune with it, or leave it out."
+                )
+    idle = {
+        "contrastive": (*_FINETUNE_ONLY, "train_sampling_strategy"),
+        "frozen": (*_FINETUNE_ONLY, *(() if controlled else (*_PAIRS_ONLY, *_OF_THE_BODY))),  # controls train theirs
+        "finetune": () if controlled else _PAIRS_ONLY,
+    }
+    for name in idle.get(approach, ()):
+        if name in given:
+            raise ConfigError(f"--{name} has no effect on --approach {approach}; leave it out.")
+
+
+def check_zero_shot(settings: Settings, frames: Mapping[str, Any]) -> None:
+    """The same, of a run without labelled rows. Raises: ConfigError."""
+    data, given = settings.data, set(settings.given or ())
+    if data.train_file is not None or data.dataset_name is not None or "train" in frames:
+        raise ConfigError(
+            "--labels is for zero-shot, without training rows; with them the labels are those of the rows."
+        )
+    if data.problem_type not in (None, "single_label_classification"):
+        raise ConfigError(f"--problem_type {data.problem_type}: zero-shot picks one of --labels for each text.")
+    if data.text_pair_column_name is not None:
+        raise ConfigError("--text_pair_column_name: zero-shot compares single texts with the templates.")
+    for name in (
+        "approach",
+        "shots",
+        "with_control",
+        "num_folds",
+        *_FINETUNE_ONLY,
+        *_PAIRS_ONLY,
+        *_OF_THE_BODY,
+    ):
+        if name in given:
+            raise ConfigError(
+                f"--{name} has no effect on zero-shot (--labels), where nothing is trained; leave it out."
+            )

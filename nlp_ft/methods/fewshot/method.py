@@ -1,0 +1,196 @@
+"""The run of `nlp-ft fewshot`, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.errors import ConfigError
+from nlp_ft.methods.fewshot.arguments import _SLOT
+
+if TYPE_CHECKING:
+    from nlp_ft.data import TextData
+    from nlp_ft.training.job import Settings
+    from nlp_ft.training.run_report import RunReport
+
+_TEMPLATE = "This sentence is {label}."  # SetFit's
+
+
+def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+    """Rows and shots, the choice of an approach, controls, training, report; or a head made of the labels' names.
+
+    arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: a data frame for train, validation or test.
+
+    Without validation rows of the user's own everything is trained on: the training rows stand for validation, nothing is
+    chosen by them, and the number of epochs is fixed. The test rows never choose anything.
+    """
+    from nlp_ft.hub.push import push_if_asked
+    from nlp_ft.methods.fewshot import checks as flags
+    from nlp_ft.methods.fewshot import select as choice
+    from nlp_ft.training import controls
+    from nlp_ft.training.fit import fit
+    from nlp_ft.training.job import Settings
+
+    settings = Settings.of("fewshot", arguments)
+    frames = dict(frames or {})
+    if settings.own.labels is not None:
+        return _zero_shot(settings, frames)
+    flags.check(settings, frames)
+    data, selects = _rows(settings, frames)
+    if settings.fit.early_stopping_patience is not None and not selects:
+        raise ConfigError("--early_stopping_patience needs a --validation_file; no other rows may stop the training.")
+    approach, said, scores = settings.own.approach, [], {}
+    if approach == "auto":
+        approach, said, scores = choice.choose(data, settings, selects)
+    others = [a for a in choice.TITLES if a != approach and (a == "frozen" or settings.fit.with_control)]
+    found = [
+        controls.run_control(
+            choice.job_for(a, data, settings, selects=selects, brief=True), a, choice.title(a, settings)
+        )
+        for a in others
+    ]
+    job = choice.job_for(approach, data, settings, selects=selects)
+    job.notes += said
+    job.held_out = selects
+    return push_if_asked(fit(job, scores, found), settings)
+
+
+def _rows(settings: Settings, frames: dict[str, Any]) -> tuple[TextData, bool]:
+    """The data, with shots drawn and templates added; and whether validation rows came that may choose a checkpoint."""
+    from nlp_ft.data import sampled
+    from nlp_ft.utils import say
+
+    data = _read(settings, frames)
+    said, selects = len(data.notes), "validation" in data.given
+    if not selects:  # some of the few rows were split off, and go back
+        data = _with_train(data, _joined(data.train, data.validation), "with validation")
+        if (most := settings.data.max_train_samples) is not None:
+            data = _with_train(data, sampled(data, most, settings.training.seed).train, f"{most} of them")
+    if settings.own.shots is not None:
+        data = _draw_shots(data, settings.own.shots, settings.training.seed)
+    if not selects:
+        note = (
+            f"validation: there is no file of it, so all {len(data.train)} rows are trained on, and stand for it: nothing is "
+            "chosen by them, and their figures mean nothing"
+        )
+        data = replace(data, validation=data.train, notes=[*data.notes, note])
+    if settings.own.templates is not None:
+        data = _add_templates(data, settings.own.templates)
+    for note in data.notes[said:]:
+        say(note)
+    return data, selects
+
+
+def _read(settings: Settings, frames: dict[str, Any]) -> TextData:
+    """As jobs.read; of rows that are too few to split validation off all are training rows, and none are validation."""
+    from nlp_ft.data import load_data
+    from nlp_ft.data.checks import run_checks
+    from nlp_ft.errors import DataError
+    from nlp_ft.training.job import read
+    from nlp_ft.utils import say
+
+    files = settings.data
+    try:
+        return read(settings, frames)
+    except DataError:
+        if files.validation_file is not None or files.dataset_name is not None or "validation" in frames:
+            raise
+    data = load_data(files, settings.training.seed, frames, split_off=("test",))  # what else is wrong is raised again
+    data.notes.append(run_checks.summary(data))
+    for note in data.notes:
+        say(note)
+    return data
+
+
+def _joined(*parts: Any) -> Any:
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets(list(parts))
+
+
+def _with_train(data: TextData, train: Any, how: str) -> TextData:
+    """The data with other training rows, and a fingerprint that tells them apart."""
+    from nlp_ft.training.setup import label_counts
+
+    changed = replace(data, train=train)
+    record = dict(data.fingerprint)
+    record["rows"] = {**record["rows"], "train": len(train)}
+    record["sha256"] = {**record["sha256"], "train": f"{record['sha256']['train']} {how}"}
+    if data.labels:
+        counts = dict(zip(data.labels, label_counts(changed), strict=True))
+        record["classes"] = {**record["classes"], "train": counts}
+    return replace(changed, fingerprint=record)
+
+
+def _draw_shots(data: TextData, shots: int, seed: int) -> TextData:
+    """`shots` rows of each class; of multi-label rows as few as give each label that many. Raises: ConfigError."""
+    import numpy as np
+
+    if not data.labels:
+        raise ConfigError("--shots draws rows of each class, and a regression has none; use --max_train_samples.")
+    cells = np.asarray(data.train["label"][:])
+    cells = np.eye(len(data.labels), dtype=bool)[cells] if cells.ndim == 1 else cells > 0
+    order = np.random.default_rng(seed).permutation(len(cells))
+    drawn = np.zeros(len(cells), dtype=bool)
+    for label in np.argsort(cells.sum(axis=0), kind="stable"):  # the rarest first: its rows may carry others, too
+        lacking = max(0, shots - int((cells[:, label] & drawn).sum()))
+        drawn[[row for row in order if cells[row, label] and not drawn[row]][:lacking]] = True
+    train = data.train.select(np.flatnonzero(drawn))
+    few = [name for name, count in zip(data.labels, cells.sum(axis=0), strict=True) if count < shots]
+    tail = f"; there are fewer of {', '.join(few)}" if few else ""
+    note = f"train: {shots} rows a class, {len(train)} of {len(cells)} in all (--shots, seed {seed}){tail}"
+    data = _with_train(data, train, f"{shots} shots, seed {seed}")
+    return replace(data, notes=[*data.notes, note])
+
+
+def _sentences(labels: list[str], templates: list[str]) -> list[tuple[str, int]]:
+    """Each template with each label's name put in, and the label's number."""
+    return [
+        (template.replace(_SLOT, name.replace("_", " ")), number)
+        for template in templates
+        for number, name in enumerate(labels)
+    ]
+
+
+def _add_templates(data: TextData, templates: list[str]) -> TextData:
+    """One more training row for each template and label. Raises: ConfigError for regressions and pairs of texts."""
+    from datasets import Dataset
+
+    if not data.labels:
+        raise ConfigError("--templates put the names of classes in, and a regression has none; leave them out.")
+    if "text_pair" in data.train.column_names:
+        raise ConfigError("--templates are single texts, and these rows are pairs; leave them out.")
+    made = _sentences(data.labels, templates)
+    multi = data.problem_type == "multi_label_classification"
+    cells = [[float(k == n) for k in range(len(data.labels))] if multi else n for _, n in made]
+    columns = {name: [None] * len(made) for name in data.train.column_names}
+    columns |= {"text": [text for text, _ in made], "label": cells}
+    rows = Dataset.from_dict(columns, features=data.train.features)
+    note = f"train: {len(made)} rows made of {len(templates)} templates (--templates)"
+    data = _with_train(data, _joined(data.train, rows), f"and templates {templates}")
+    return replace(data, notes=[*data.notes, note])
+
+
+def _zero_shot(settings: Settings, frames: dict[str, Any]) -> RunReport:
+    """A head of the labels' names; measured where test rows came, else only saved. Raises: ConfigError."""
+    from nlp_ft.hub.push import push_if_asked
+    from nlp_ft.methods.fewshot import checks as flags
+    from nlp_ft.methods.fewshot import zero_shot as zero
+    from nlp_ft.training.fit import finish, train
+    from nlp_ft.training.job import read
+
+    flags.check_zero_shot(settings, frames)
+    own, files = settings.own, settings.data
+    text, label = files.text_column_names or "text", files.label_column_name or "label"
+    made = [
+        {text: sentence, label: own.labels[n]} for sentence, n in _sentences(own.labels, own.templates or [_TEMPLATE])
+    ]
+    measured = files.test_file is not None or "test" in frames
+    frames = {**frames, "train": made, "validation": made} | ({} if measured else {"test": made})
+    data = read(
+        replace(settings, data=replace(files, problem_type="single_label_classification", allow_leakage=True)), frames
+    )
+    job = zero.zero_shot_job(data, settings)
+    fitted = train(job)
+    return push_if_asked(finish(job, fitted) if measured else zero.save_unmeasured(job, fitted), settings)

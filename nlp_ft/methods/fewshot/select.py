@@ -1,0 +1,229 @@
+"""The ways to fit a few rows, each as a job, and the choice between them on the training rows alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import set_seed
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+from nlp_ft.config import FreezeArguments, LoraArguments
+from nlp_ft.data import TextData, fold_rows, keys_of
+from nlp_ft.errors import DataError
+from nlp_ft.evaluation.metrics import SELECTION_METRIC, selection_score
+from nlp_ft.evaluation.probabilities import REGRESSION, SINGLE, predicted
+from nlp_ft.methods.fewshot.trainer import HeadTrainer, PairTrainer
+from nlp_ft.models.linear_probe import no_probe
+from nlp_ft.training.controls import discard
+from nlp_ft.training.fit import Job, train
+from nlp_ft.training.job import Settings, make_job
+from nlp_ft.utils import say
+
+TITLES = {  # the cheapest first: no pass back, 20 passes over the rows at most, 40 pairs (80 texts) a row
+    "frozen": "frozen encoder + linear head",
+    "finetune": "full fine-tuning",
+    "contrastive": "contrastive + linear head",
+}
+_DOING = {"frozen": "Fitting a head", "contrastive": "Contrastive fine-tuning", "finetune": "Fine-tuning"}
+_BODY_RATE, _LORA_BODY_RATE = 2e-5, 2e-4
+_PAIRS_A_STEP = 16
+_FOLDS = 4
+_FEWEST_VALIDATION_ROWS = 50
+_RESAMPLES = 500
+
+
+def job_for(approach: str, data: TextData, settings: Settings, *, selects: bool = False, brief: bool = False) -> Job:
+    """A job of one approach, ready for training.fit.
+
+    selects: whether validation rows of the user's own may pick the best checkpoint; elsewhere nothing picks, and the number of
+    epochs is fixed. brief: one of several fits, which says nothing.
+    """
+    args, model = copy.copy(settings.training), settings.model
+    set_seed(args.seed)
+    own, given = settings.own, settings.given
+    if approach != "finetune":
+        model = replace(model, head_start="random")  # it is fitted at the end
+    said = []
+    if approach != "finetune" or not selects:
+        if {"eval_strategy", "load_best_model_at_end"} & set(given or ()):
+            said.append("no evaluation on the way, and no best checkpoint: nothing of this run may be chosen by it")
+        args.eval_strategy, args.load_best_model_at_end = IntervalStrategy.NO, False
+        given = None if given is None else {*given, "metric_for_best_model"}
+        settings = replace(settings, fit=replace(settings.fit, early_stopping_patience=None))
+    if approach == "frozen":
+        args.resume_from_checkpoint = None
+        settings = replace(settings, lora=LoraArguments(), freeze=FreezeArguments())
+    pairs = min(2 * own.num_iterations * len(data.train), own.max_pairs)
+    if approach == "contrastive":
+        said.append(_settle_pairs(args, settings, pairs, len(data.train)))
+    if approach != "finetune" and given is not None:
+        names = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")
+        given = {*given, *names}
+    job = make_job(data, replace(settings, model=model, training=args, given=given), brief=True)
+    notes = [note for note in job.notes[len(data.notes) :] if approach != "frozen" or not note.startswith("training ")]
+    for note in () if brief else (*notes, *said):
+        say(note)
+    job.settings["model"]["head_start"] = settings.model.head_start
+    job.title, job.doing, job.notes = title(approach, settings), _DOING[approach], [*data.notes, *notes, *said]
+    job.given, job.brief = settings.given or (), brief
+    job.trainer = {"frozen": HeadTrainer, "contrastive": partial(PairTrainer, pairs=pairs), "finetune": None}[approach]
+    return job
+
+
+def title(approach: str, settings: Settings) -> str:
+    """What an approach is called in the report."""
+    if settings.lora.use_peft and approach != "frozen":
+        return {"finetune": "LoRA fine-tuning", "contrastive": "contrastive (LoRA) + linear head"}[approach]
+    return TITLES[approach]
+
+
+def _settle_pairs(args: Any, settings: Settings, pairs: int, rows: int) -> str:
+    """Set what the user did not for training on pairs, in place. Returns: what to say."""
+    given, own = settings.given, settings.own
+    if given is not None:
+        if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(given):
+            args.per_device_train_batch_size = max(1, _PAIRS_A_STEP // args.world_size)
+        if "learning_rate" not in given:
+            args.learning_rate = _LORA_BODY_RATE if settings.lora.use_peft else _BODY_RATE
+        if not {"num_train_epochs", "max_steps"} & set(given):
+            args.num_train_epochs = 1.0
+    wanted = 2 * own.num_iterations * rows
+    cap = f", not the {wanted} of --num_iterations {own.num_iterations} (--max_pairs)" if pairs < wanted else ""
+    return (
+        f"pairs: {pairs} of {rows} rows{cap}, {args.num_train_epochs:g} times, "
+        f"{args.per_device_train_batch_size} a step and process, learning rate {args.learning_rate:g}"
+    )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one approach answered to rows it was not fitted on: all of them together, and its score in each part."""
+
+    logits: np.ndarray
+    parts: list[float]
+
+
+def choose(data: TextData, settings: Settings, selects: bool) -> tuple[str, list[str], dict[str, float]]:
+    """The approach to take: the best one, or the cheapest of those that cannot be told from it.
+
+    Judged by metrics.SELECTION_METRIC on the user's own validation rows where there are 50, else by stratified
+    cross-validation on the training rows: 4 folds, or as many as the rarest class has texts. The test rows take no part.
+
+    Returns: the approach, what to say, and `choice_<approach>_<metric>` for the results.
+    """
+    parts = _parts(data, selects)
+    if not parts:
+        say(
+            line
+            := "approach: frozen, the cheapest; a class has too few texts to hold one out and compare approaches on"
+        )
+        return "frozen", [line], {}
+    how = (
+        f"the {len(data.validation)} validation rows"
+        if selects and len(data.validation) >= _FEWEST_VALIDATION_ROWS
+        else f"{len(parts)} folds of the {len(data.train)} training rows"
+    )
+    say(f"approach: comparing {', '.join(TITLES)} on {how}")
+    trials = {approach: _trial(approach, parts, settings) for approach in TITLES}
+    truth = np.concatenate([np.asarray(part.test["label"][:]) for part in parts])
+    truth = truth if data.problem_type == REGRESSION else truth.astype(np.int64)
+    name, greater = SELECTION_METRIC[data.problem_type]
+    draws = {a: _resampled(data.problem_type, trial.logits, truth) for a, trial in trials.items()}
+    spreads = {a: np.std(t.parts, ddof=1) if len(parts) > 1 else draws[a].std() for a, t in trials.items()}
+    best, why = _decision(trials, draws, name, greater)
+    kind = "standard deviation over the folds" if len(parts) > 1 else "standard error"
+    lines = [f"  {a:<12}{name} {np.mean(t.parts):.3f}, {kind} {spreads[a]:.3f}" for a, t in trials.items()]
+    lines.append(f"approach: {best}, {why}")
+    for line in lines:
+        say(line)
+    found = {f"choice_{a}_{name}": float(np.mean(trial.parts)) for a, trial in trials.items()}
+    found |= {f"choice_{a}_{name}_spread": float(spread) for a, spread in spreads.items()}
+    return best, lines, found
+
+
+def _parts(data: TextData, selects: bool) -> list[TextData]:
+    """Data to fit and score each approach on: test (and validation, by which nothing is chosen) hold what is scored."""
+    if selects and len(data.validation) >= _FEWEST_VALIDATION_ROWS:
+        return [replace(data, test=data.validation)]
+    train = data.train
+    keys = keys_of(train)
+    labels = train["label"][:]
+    groups = list(train["group"]) if "group" in train.column_names else None
+    for folds in range(min(_FOLDS, _rarest(keys, labels, data.problem_type)), 1, -1):
+        try:
+            held = fold_rows(keys, list(labels), data.problem_type, folds, 0, groups=groups)
+        except DataError:
+            continue
+        found = [*_fold_data(data, held)]
+        outputs = max(len(data.labels), 1)
+        if not any(no_probe(np.asarray(part.train["label"][:]), data.problem_type, outputs) for part in found):
+            return found
+    return []
+
+
+def _rarest(keys: Sequence[bytes], labels: Any, problem_type: str) -> int:
+    """Different texts of the class that has fewest of them; half of all of them for a regression."""
+    if problem_type == REGRESSION:
+        return len(set(keys)) // 2
+    cells = np.asarray(labels)
+    held = [cells == label for label in np.unique(cells)] if problem_type == SINGLE else [c > 0 for c in cells.T]
+    return min(len({keys[row] for row in np.flatnonzero(rows).tolist()}) for rows in held)
+
+
+def _fold_data(data: TextData, held_out: Sequence[Sequence[int]]) -> Iterator[TextData]:
+    for held in held_out:
+        out = set(held)
+        rest = [row for row in range(len(data.train)) if row not in out]
+        scored = data.train.select(held)
+        yield replace(data, train=data.train.select(rest), validation=scored, test=scored)
+
+
+def _trial(approach: str, parts: Sequence[TextData], settings: Settings) -> Trial:
+    """Fit on each part, with nothing kept and nothing chosen on what is scored."""
+    args = copy.copy(settings.training)
+    args.output_dir = str(Path(str(args.output_dir)) / "choice")
+    args.save_strategy, args.resume_from_checkpoint = SaveStrategy.NO, None
+    logits, scores = [], []
+    for part in parts:
+        job = job_for(approach, part, replace(settings, training=args), brief=True)
+        fitted = train(job)
+        logits.append(fitted.logits["test"])
+        scores.append(fitted.metrics[f"test_{SELECTION_METRIC[part.problem_type][0]}"])
+    discard(Path(args.output_dir))
+    return Trial(np.concatenate(logits), scores)
+
+
+def _resampled(problem_type: str, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The score on 500 resamples of the rows, the same ones in every call: differences of two of them are paired."""
+    chosen, chance = predicted(problem_type, logits), np.random.default_rng(0)
+    classes = logits.shape[-1]
+    drawn = (chance.integers(len(labels), size=len(labels)) for _ in range(_RESAMPLES))
+    return np.array([selection_score(problem_type, chosen[rows], labels[rows], classes) for rows in drawn])
+
+
+def _decision(trials: dict[str, Trial], draws: dict[str, np.ndarray], name: str, greater: bool) -> tuple[str, str]:
+    """The approach to take, and why; a difference counts when it is more than two standard errors."""
+    sign = 1 if greater else -1
+    means = {approach: float(np.mean(trial.parts)) for approach, trial in trials.items()}
+    best = max(means, key=lambda approach: sign * means[approach])
+    for approach in trials:
+        ahead, error = abs(means[best] - means[approach]), float((draws[best] - draws[approach]).std())
+        if approach == best:
+            cheapest = approach == next(iter(trials))
+            return best, f"the best by {name}" + (
+                ", and the cheapest"
+                if cheapest
+                else "; those that cost less are more than two standard errors behind it"
+            )
+        if ahead <= 2 * error:
+            return approach, (
+                f"which costs less than {best}, the best: that is ahead by {ahead:.3f} {name}, and with a standard error of "
+                f"{error:.3f} on {len(trials[best].logits)} rows the two cannot be told apart"
+            )
+    raise AssertionError("the best approach is among them")

@@ -1,0 +1,54 @@
+"""Zero-shot: a classifier whose head is made of sentences about its labels, and which may have no row to be measured on."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+from accelerate import PartialState
+from transformers.trainer_utils import IntervalStrategy
+
+from nlp_ft.data import TextData
+from nlp_ft.methods.fewshot.trainer import TemplateTrainer
+from nlp_ft.training.fit import Fitted, Job
+from nlp_ft.training.job import Settings, make_job
+from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.save import save_and_verify
+from nlp_ft.utils import say, versions, write_json
+
+
+def zero_shot_job(data: TextData, settings: Settings) -> Job:
+    """A job whose training is the making of the head; data.train: the templates with the labels put in."""
+    args = copy.copy(settings.training)
+    args.eval_strategy, args.load_best_model_at_end, args.resume_from_checkpoint = IntervalStrategy.NO, False, None
+    model = replace(settings.model, head_start="random")
+    job = make_job(data, replace(settings, model=model, training=args, given=None), brief=True)
+    notes = [note for note in job.notes[len(data.notes) :] if not note.startswith("training ")]
+    notes.append(f"head: made of {len(data.train)} sentences about {len(data.labels)} labels; no text is trained on")
+    for note in notes:
+        say(note)
+    return replace(
+        job,
+        trainer=TemplateTrainer,
+        title="zero-shot",
+        doing="Zero-shot",
+        notes=[*data.notes, *notes],
+        given=settings.given or (),
+        brief=False,
+        held_out=False,
+    )
+
+
+def save_unmeasured(job: Job, fitted: Fitted) -> RunReport:
+    """Save, reload and compare, and say that nothing was measured; run.json has no metrics."""
+    state, output = PartialState(), Path(str(job.training.output_dir))
+    line = "Nothing was measured: there is no --test_file, and no labelled row."
+    report = RunReport(output, {}, {}, line, job.notes, job.settings, [], fitted.logits["test"], job.title)
+    if state.is_main_process:
+        save_and_verify(fitted.model, job.tokenizer, output, job.data.train, job.max_seq_length)
+        run = {"arguments": job.settings, "versions": versions(), "seed": job.training.seed, "notes": job.notes}
+        write_json(output / "run.json", {**run, "data": job.data.fingerprint, "verdict": line, "metrics": {}})
+    state.wait_for_everyone()
+    say(f"{line} Saved in {output}, and checked: a fresh load repeats its logits.")
+    return report

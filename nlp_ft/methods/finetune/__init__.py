@@ -1,0 +1,38 @@
+"""Fine-tune a checkpoint on labelled texts, in full or with LoRA, all its layers or some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.config import (
+    DataArguments,
+    FitArguments,
+    FreezeArguments,
+    HubArguments,
+    LongTextArguments,
+    LoraArguments,
+    ModelArguments,
+)
+from nlp_ft.config.augmentation import AugmentArguments
+
+if TYPE_CHECKING:
+    from nlp_ft.training.run_report import RunReport
+
+ARGUMENTS = (
+    ModelArguments,
+    DataArguments,
+    LongTextArguments,
+    AugmentArguments,
+    LoraArguments,
+    FreezeArguments,
+    FitArguments,
+    HubArguments,
+)
+
+
+def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+    """Run `nlp-ft finetune`; see `nlp_ft.methods.finetune.method.run`."""
+    from nlp_ft.methods.finetune.method import run
+
+    return run(*arguments, frames=frames)

@@ -1,0 +1,21 @@
+"""Meta-learn an initialisation that adapts to new tasks from a few rows: MAML, FOMAML, ANIL, Reptile, prototypes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.methods.meta.arguments import MetaArguments
+
+if TYPE_CHECKING:
+    from nlp_ft.training.run_report import RunReport
+
+ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, FreezeArguments, FitArguments, MetaArguments)
+
+
+def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+    """Run `nlp-ft meta`; see `nlp_ft.methods.meta.method.run`."""
+    from nlp_ft.methods.meta.method import run
+
+    return run(*arguments, frames=frames)

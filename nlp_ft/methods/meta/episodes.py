@@ -1,0 +1,259 @@
+"""The tasks of meta-learning: data sets as classes with rows, and episodes drawn from them by a seed and a number."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import comb
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from nlp_ft.config import DataArguments
+from nlp_ft.data import BadRow, counted, read_rows, tokenize
+from nlp_ft.errors import ConfigError, DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from nlp_ft.methods.meta.arguments import MetaArguments
+
+META_TRAIN, META_TEST = 0, 1  # the two streams of chance
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One data set: `labels`, its classes, and the rows of each of them in `places`, in the same order.
+
+    `rows`: columns text, (text_pair,) label; equal texts but for the first are in no class. `keys`: 8 bytes a row, equal for
+    equal texts. `where`: a row's place in its file, for messages.
+    """
+
+    name: str
+    labels: list[str]
+    places: list[np.ndarray]
+    rows: Dataset
+    keys: list[bytes]
+    where: Callable[[int], str]
+
+    def only(self, labels: Collection[str]) -> Pool:
+        """The same rows with some of the classes."""
+        kept = [i for i, label in enumerate(self.labels) if label in labels]
+        return replace(self, labels=[self.labels[i] for i in kept], places=[self.places[i] for i in kept])
+
+    def ways(self, asked: int) -> int:
+        """Classes in an episode: as many as asked for, or all there are."""
+        return min(asked, len(self.labels))
+
+
+class Tasks(NamedTuple):
+    """The data sets to learn from, those to be judged by, what there is to say about them, and rows that were malformed."""
+
+    train: list[Pool]
+    test: list[Pool]
+    notes: list[str]
+    rejected: list[BadRow]
+
+
+class Drawn(NamedTuple):
+    """An episode as numbers: its pool, its classes in that pool, and rows (ways, shots) and (ways, query) of them."""
+
+    pool: int
+    classes: np.ndarray
+    support: np.ndarray
+    query: np.ndarray
+
+
+def read_tasks(own: MetaArguments, data: DataArguments) -> Tasks:
+    """Read every data set; hold out those of --meta_test_file, or the --meta_test_classes of all of them, for the test.
+
+    Classes with fewer rows than an episode needs are left out, and said.
+
+    Raises: DataError for a data set without two classes of enough rows, and for texts that stand on both sides; ConfigError for
+    classes that are not there, and for a file on both sides.
+    """
+    notes: list[str] = []
+    rejected: list[BadRow] = []
+    _check_files(own.meta_train_file, own.meta_test_file or ())
+    train = [_read(file, data, notes, rejected) for file in own.meta_train_file]
+    if own.meta_test_file:
+        test = [_read(file, data, notes, rejected) for file in own.meta_test_file]
+    else:
+        train, test = _by_class(train, own.meta_test_classes or ())
+    rows = own.shots + own.query
+    train, test = ([_large_enough(pool, rows, notes) for pool in pools] for pools in (train, test))
+    refuse_shared_texts(train, test)
+    for side, pools in (("meta-train", train), ("meta-test", test)):
+        tasks = sum(comb(len(pool.labels), pool.ways(own.ways)) for pool in pools)
+        named = ", ".join(f"{len(pool.labels)} classes of {pool.name}" for pool in pools)
+        notes.append(f"{side}: {counted(tasks, 'task')} of {own.ways} classes{_fewer(pools, own.ways)}, out of {named}")
+    return Tasks(train, test, notes, rejected)
+
+
+def _fewer(pools: Sequence[Pool], ways: int) -> str:
+    """` (or fewer)` where a data set has not as many classes as an episode is to have."""
+    return " (or all there are)" if any(len(pool.labels) < ways for pool in pools) else ""
+
+
+def _read(file: str, data: DataArguments, notes: list[str], rejected: list[BadRow]) -> Pool:
+    """One data set, every text once."""
+    found = read_rows(replace(data, train_file=[file]))
+    notes.append(f"{file}: {'; '.join(note.removeprefix('train: ') for note in found.notes)}")
+    rejected += found.tables["train"].rejected
+    if found.problem != "single_label_classification":
+        raise DataError(
+            f"{file}: tasks are made of classes, one a row, and this is a {found.problem}; numbers that are classes become so "
+            "by --problem_type single_label_classification, others can be cut into bands as recipes/data/score_bands.py does."
+        )
+    rows, table = found.rows["train"], found.tables["train"]
+    first: dict[bytes, int] = {}
+    for place, key in enumerate(rows.keys):
+        first.setdefault(key, place)
+    if again := len(rows) - len(first):
+        notes.append(f"{file}: {counted(again, 'row')} left out, of a text that stands there before")
+    labels = np.asarray(rows.labels)
+    places = np.fromiter(first.values(), dtype=np.int64)
+    by_class = [places[labels[places] == number] for number in range(len(found.labels))]
+    return Pool(file, found.labels, by_class, rows.data, rows.keys, table.where)
+
+
+def _check_files(train_files: Sequence[str], test_files: Sequence[str]) -> None:
+    known = {Path(file).resolve() for file in train_files}
+    for file in test_files:
+        if Path(file).resolve() in known:
+            raise ConfigError(
+                f"--meta_test_file {file} is a --meta_train_file too; the test must be of tasks that were never trained on."
+            )
+
+
+def _by_class(pools: list[Pool], held_out: Sequence[str]) -> tuple[list[Pool], list[Pool]]:
+    known = list(dict.fromkeys(label for pool in pools for label in pool.labels))
+    for label in held_out:
+        if label not in known:
+            raise ConfigError(
+                f"--meta_test_classes {label}: no data set has this class; there are {', '.join(known[:20])}."
+                f"{did_you_mean(label, known)}"
+            )
+    if len(set(held_out)) < 2:
+        raise ConfigError("without a --meta_test_file, --meta_test_classes must name two classes or more to hold out.")
+    test = [pool.only(held_out) for pool in pools if set(held_out) & set(pool.labels)]
+    return [pool.only(set(pool.labels) - set(held_out)) for pool in pools], test
+
+
+def _large_enough(pool: Pool, rows: int, notes: list[str]) -> Pool:
+    counts = dict(zip(pool.labels, map(len, pool.places), strict=True))
+    small = [f"{label} ({count})" for label, count in counts.items() if count < rows]
+    if small:
+        notes.append(f"{pool.name}: left out, with fewer than the {rows} rows of an episode: {', '.join(small[:20])}")
+    kept = pool.only([label for label, count in counts.items() if count >= rows])
+    if len(kept.labels) < 2:
+        raise DataError(
+            f"{pool.name}: {counted(len(kept.labels), 'class')} with {rows} rows (--shots and --query together) or more to "
+            "draw tasks from; wanted two at least."
+        )
+    return kept
+
+
+def refuse_shared_texts(train: Sequence[Pool], test: Sequence[Pool]) -> None:
+    """Raises: DataError if a text of a meta-test class is one of a meta-train class, too."""
+    seen: dict[bytes, str] = {}
+    for pool in train:
+        for place in np.concatenate(pool.places):
+            seen.setdefault(pool.keys[place], pool.where(int(place)))
+    for pool in test:
+        held = [int(place) for place in np.sort(np.concatenate(pool.places))]
+        if shared := [place for place in held if pool.keys[place] in seen]:
+            shown = ", ".join(f"{pool.where(place)} = {seen[pool.keys[place]]}" for place in shared[:_SHOWN])
+            raise DataError(
+                f"{pool.name}: {counted(len(shared), 'text')} of meta-test {'is' if len(shared) == 1 else 'are'} in "
+                f"meta-train too ({shown}{', ...' if len(shared) > _SHOWN else ''}), so its figures would flatter the "
+                "initialisation; take them out of one of the two."
+            )
+
+
+def fingerprint(pools: Iterable[Pool]) -> list[dict[str, Any]]:
+    """Of each data set its name, the rows of each class and the sha256 of their texts' digests."""
+    found = []
+    for pool in pools:
+        digest = hashlib.sha256()
+        for label, places in zip(pool.labels, pool.places, strict=True):
+            digest.update(label.encode() + b"\0" + b"".join(pool.keys[place] for place in places))
+        counts = dict(zip(pool.labels, map(len, pool.places), strict=True))
+        found.append({"name": pool.name, "classes": counts, "sha256": digest.hexdigest()})
+    return found
+
+
+def draw(pools: Sequence[Pool], ways: int, shots: int, query: int, *, seed: int, stream: int, number: int) -> Drawn:
+    """Episode `number` of a stream: a data set, each as likely as the other; classes in an order of chance; rows of each.
+
+    It follows from its arguments alone, so every process and every arm of a comparison draws the same.
+    """
+    generator = np.random.default_rng([seed, stream, number])
+    chosen = int(generator.integers(len(pools)))
+    pool = pools[chosen]
+    classes = generator.permutation(len(pool.labels))[: pool.ways(ways)]
+    rows = np.stack([generator.choice(pool.places[i], shots + query, replace=False) for i in classes])
+    return Drawn(chosen, classes, rows[:, :shots], rows[:, shots:])
+
+
+class EpisodeDataset(torch.utils.data.Dataset[dict[str, Any]]):
+    """Item i is the episode of (seed, stream, i), padded and ready for MetaLearner; `length` of them."""
+
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        tokenizer: Any,
+        max_length: int,
+        sizes: tuple[int, int, int],
+        *,
+        seed: int,
+        stream: int,
+        length: int,
+        workers: int | None = None,
+    ) -> None:
+        self.pools, self.sizes, self.seed, self.stream, self.length = pools, sizes, seed, stream, length
+        self.tokenizer = tokenizer
+        side = ("meta-train", "meta-test")[stream]
+        made = [
+            tokenize(p.rows, tokenizer, max_length, split=f"{side} {Path(p.name).stem}", num_proc=workers)
+            for p in pools
+        ]
+        self.tokens = [tokens for tokens, _ in made]
+        self.notes = [note for _, note in made]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        if not 0 <= number < self.length:
+            raise IndexError(number)
+        drawn = self.drawn(number)
+        parts = {"support": drawn.support, "query": drawn.query}
+        item: dict[str, Any] = {name: self._padded(drawn.pool, rows) for name, rows in parts.items()}
+        for name, rows in parts.items():
+            item[f"{name}_labels"] = torch.arange(len(rows)).repeat_interleave(rows.shape[1])
+        return {**item, "pool": drawn.pool, "classes": torch.from_numpy(drawn.classes)}
+
+    def drawn(self, number: int) -> Drawn:
+        """Episode `number` as numbers."""
+        return draw(self.pools, *self.sizes, seed=self.seed, stream=self.stream, number=number)
+
+    def named(self, number: int) -> dict[str, Any]:
+        """Data set and classes of episode `number`, by name."""
+        drawn = self.drawn(number)
+        pool = self.pools[drawn.pool]
+        return {"data": pool.name, "classes": [pool.labels[i] for i in drawn.classes]}
+
+    def _padded(self, pool: int, rows: np.ndarray) -> dict[str, Tensor]:
+        tokens = self.tokens[pool][rows.ravel().tolist()]
+        names = [name for name in tokens if name in self.tokenizer.model_input_names]
+        return dict(self.tokenizer.pad({name: tokens[name] for name in names}, return_tensors="pt"))
+
+
+def as_batch(episodes: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the loader hands to `forward`: episodes side by side, for they differ in shape."""
+    return {"episodes": episodes}

@@ -1,0 +1,123 @@
+"""The run of `nlp-ft meta`, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.errors import ConfigError
+from nlp_ft.methods.meta.arguments import MetaArguments
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import TrainingArguments
+
+    from nlp_ft.methods.meta.episodes import EpisodeDataset, Tasks
+    from nlp_ft.methods.meta.learner import MetaLearner
+    from nlp_ft.methods.meta.report import Arm
+    from nlp_ft.training.job import Settings
+    from nlp_ft.training.run_report import RunReport
+
+
+_FILES = "data sets are named by --meta_train_file and --meta_test_file"
+_UPDATES = "--max_steps counts the updates, and the last one is saved: nothing is chosen by a validation split"
+_TWICE = "the inner steps are differentiated, which it does not go with"
+_HEAD = "every episode has a head of its own, which starts at zero"
+_MEANINGLESS = {
+    **dict.fromkeys(("train_file", "validation_file", "test_file", "dataset_name", "dataset_config_name"), _FILES),
+    **dict.fromkeys(("train_split_name", "validation_split_name", "test_split_name", "mixing"), _FILES),
+    **dict.fromkeys(("validation_split_size", "test_split_size", "num_folds", "group_column", "time_column"), _FILES),
+    **dict.fromkeys(("max_train_samples", "max_eval_samples", "max_predict_samples"), "episodes draw their rows"),
+    "allow_leakage": "held-out tasks whose texts were trained on would show nothing",
+    **dict.fromkeys(("num_train_epochs", "load_best_model_at_end", "metric_for_best_model"), _UPDATES),
+    **dict.fromkeys(("early_stopping_patience", "early_stopping_threshold"), _UPDATES),
+    **dict.fromkeys(
+        ("class_weights", "label_smoothing_factor"), "an episode has as many rows of one class as of another"
+    ),
+    "threshold_metric": "only multi-label problems have thresholds, and a row of an episode is of one class",
+    "data_seed": "episodes are drawn by --seed",
+    "head_start": _HEAD,
+    **dict.fromkeys(("gradual_unfreezing", "layerwise_lr_decay", "reinit_layers"), "all layers learn at one rate"),
+    "save_adapter_only": "the result is a checkpoint to start from, adapters merged",
+    **dict.fromkeys(("gradient_checkpointing", "activation_checkpointing", "torch_compile", "fp16", "fsdp"), _TWICE),
+}
+
+
+def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+    """Data sets, held-out test of the plain checkpoint, meta-training, the same test again, a control if asked for, report.
+
+    arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: not taken; tasks are read from files.
+    """
+    from nlp_ft.methods.meta import report, trainer
+    from nlp_ft.methods.meta.episodes import read_tasks
+    from nlp_ft.training import setup
+    from nlp_ft.training.job import Settings
+    from nlp_ft.utils import say
+
+    settings = Settings.of("meta", arguments)
+    _check(settings, frames)
+    setup.prepare(settings.training, settings.given)
+    own = settings.own
+    tasks = read_tasks(own, settings.data)
+    start = trainer.make_encoder(settings)
+    args, chosen = trainer.settle(settings, start.encoder)
+    learning, test = trainer.episodes(tasks, start, settings, args)
+    notes = [*tasks.notes, *learning.notes, *test.notes, *start.notes, *chosen]
+    for note in notes:
+        say(note)
+    learner = _learner(start.encoder, own)
+    say(f"meta-test of the plain checkpoint: {own.test_episodes} episodes")
+    plain = report.measure(learner, test, args.device)
+    trained = trainer.train(learner, learning, args, trainer.identity(settings, args, tasks))
+    say(f"meta-test of the initialisation: {own.test_episodes} episodes")
+    arms = [
+        report.Arm("meta", f"meta-learned ({own.algorithm})", report.measure(learner, test, args.device)),
+        report.Arm("plain", "the plain checkpoint", plain),
+    ]
+    if settings.fit.with_control:
+        arms.append(_control(settings, tasks, learning, test, args))
+    return report.finish(start, trained, arms, test, settings.to_dict(args), notes, tasks, settings.given)
+
+
+def _learner(encoder: nn.Module, own: MetaArguments) -> MetaLearner:
+    from nlp_ft.methods.meta.learner import MetaLearner
+
+    return MetaLearner(encoder, own.algorithm, own.inner_steps, own.inner_learning_rate, own.head_learning_rate)
+
+
+def _control(
+    settings: Settings, tasks: Tasks, learning: EpisodeDataset, test: EpisodeDataset, args: TrainingArguments
+) -> Arm:
+    """Ordinary multi-task training on the same rows, then the same test."""
+    from nlp_ft.methods.meta import report, trainer
+    from nlp_ft.methods.meta.learner import MultiTask
+    from nlp_ft.utils import say
+
+    own = settings.own
+    say("control: multi-task training on the same rows, a linear head for each data set")
+    start = trainer.make_encoder(settings)
+    control = MultiTask(start.encoder, start.width, [len(pool.labels) for pool in tasks.train])
+    trainer.train_control(control, learning, args, trainer.identity(settings, args, tasks))
+    say(f"meta-test of the control: {own.test_episodes} episodes")
+    found = report.measure(_learner(start.encoder, own), test, args.device)
+    return report.Arm("multitask", "multi-task training", found)
+
+
+def _check(settings: Settings, frames: Mapping[str, Any] | None) -> None:
+    """Refuse what means nothing here. Raises: ConfigError."""
+    if frames is not None:
+        raise ConfigError("meta takes no data frames; name files by --meta_train_file and --meta_test_file.")
+    for name in sorted(settings.given or ()):
+        if name in _MEANINGLESS:
+            raise ConfigError(f"--{name} means nothing to meta: {_MEANINGLESS[name]}.")
+    order = settings.training.train_sampling_strategy
+    if "train_sampling_strategy" in (settings.given or ()) and order != "sequential":
+        raise ConfigError(
+            "--train_sampling_strategy means nothing to meta: episodes are drawn by --seed, in one order."
+        )
+    attention = settings.model.attn_implementation
+    if settings.own.algorithm == "maml" and attention not in (None, "eager"):
+        raise ConfigError(
+            f"--attn_implementation {attention}: --algorithm maml differentiates twice, which only eager attention can; "
+            "leave the flag out."
+        )

@@ -1,0 +1,226 @@
+"""The meta-test: every arm adapts to the same episodes; means, intervals, paired differences, and the files that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from accelerate import PartialState
+from accelerate.utils import gather_object, send_to_device
+from huggingface_hub import ModelCardData
+from scipy.stats import t as student
+
+from nlp_ft.data import write_rejected
+from nlp_ft.methods.meta.episodes import EpisodeDataset, Tasks, fingerprint
+from nlp_ft.methods.meta.learner import MetaLearner
+from nlp_ft.methods.meta.trainer import Start, Trained, save_body
+from nlp_ft.models.compare import ROWS_COMPARED
+from nlp_ft.training import checkpointing
+from nlp_ft.training.run_report import RunReport
+from nlp_ft.utils import say, versions, write_json
+
+ENOUGH = 100  # episodes below which the intervals are too wide to say much
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One start that adapts: its name in files, its title in sentences, and its accuracies in each episode by what was done."""
+
+    name: str
+    title: str
+    accuracies: list[dict[str, float]]
+
+    def of(self, what: str) -> np.ndarray:
+        """(episodes,) accuracies."""
+        return np.array([found[what] for found in self.accuracies])
+
+
+class Interval(NamedTuple):
+    """A mean over episodes, and half the width of its 95 % interval."""
+
+    mean: float
+    half: float
+
+
+def measure(learner: MetaLearner, episodes: EpisodeDataset, device: Any) -> list[dict[str, float]]:
+    """The learner's accuracies in every episode, in their order, after 0 steps, its own number, and twice that.
+
+    Several processes share the episodes out.
+    """
+    learner.to(device).eval()
+    state, marks = PartialState(), (0, learner.steps, 2 * learner.steps)
+    mine = [
+        (number, learner.accuracies(send_to_device(episodes[number], device), marks))
+        for number in range(state.process_index, len(episodes), state.num_processes)
+    ]
+    return [found for _, found in sorted(gather_object(mine), key=lambda pair: pair[0])]
+
+
+def interval(values: np.ndarray) -> Interval:
+    """Mean and half width by Student's t. It speaks of further episodes from these data sets, not of further data sets."""
+    if len(values) < 2:
+        return Interval(float(values.mean()), float("inf"))
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return Interval(float(values.mean()), float(student.ppf(0.975, len(values) - 1) * error))
+
+
+def sentence(ours: np.ndarray, theirs: np.ndarray, title: str) -> str:
+    """Whether the initialisation beats the other start, by the paired differences in the same episodes."""
+    difference, half = (100 * number for number in interval(ours - theirs))
+    figures = f"{100 * ours.mean():.1f} against {100 * theirs.mean():.1f} %"
+    bounds = f"95 % interval of the difference {difference - half:.1f} to {difference + half:.1f}"
+    points = f"points of accuracy ({figures}; {bounds})"
+    if difference - half > 0:
+        return f"It beats {title} by {difference:.1f} {points}."
+    if difference + half < 0:
+        return f"It is worse than {title} by {-difference:.1f} {points}; use that instead."
+    return f"It cannot be told from {title}: {difference:+.1f} {points}."
+
+
+def verdict(arms: Sequence[Arm], algorithm: str, steps: int) -> str:
+    """What the initialisation, used as it was trained to be, is worth beside each other start, used in either way.
+
+    arms: the initialisation first. Prototypical networks are used by their centroids, the others after the inner steps.
+    """
+    ours, *others = arms
+    adapted, way = f"adapted_{steps}", f"adapted by {steps} inner steps"
+    used, how = ("centroids", "by its centroids") if algorithm == "proto" else (adapted, way)
+    count = len(ours.accuracies)
+    lines = [f"The meta-learned initialisation, used {how}, in {count} episodes of held-out tasks:"]
+    for other in others:
+        for what, title in ((adapted, f"{other.title} {way}"), ("centroids", f"the centroids of {other.title}")):
+            lines.append(sentence(ours.of(used), other.of(what), title))
+    if count < ENOUGH:
+        lines.append(f"These are few episodes; --test_episodes {ENOUGH} or more say more.")
+    return "\n".join(lines)
+
+
+def metrics(arms: Sequence[Arm]) -> dict[str, float]:
+    """`meta_adapted_3_accuracy` and `meta_adapted_3_interval` (half the width), for each arm and each way to use it."""
+    found = {}
+    for arm in arms:
+        for what in arm.accuracies[0]:
+            mean, half = interval(arm.of(what))
+            found |= {f"{arm.name}_{what}_accuracy": mean, f"{arm.name}_{what}_interval": half}
+    return found
+
+
+def table(arms: Sequence[Arm], *, markdown: bool = False) -> str:
+    """Accuracy in per cent with its 95 % interval: arms down, ways to use them across."""
+    ways = sorted(arms[0].accuracies[0], key=lambda what: (what == "centroids", int(what.partition("_")[2] or 0)))
+    heads = ["", *(what if what == "centroids" else f"{what.partition('_')[2]} steps" for what in ways)]
+    rows = [heads]
+    for arm in arms:
+        cells = (interval(arm.of(what)) for what in ways)
+        rows.append([arm.title, *(f"{100 * mean:.1f} ± {100 * half:.1f}" for mean, half in cells)])
+    if markdown:
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        return "\n".join([lines[0], "|---" * len(heads) + "|", *lines[1:]])
+    first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(first), *(cell.rjust(w) for cell, w in zip(row[1:], widths, strict=True))])
+        for row in rows
+    )
+
+
+def every_episode(arms: Sequence[Arm], episodes: EpisodeDataset) -> dict[str, Any]:
+    """For meta_test.json: data set, classes and every accuracy of each episode."""
+    ways, shots, query = episodes.sizes
+    return {
+        "ways": ways,
+        "shots": shots,
+        "query": query,
+        "seed": episodes.seed,
+        "arms": {arm.name: arm.title for arm in arms},
+        "episodes": [
+            {**episodes.named(number), **{arm.name: arm.accuracies[number] for arm in arms}}
+            for number in range(len(episodes))
+        ],
+    }
+
+
+def write_card(
+    directory: Path, arms: Sequence[Arm], said: str, settings: Mapping[str, Any], episodes: EpisodeDataset
+) -> None:
+    """README.md: what this checkpoint is, how good its adapting is, and how to go on from it."""
+    base, own = settings["model"]["model_name_or_path"], settings["meta"]
+    local = Path(base).is_dir()
+    data = ModelCardData(
+        library_name="transformers", base_model=None if local else base, tags=["nlp_ft", "meta-learning"]
+    )
+    name = "/".join(Path(base).resolve().parts[-2:]) if local else base
+    ways, shots, query = episodes.sizes
+    text = f"""---
+{data.to_yaml()}
+---
+
+# {directory.name}
+
+An encoder to start from where a task has few labelled texts: meta-learned ({own["algorithm"]}) from `{name}` with nlp_ft, on \
+tasks drawn from {", ".join(Path(file).name for file in own["meta_train_file"])}. It holds no classifier; fine-tuning puts one \
+on it:
+
+    nlp-ft finetune --model_name_or_path {directory.name} --train_file few.csv --output_dir model
+
+## How good it is
+
+Accuracy in per cent, with 95 % intervals, in {len(episodes)} episodes of held-out tasks \
+({", ".join(Path(pool.name).name for pool in episodes.pools)}): up to {ways} classes, {shots} rows of each to adapt to, \
+{query} to be judged by. Steps are inner steps; centroids need none. The intervals speak of further episodes from these data \
+sets, not of further data sets.
+
+{table(arms, markdown=True)}
+
+{said}
+
+Every episode is in meta_test.json, every argument in run.json.
+"""
+    (directory / "README.md").write_text(text, encoding="utf-8")
+
+
+def finish(
+    start: Start,
+    trained: Trained,
+    arms: Sequence[Arm],
+    test: EpisodeDataset,
+    settings: dict[str, Any],
+    notes: list[str],
+    tasks: Tasks,
+    given: Collection[str] | None,
+) -> RunReport:
+    """Save the encoder, reload and compare it, write every file of the report. Returns: what was reported."""
+    own, directory, state = settings["meta"], Path(settings["training"]["output_dir"]), PartialState()
+    said = verdict(arms, own["algorithm"], own["inner_steps"])
+    found = {"train_minutes": trained.minutes, **metrics(arms)}
+    report = RunReport(directory, found, {}, said, notes, settings, trained.log_history, np.empty((0, 0), np.float32))
+    if state.is_main_process:
+        save_body(start.encoder, start, directory, list(tasks.train[0].rows["text"][:ROWS_COMPARED]))
+        write_json(directory / "all_results.json", dict(sorted(found.items())))
+        write_json(directory / "meta_test.json", every_episode(arms, test))
+        write_card(directory, arms, said, settings, test)
+        if tasks.rejected:
+            write_rejected(directory / "rejected_rows.csv", tasks.rejected)
+        write_json(directory / "run.json", _record(report, tasks))  # last: its presence means that the run is whole
+        checkpointing.remove_finished(directory, given=given or ())
+    state.wait_for_everyone()
+    say(
+        f"\n\n{table(arms)}\n\n{said}\nTrained in {trained.minutes:.1f} minutes. Saved in {directory}, and checked: a fresh "
+        f"load repeats its features.\nGo on from it: nlp-ft finetune --model_name_or_path {directory} --train_file ..."
+    )
+    return report
+
+
+def _record(report: RunReport, tasks: Tasks) -> dict[str, Any]:
+    return {
+        "arguments": report.settings,
+        "versions": versions(),
+        "seed": report.settings["training"]["seed"],
+        "data": {"meta_train": fingerprint(tasks.train), "meta_test": fingerprint(tasks.test)},
+        "notes": report.notes,
+        "verdict": report.verdict,
+        "metrics": report.metrics,
+        "log_history": report.log_history,
+    }

@@ -1,0 +1,227 @@
+"""From a checkpoint to a trained encoder and its directory: what stands around the maths of meta-learning."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback, set_seed
+
+from nlp_ft.errors import TrainingError
+from nlp_ft.methods.meta.episodes import META_TEST, META_TRAIN, EpisodeDataset, Tasks, as_batch, fingerprint
+from nlp_ft.models import classifier
+from nlp_ft.models.checkpoint import open_classifier, quiet
+from nlp_ft.models.compare import logits_of, off_by
+from nlp_ft.models.heads import final_linear
+from nlp_ft.models.layers import freeze
+from nlp_ft.models.lora import merged
+from nlp_ft.models.pooling import choose_pooling, set_pooling
+from nlp_ft.models.tokenizer import open_tokenizer, save_tokenizer
+from nlp_ft.training import checkpointing, hyperparameters
+from nlp_ft.training.controls import FOLDER, discard
+from nlp_ft.training.cross_validation import arguments_for
+from nlp_ft.training.job import Settings
+from nlp_ft.training.save import check_finite, staged
+from nlp_ft.training.trainer import BarOnly, CheckedTrainer
+from nlp_ft.utils import say
+
+_KIND = "single_label_classification"
+_LABELS = ["LABEL_0", "LABEL_1"]  # as transformers has them where nobody named any
+UPDATES, EPISODES = 100, 4  # where the user says nothing: outer steps, and episodes in each
+
+
+class Start(NamedTuple):
+    """An encoder that gives features for logits, their width, its tokenizer and token limit, and what was decided."""
+
+    encoder: nn.Module
+    width: int
+    tokenizer: Any
+    limit: int
+    notes: list[str]
+
+
+def make_encoder(settings: Settings) -> Start:
+    """The checkpoint as a stock classifier whose last layer hands on what it gets; layers frozen and adapters on as asked.
+
+    The same for the same seed, so that a control starts from the same weights.
+    """
+    set_seed(settings.training.seed)
+    args = settings.model
+    if settings.own.algorithm == "maml":
+        args = replace(args, attn_implementation="eager")
+    tokenizer = classifier.load_tokenizer(args)
+    model, notes, _ = classifier.load_classifier(args, tokenizer, _KIND, _LABELS)
+    notes = [note for note in notes if not note.startswith("head: ")]  # there is none
+    hub = {"revision": args.model_revision, "cache_dir": args.cache_dir}
+    pooling, why = choose_pooling(args.pooling, model, args.model_name_or_path, **hub)
+    set_pooling(model, pooling)
+    limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
+    width = without_last_layer(model)
+    encoder: nn.Module = classifier.add_lora(model, settings.lora) if settings.lora.use_peft else model
+    said = freeze(encoder, settings.freeze.freeze_layers)
+    trained, parameters = classifier.trainable_share(encoder)
+    notes += [f"pooling: {pooling}, {why}", *said]
+    notes.append(f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})")
+    return Start(encoder, width, tokenizer, limit, notes)
+
+
+def without_last_layer(model: PreTrainedModel) -> int:
+    """Make a classifier give what its last layer gets, in place. Returns: how many numbers that is."""
+    name, linear = final_linear(model)
+    model.set_submodule(name, nn.Identity())
+    return linear.in_features
+
+
+def settle(settings: Settings, encoder: nn.Module) -> tuple[Any, list[str]]:
+    """A copy of the training arguments as a run over episodes needs them, and what was chosen for the user."""
+    args, given = copy.copy(settings.training), settings.given
+    said = []
+    if given is not None:
+        if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(given):
+            args.per_device_train_batch_size = max(1, EPISODES // args.world_size)
+            said.append(f"{args.per_device_train_batch_size} episodes a step and process")
+        if "learning_rate" not in given:
+            _, parameters = classifier.trainable_share(encoder)
+            args.learning_rate = hyperparameters.learning_rate(parameters, settings.lora.use_peft)
+            said.append(f"learning rate {args.learning_rate:g}")
+    if args.max_steps <= 0:
+        args.max_steps = UPDATES
+        said.append(f"{UPDATES} updates")
+    if given is None or "save_steps" not in given:
+        args.save_steps = math.ceil(args.max_steps / 5)
+    args.load_best_model_at_end = False
+    notes = [f"chosen: {', '.join(said)}"] if said else []
+    if given and "eval_strategy" in given and args.eval_strategy != "no":
+        notes.append("--eval_strategy does nothing here: the test is made before training and after it")
+    args.eval_strategy = "no"
+    if args.save_strategy == "epoch":
+        args.save_strategy = "steps"
+    args.train_sampling_strategy = "sequential"  # the episodes are drawn by chance as they are
+    args.remove_unused_columns = False
+    return args, notes
+
+
+def episodes(tasks: Tasks, start: Start, settings: Settings, args: Any) -> tuple[EpisodeDataset, EpisodeDataset]:
+    """What is learned from, as many episodes as the updates take, and the test."""
+    own = settings.own
+    each = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    common: dict[str, Any] = {
+        "tokenizer": start.tokenizer,
+        "max_length": start.limit,
+        "sizes": (own.ways, own.shots, own.query),
+        "seed": args.seed,
+        "workers": settings.data.preprocessing_num_workers,
+    }
+    return (
+        EpisodeDataset(tasks.train, stream=META_TRAIN, length=args.max_steps * each, **common),
+        EpisodeDataset(tasks.test, stream=META_TEST, length=own.test_episodes, **common),
+    )
+
+
+def identity(settings: Settings, args: Any, tasks: Tasks) -> dict[str, Any]:
+    """What a checkpoint must have in common with the run that goes on from it."""
+    groups = settings.to_dict(args)
+    training = groups["training"]
+    return {
+        **checkpointing.start_of(groups),
+        **groups["freeze"],
+        **{k: v for k, v in groups["meta"].items() if k != "test_episodes"},
+        **{k: training[k] for k in checkpointing.RESULT},
+        "max_seq_length": settings.data.max_seq_length,
+        "data": [pool["sha256"] for pool in fingerprint(tasks.train)],
+        "seed": args.seed,
+        "learning_rate": args.learning_rate,
+        "episodes_per_update": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
+    }
+
+
+class UpdateLines(TrainerCallback):
+    """One line now and then: where training stands, and the loss since the last one."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        """Say it."""
+        if logs and "loss" in logs:
+            say(f"  update {state.global_step} of {state.max_steps}: loss {logs['loss']:.4f}")
+
+
+class Trained(NamedTuple):
+    """Minutes, and what Trainer logged."""
+
+    minutes: float
+    log_history: list[dict[str, float]]
+
+
+def train(learner: nn.Module, episodes: EpisodeDataset, args: Any, identity: Mapping[str, Any]) -> Trained:
+    """Resume where asked, and train on the episodes in their order, in place.
+
+    Raises: TrainingError if a loss or weight is not finite; ConfigError if the checkpoint to resume from is not of this run.
+    """
+    resume = None
+    if args.resume_from_checkpoint:
+        path, warnings = checkpointing.choose(str(args.resume_from_checkpoint), Path(str(args.output_dir)), identity)
+        for line in (*(f"warning: {warning}" for warning in warnings), f"resuming from {path}"):
+            say(line)
+        resume = str(path)
+    trainer = CheckedTrainer(
+        model=learner,
+        args=args,
+        train_dataset=episodes,
+        data_collator=as_batch,  # type: ignore[arg-type]
+        callbacks=[checkpointing.ManifestCallback(identity), UpdateLines()],
+    )
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    if not args.disable_tqdm:
+        trainer.add_callback(BarOnly)
+    started = time.monotonic()
+    trainer.train(resume_from_checkpoint=resume)
+    return Trained((time.monotonic() - started) / 60, trainer.state.log_history)
+
+
+def train_control(learner: nn.Module, episodes: EpisodeDataset, args: Any, identity: Mapping[str, Any]) -> Trained:
+    """As `train`, in `controls/multitask` of the output directory, of which nothing stays."""
+    directory = Path(str(args.output_dir)) / FOLDER / "multitask"
+    trained = train(learner, episodes, arguments_for(args, directory), identity)
+    discard(directory)
+    return trained
+
+
+def save_body(encoder: nn.Module, start: Start, directory: Path, texts: Sequence[str]) -> None:
+    """Save encoder and tokenizer as a checkpoint without a last layer, and check that a fresh load repeats its features.
+
+    Adapters are merged (the encoder itself is, by this). Where layers with weights stand between the body and the last layer,
+    as in RoBERTa, they are saved with it: they were trained to be adapted, too. The pooling goes along in config.json.
+
+    Raises: TrainingError if a weight is not finite, anything but the last layer is missing on reload, or the features differ
+    by more than rounding.
+    """
+    check_finite(encoder)
+    wanted = logits_of(encoder, start.tokenizer, list(texts), None, start.limit)
+    model = merged(encoder)
+    outside = [name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")]
+    with staged(directory) as stage:
+        with quiet():
+            (model if outside else model.base_model).save_pretrained(stage)  # type: ignore[operator]
+        save_tokenizer(start.tokenizer, stage, start.limit)
+        _verify(stage, wanted, texts, start.limit)
+
+
+def _verify(directory: Path, wanted: Tensor, texts: Sequence[str], limit: int) -> None:
+    model, info = open_classifier(str(directory))
+    name, _ = final_linear(model)
+    if lost := [key for key in info["missing_keys"] if not key.startswith(f"{name}.")]:
+        raise TrainingError(f"{directory}: the saved encoder lacks {lost[0]}; do not use it, and report this.")
+    without_last_layer(model)
+    got = logits_of(model, open_tokenizer(str(directory), trust_remote_code=False), list(texts), None, limit)
+    difference, bound = off_by(wanted, got)
+    if not difference <= bound:
+        raise TrainingError(
+            f"{directory}: the saved encoder does not repeat the trained one's features (off by {difference:.3g}, {bound:.3g} "
+            "allowed); do not use it, and report this."
+        )

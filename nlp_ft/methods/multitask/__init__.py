@@ -1,0 +1,30 @@
+"""Train one encoder for several tasks at once, each with a head of its own, mixed in every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.methods.multitask.arguments import MultitaskArguments
+
+if TYPE_CHECKING:
+    from nlp_ft.training.run_report import RunReport
+
+ARGUMENTS = (
+    ModelArguments,
+    DataArguments,
+    AugmentArguments,
+    LoraArguments,
+    FreezeArguments,
+    FitArguments,
+    MultitaskArguments,
+)
+
+
+def run(*arguments: Any, frames: Mapping[str, Mapping[str, Any]] | None = None) -> RunReport:
+    """Run `nlp-ft multitask`; see `nlp_ft.methods.multitask.method.run`."""
+    from nlp_ft.methods.multitask.method import run
+
+    return run(*arguments, frames=frames)

@@ -1,0 +1,235 @@
+"""From several tasks to one job: a classifier each on one body, one loss, one sampler."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import TrainingArguments
+
+from nlp_ft.config.training_arguments import is_sharded
+from nlp_ft.data import TextData
+from nlp_ft.errors import ConfigError, did_you_mean
+from nlp_ft.evaluation.metrics import REGRESSION, SINGLE, compute_metrics
+from nlp_ft.methods.multitask.data import SCORE, Task, mixed, scale, scores
+from nlp_ft.methods.multitask.sampler import TaskSampler, exponent_of
+from nlp_ft.methods.multitask.trainer import MultiTask, MultiTaskLoss, MultiTaskTrainer, UncertaintyLoss
+from nlp_ft.models import classifier
+from nlp_ft.models.layers import Plan, freeze, reinitialise, top_layers
+from nlp_ft.training import hyperparameters, losses, setup
+from nlp_ft.training.augmentation.augment import augment_train
+from nlp_ft.training.fit import Job
+from nlp_ft.training.job import Settings
+from nlp_ft.utils import say
+
+_LESS_IS_BETTER = ("loss", "mse", "rmse", "mae")
+
+
+@dataclass
+class Group:
+    """All tasks, and the job that trains them together. `adapted`: the first classifier with its adapters, or as it is."""
+
+    tasks: list[Task]
+    job: Job
+    sampler: TaskSampler
+    adapted: Any
+
+
+def make_group(tasks: list[Task], settings: Settings) -> Group:
+    """Classifiers that share their body, ready to be trained on the rows of all tasks; says what was decided."""
+    _refuse(settings)
+    training = copy.copy(settings.training)
+    tokenizer = classifier.load_tokenizer(settings.model)
+    held_out = [split for task in tasks for split in (task.data.validation, task.data.test)]
+    for task in tasks:
+        _prepare(task, tasks[0], tokenizer, training, held_out)
+    notes = together({task.name: task.notes for task in tasks})
+    notes += _settle(training, settings, tasks)
+    adapted, plan, said = _body(tasks[0].model, settings, training.learning_rate)
+    model = MultiTask([task.model for task in tasks], uncertainty=settings.own.loss_weighting == "uncertainty")
+    trained, parameters = classifier.trainable_share(model)
+    notes += [*said, f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})"]
+    splits = {split: mixed(tasks, split) for split in ("train", "validation", "test")}
+    sampler, said = make_sampler(tasks, splits["train"], training, settings.own)
+    notes += said
+    for note in notes:
+        say(note)
+    loss = _loss(tasks, settings.own, model)
+    measure = functools.partial(scores, tasks, loss)
+    job = Job(
+        model=model,
+        tokenizer=tokenizer,
+        data=_all_data(tasks, splits),
+        splits=splits,
+        max_seq_length=max(task.limit for task in tasks),
+        loss=loss,
+        training=training,
+        fit=settings.fit,
+        settings=settings.to_dict(training),
+        given=settings.given or (),
+        notes=notes,
+        plan=plan,
+        trainer=functools.partial(MultiTaskTrainer, scores=measure, sampler=sampler, width=model.width),
+        columns=("input_ids", "attention_mask", "token_type_ids"),
+    )
+    return Group(tasks, job, sampler, adapted)
+
+
+def _body(first: Any, settings: Settings, learning_rate: float) -> tuple[Any, Plan | None, list[str]]:
+    """Adapters, frozen layers and rates of the body, by way of the first classifier, in place; and what to say of them."""
+    said = []
+    if settings.lora.use_peft:
+        first = classifier.add_lora(first, settings.lora, whole=top_layers(first, settings.freeze.reinit_layers))
+        said.append("LoRA: adapters in the shared body; every head trains in full")
+    said += freeze(first, settings.freeze.freeze_layers)
+    if settings.freeze.gradual_unfreezing is None and settings.freeze.layerwise_lr_decay == 1:
+        return first, None, said
+    plan = Plan(first, settings.freeze)
+    return first, plan, [*said, *plan.notes(learning_rate)]
+
+
+def _loss(tasks: Sequence[Task], own: Any, model: MultiTask) -> MultiTaskLoss:
+    common = ([task.loss for task in tasks], [task.kind for task in tasks], [scale(task) for task in tasks])
+    if model.log_variances is not None:
+        return UncertaintyLoss(*common, model.log_variances)
+    return MultiTaskLoss(*common, list(own.weights([task.name for task in tasks]).values()))
+
+
+def _refuse(settings: Settings) -> None:
+    if settings.augment.mixes:
+        raise ConfigError("--augment mixup mixes rows of one task; these are several. Leave it out here.")
+    if settings.lora.save_adapter_only:
+        raise ConfigError(
+            "--save_adapter_only: the adapters belong to all tasks, whose directories are saved merged. Leave it out."
+        )
+    if is_sharded(settings.training):
+        raise ConfigError("FSDP and DeepSpeed cut up a body that several heads share; start plain processes instead.")
+
+
+def _prepare(task: Task, first: Task, tokenizer: Any, training: TrainingArguments, held_out: Sequence[Dataset]) -> None:
+    """Classifier, tokens, loss and head of one task, in place; the bodies of all are equal, as each head is fitted to one."""
+    data, settings = task.data, task.settings
+    model, notes, trained_head = classifier.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
+    if task is first:
+        notes += reinitialise(model, settings.freeze.reinit_layers)
+    else:  # what the checkpoint lacks is random, and must be so in one way; a mean-pooling layer is added below
+        model.base_model.load_state_dict(first.model.base_model.state_dict(), strict=False)
+    task.limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
+    grown, added = augment_train(data.train, settings.augment, training.seed, others=held_out, device=training.device)
+    workers = settings.data.preprocessing_num_workers
+    task.splits, cut = setup.tokenize_splits(replace(data, train=grown), tokenizer, task.limit, workers)
+    counts = setup.label_counts(data)
+    weights = losses.class_weights(settings.fit.class_weights, data.problem_type, data.labels, counts, len(data.train))
+    smoothing = training.label_smoothing_factor if data.problem_type == SINGLE else 0.0
+    task.loss = losses.ClassifierLoss(data.problem_type, weights, smoothing)
+    if not trained_head:
+        original = task.splits["train"].select(range(len(data.train)))
+        notes += setup.start_head(model, settings.model, data.problem_type, original, tokenizer, training)
+    if task is not first and not same_weights(model.base_model, first.model.base_model):
+        raise ConfigError(
+            f"tasks {first.name} and {task.name} would pool in two ways, as one of them goes on with the checkpoint's own "
+            "head; give --pooling stock."
+        )
+    task.model, task.notes = model, [*added, *cut, *notes]
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules hold the same weights under the same names."""
+    held, others = one.state_dict(), other.state_dict()
+    return held.keys() == others.keys() and all(
+        torch.equal(weight.cpu(), others[name].cpu()) for name, weight in held.items()
+    )
+
+
+def together(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Notes of several tasks: what all of them say once, the rest with the task in front."""
+    common = [
+        note
+        for note in dict.fromkeys(n for own in notes.values() for n in own)
+        if all(note in own for own in notes.values())
+    ]
+    return [*common, *(f"{name}: {note}" for name, own in notes.items() for note in own if note not in common)]
+
+
+def _settle(training: TrainingArguments, settings: Settings, tasks: Sequence[Task]) -> list[str]:
+    """Rate, epochs, batch and the metric that picks the checkpoint, where the user set none. Raises: ConfigError."""
+    given: Collection[str] | None = settings.given
+    rows = sum(len(task.splits["train"]) for task in tasks)
+    _, parameters = classifier.trainable_share(tasks[0].model)
+    kind = REGRESSION if any(task.data.problem_type == REGRESSION for task in tasks) else SINGLE
+    notes = []
+    if given is not None and "metric_for_best_model" not in given:
+        training.metric_for_best_model, training.greater_is_better = "mean", True
+        scores = ", ".join(f"{SCORE[task.data.problem_type]} of {task.name}" for task in tasks)
+        notes.append(f"best checkpoint by the mean of {scores} on validation")
+        given = {*given, "metric_for_best_model"}
+    notes += hyperparameters.settle(training, given, rows, parameters, settings.lora.use_peft, kind)
+    name = (training.metric_for_best_model or "loss").removeprefix("eval_")
+    _check_metric_name(name, tasks)
+    if name.endswith(_LESS_IS_BETTER) and "greater_is_better" not in (given or ()):
+        training.greater_is_better = False
+    if training.activation_checkpointing and training.ddp_find_unused_parameters is None:
+        training.ddp_find_unused_parameters = (
+            False  # the two do not go together; Trainer sees to it for plain classifiers
+        )
+    return notes
+
+
+def _check_metric_name(name: str, tasks: Sequence[Task]) -> None:
+    """Refuse what no evaluation will yield, before training. Raises: ConfigError."""
+    known = ["mean", "loss"]
+    for task in tasks:
+        blank = np.zeros((len(task.data.validation), task.kind.outputs))
+        found = compute_metrics(task.data.problem_type, blank, task.data.validation["label"][:], task.data.labels)
+        known += [f"{task.name}_{metric}" for metric in (*found, "loss")]
+    if name not in known:
+        raise ConfigError(
+            f"--metric_for_best_model {name} is not measured here; it can be {', '.join(known)}.{did_you_mean(name, known)}"
+        )
+
+
+def make_sampler(
+    tasks: Sequence[Task], rows: Dataset, training: TrainingArguments, own: Any
+) -> tuple[TaskSampler, list[str]]:
+    """The sampler that the flags ask for, and what to say of it."""
+    per_update = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.world_size
+    epochs = math.ceil(training.num_train_epochs)
+    if training.max_steps > 0:
+        epochs = math.ceil(training.max_steps / math.ceil(len(rows) / per_update))
+    strategy = str(getattr(training.train_sampling_strategy, "value", training.train_sampling_strategy))
+    sampler = TaskSampler(
+        [len(task.splits["train"]) for task in tasks],
+        exponent_of(own.sampling, own.sampling_temperature, epochs),
+        training.seed if training.data_seed is None else training.data_seed,
+        lengths=rows["length"][:] if strategy == "group_by_length" else None,
+        per_update=per_update,
+        in_order=strategy == "sequential",
+    )
+    seen = [sampler.counts(epoch) for epoch in (0, epochs - 1)]
+    said = [
+        f"{task.name} {first}" + (f" to {last}" if last != first else "")
+        for task, first, last in zip(tasks, *seen, strict=True)
+    ]
+    return sampler, [f"sampling: {own.sampling}; rows an epoch: {', '.join(said)}"]
+
+
+def _all_data(tasks: Sequence[Task], splits: Mapping[str, Dataset]) -> TextData:
+    """What identifies the data of a run of all tasks, for its checkpoints."""
+    digests = {split: {task.name: task.data.fingerprint["sha256"][split] for task in tasks} for split in splits}
+    return TextData(
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        problem_type="several tasks",
+        labels=[f"{task.name}: {label}" for task in tasks for label in task.data.labels],
+        notes=[],
+        fingerprint={"sha256": digests},
+    )

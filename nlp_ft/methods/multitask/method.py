@@ -1,0 +1,27 @@
+"""The run of `nlp-ft multitask`, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nlp_ft.training.run_report import RunReport
+
+
+def run(*arguments: Any, frames: Mapping[str, Mapping[str, Any]] | None = None) -> RunReport:
+    """Data of every task, one body and its heads, training on mixed batches, a directory for each task and for the body.
+
+    arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: of each task, a data frame for train, validation or test.
+    """
+    from nlp_ft.methods.multitask.data import read_tasks
+    from nlp_ft.methods.multitask.job import make_group
+    from nlp_ft.methods.multitask.report import report_tasks
+    from nlp_ft.training import setup
+    from nlp_ft.training.fit import train
+    from nlp_ft.training.job import Settings
+
+    settings = Settings.of("multitask", arguments)
+    setup.prepare(settings.training, settings.given)
+    group = make_group(read_tasks(settings, frames or {}), settings)
+    return report_tasks(group, train(group.job))

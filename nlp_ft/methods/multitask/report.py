@@ -1,0 +1,230 @@
+"""What several tasks end in: a run directory each, the shared body, and how each task fares beside its twin on its own."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+from transformers import set_seed
+
+from nlp_ft.evaluation.baselines import Baseline, compare
+from nlp_ft.evaluation.metrics import MULTI, REGRESSION, selection_score
+from nlp_ft.methods.multitask.data import Task, task_scores
+from nlp_ft.methods.multitask.job import Group
+from nlp_ft.methods.multitask.shared_encoder import save_body
+from nlp_ft.models import classifier
+from nlp_ft.training import checkpointing, controls, hyperparameters
+from nlp_ft.training.fit import Fitted, finish
+from nlp_ft.training.job import make_job
+from nlp_ft.training.run_report import RunReport
+from nlp_ft.utils import say, versions, write_json
+
+_FEWEST_ROWS = 30  # below this the resampled error of a difference says little
+
+
+def report_tasks(group: Group, fitted: Fitted) -> RunReport:
+    """Twins where they are asked for, then every directory, the table, and run.json at the root."""
+    job, output = group.job, Path(str(group.job.training.output_dir))
+    twins = {task.name: _twin(group, number) for number, task in enumerate(group.tasks)} if job.fit.with_control else {}
+    group.adapted = classifier.merged(group.adapted)  # takes the adapters of all classifiers into their common body
+    metrics, verdicts, rows = dict(fitted.metrics), [], []
+    for number, task in enumerate(group.tasks):
+        say(f"\n== task {task.name}")
+        twin = twins.get(task.name)
+        report = _finish_task(group, number, fitted, [] if twin is None else [twin])
+        for name, score in shown_scores(task).items():
+            rows.append(_compared(task, name, score, report, twin))
+        metrics |= {f"{task.name}_{k}": v for k, v in report.metrics.items() if k.startswith(("baseline_", "control_"))}
+        verdicts += [] if twin is None else [gained(next(row for row in rows if row["task"] == task.name))]
+    for row in rows:
+        if "difference" in row:
+            metrics |= {f"gain_{row['task']}_{row['metric']}": row["difference"]}
+            metrics |= {f"gain_{row['task']}_{row['metric']}_error": row["error"]}
+    report = RunReport(
+        output_dir=output,
+        metrics=metrics,
+        baselines={},
+        verdict="\n".join(verdicts)
+        or "What learning together bought: --with_control trains each task alone, too, at the cost of another run.",
+        notes=job.notes,
+        settings=job.settings,
+        log_history=fitted.log_history,
+        test_logits=fitted.logits["test"],
+        title="multi-task",
+    )
+    if PartialState().is_main_process:
+        save_body(group, output / "body", rows)
+        _write(report, group, rows)
+        checkpointing.remove_finished(output, given=job.given)
+    PartialState().wait_for_everyone()
+    say(
+        f"\n{table(rows)}\n\n{report.verdict}\nA directory for each task, and body, the encoder alone, are in {output}."
+    )
+    return report
+
+
+def own_rows(group: Group, number: int, fitted: Fitted, split: str) -> np.ndarray:
+    """The logits of one task's rows of a split, in their order: (rows, its outputs)."""
+    sizes = [len(task.splits[split]) for task in group.tasks]
+    start = sum(sizes[:number])
+    return fitted.logits[split][start : start + sizes[number], : group.tasks[number].kind.outputs]
+
+
+def _finish_task(group: Group, number: int, fitted: Fitted, twins: list[Baseline]) -> RunReport:
+    """An ordinary run directory for one task, named after it."""
+    task, job = group.tasks[number], group.job
+    args = copy.copy(job.training)
+    args.output_dir = str(Path(str(args.output_dir)) / task.name)
+    logits = {split: own_rows(group, number, fitted, split) for split in ("validation", "test")}
+    metrics = {name: value for name, value in fitted.metrics.items() if name.startswith("train_")}
+    for prefix, split in (("eval", "validation"), ("test", "test")):
+        found = task_scores(task, logits[split], np.asarray(getattr(task.data, split)["label"][:]))
+        metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
+    own = replace(
+        job,
+        model=task.model,
+        data=task.data,
+        splits=task.splits,
+        max_seq_length=task.limit,
+        loss=task.loss,
+        training=args,
+        fit=task.settings.fit,
+        settings=task.settings.to_dict(args),
+        notes=[*task.data.notes, *task.notes, *job.notes],
+        title="multi-task",
+        doing="Multi-task training",
+    )
+    return finish(own, Fitted(task.model, logits, metrics, fitted.log_history), controls=twins)
+
+
+def _twin(group: Group, number: int) -> Baseline:
+    """The task on its own: the same settings, and as many of its rows seen."""
+    task, job = group.tasks[number], group.job
+    args = copy.copy(job.training)
+    epochs = rows_seen(group)[number] / len(task.splits["train"])
+    args.output_dir = str(Path(str(args.output_dir)) / task.name)
+    args.num_train_epochs, args.max_steps = epochs, -1
+    hyperparameters.suit(args, task.data.problem_type)
+    if args.warmup_steps >= 1:
+        args.warmup_steps *= rows_seen(group)[number] / sum(rows_seen(group))
+    say(f"\ncontrol: task {task.name} alone, {epochs:.4g} epochs")
+    set_seed(args.seed)
+    settings = replace(task.settings, training=args, given=None)
+    return controls.run_control(make_job(task.data, settings, brief=True), "single_task", "the task alone")
+
+
+def rows_seen(group: Group) -> list[float]:
+    """Rows of each task over the whole run, repeated ones counted again."""
+    args = group.job.training
+    epochs = float(args.num_train_epochs)
+    if args.max_steps > 0:
+        per_update = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        epochs = args.max_steps * per_update / len(group.sampler)
+    seen = np.zeros(len(group.tasks))
+    for epoch in range(math.ceil(epochs)):
+        seen += min(1.0, epochs - epoch) * np.asarray(group.sampler.counts(epoch))
+    return seen.tolist()
+
+
+def shown_scores(task: Task) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
+    """The metrics of the table, the one that counts first; each from predictions and labels, greater is better."""
+    kind = task.data.problem_type
+
+    def selected(guesses: np.ndarray, truth: np.ndarray) -> float:
+        return selection_score(kind, guesses, truth, task.kind.outputs)
+
+    if kind == REGRESSION:
+        return {"r2": _r2, "pearson": _pearson}
+    return {"f1_micro": selected} if kind == MULTI else {"f1_macro": selected, "accuracy": _accuracy}
+
+
+def _accuracy(guesses: np.ndarray, truth: np.ndarray) -> float:
+    return float((guesses == truth).mean())
+
+
+def _r2(guesses: np.ndarray, truth: np.ndarray) -> float:
+    spread = np.var(truth)
+    return float(1 - np.mean((guesses - truth) ** 2) / spread) if spread else math.nan
+
+
+def _pearson(guesses: np.ndarray, truth: np.ndarray) -> float:
+    both = np.std(guesses) * np.std(truth)
+    return float(np.mean((guesses - guesses.mean()) * (truth - truth.mean())) / both) if both else 0.0
+
+
+def _compared(
+    task: Task, name: str, score: Callable[[np.ndarray, np.ndarray], float], report: RunReport, twin: Baseline | None
+) -> dict[str, Any]:
+    """A row of the table: the metric, the twin's, their difference and its paired bootstrap standard error."""
+    row: dict[str, Any] = {"task": task.name, "metric": name, "rows": len(task.data.test)}
+    row["multi-task"] = report.metrics.get(f"test_{name}")
+    if twin is not None and row["multi-task"] is not None:
+        truth = np.asarray(task.data.test["label"][:])
+        ours, theirs, error = compare(task.data.problem_type, report.test_logits, twin.logits, truth, score)
+        row |= {"alone": theirs, "difference": ours - theirs, "error": error}
+    return row
+
+
+def gained(row: Mapping[str, Any]) -> str:
+    """One sentence on what a task won or lost; a difference counts when it is more than two standard errors."""
+    name = row["task"]
+    if row["rows"] < _FEWEST_ROWS or "difference" not in row:
+        return f"{name}: too few test rows ({row['rows']}) to say what learning together bought."
+    difference, error = row["difference"], row["error"]
+    figures = (
+        f"{row['metric']} {row['multi-task']:.3f} against {row['alone']:.3f} alone; one standard error of the difference on "
+        f"{row['rows']} rows is {error:.3f}"
+    )
+    if abs(difference) <= 2 * error:
+        return f"{name}: nothing told from chance ({figures})."
+    return f"{name}: {'gained' if difference > 0 else 'lost'} {abs(difference):.3f} ({figures})."
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Task by metric, on the test rows; with the twin's figures where there are any."""
+    heads = ["task", "metric", "multi-task", *(["alone", "difference"] if any("alone" in row for row in rows) else [])]
+    lines = [heads]
+    for row in rows:
+        cells = [row["task"], row["metric"], "-" if row["multi-task"] is None else f"{row['multi-task']:.3f}"]
+        if len(heads) > len(cells):
+            there = "alone" in row
+            cells.append(f"{row['alone']:.3f}" if there else "-")
+            cells.append(f"{row['difference']:+.3f} \u00b1 {row['error']:.3f}" if there else "-")
+        lines.append(cells)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+
+
+def _write(report: RunReport, group: Group, rows: list[dict[str, Any]]) -> None:
+    """all_results.json and run.json at the root, last: its presence means that the run is whole."""
+    write_json(report.output_dir / "all_results.json", dict(sorted(report.metrics.items())))
+    history = [
+        {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
+        for entry in report.log_history
+    ]
+    run = {
+        "arguments": report.settings,
+        "versions": versions(),
+        "seed": report.settings["training"]["seed"],
+        "tasks": {task.name: json.loads(json.dumps(task.data.fingerprint)) for task in group.tasks},
+        "rows_seen": dict(zip((task.name for task in group.tasks), rows_seen(group), strict=True)),
+        "notes": report.notes,
+        "verdict": report.verdict,
+        "table": rows,
+        "metrics": report.metrics,
+        "log_history": history,
+    }
+    write_json(report.output_dir / "run.json", run)

@@ -1,0 +1,102 @@
+"""The shared encoder as a directory of its own: for AutoModel, and as the checkpoint that any method starts from."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import ModelCardData
+from transformers import AutoModel
+from transformers.utils.hub import cached_file
+
+from nlp_ft.errors import TrainingError
+from nlp_ft.methods.multitask.job import Group
+from nlp_ft.models.checkpoint import quiet
+from nlp_ft.models.compare import ROWS_COMPARED, off_by
+from nlp_ft.models.tokenizer import save_tokenizer
+from nlp_ft.training import save
+
+_POOLING = "1_Pooling/config.json"
+
+
+def save_body(group: Group, directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The shared encoder without a head, for AutoModel and as a checkpoint for any method; loaded anew and compared.
+
+    rows: task, metric and figure ("multi-task") of each head on its test rows, for the card.
+
+    Raises: TrainingError if it does not load whole, or does not repeat its hidden states.
+    """
+    job, body = group.job, group.job.model.body
+    body.config = copy.deepcopy(body.config)  # the first classifier's keeps its labels
+    names = {number: f"LABEL_{number}" for number in range(2)}  # what a configuration without labels says
+    body.config.id2label, body.config.label2id = names, {name: number for number, name in names.items()}
+    body.config.problem_type = None
+    texts = list(group.tasks[0].data.validation["text"][:ROWS_COMPARED])
+    with save.staged(directory) as stage:
+        with quiet():
+            body.save_pretrained(stage)
+            save_tokenizer(job.tokenizer, stage, job.max_seq_length)
+            again, info = AutoModel.from_pretrained(
+                stage, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+            )
+        batch = job.tokenizer(texts, truncation=True, max_length=job.max_seq_length, padding=True, return_tensors="pt")
+        difference, bound = off_by(_hidden(body, batch), _hidden(again, batch))
+        lost = [key for key in info["missing_keys"] if not key.startswith("pooler.")]  # RoBERTa's classifiers have none
+        if lost or not difference <= bound:
+            raise TrainingError(
+                f"{directory}: the saved body does not repeat the trained one (off by {difference:.3g}, {bound:.3g} allowed); "
+                "do not use it, and report this."
+            )
+        _carry_pooling(job.settings["model"], stage)
+        (stage / "README.md").write_text(card(job.settings["model"]["model_name_or_path"], rows), encoding="utf-8")
+
+
+@torch.inference_mode()
+def _hidden(body: Any, batch: Mapping[str, Any]) -> torch.Tensor:
+    body.eval()
+    found = body(**{name: tensor.to(body.device) for name, tensor in batch.items()})
+    return found[0].float().cpu()
+
+
+def _carry_pooling(model: Mapping[str, Any], directory: Path) -> None:
+    """The file that says how the checkpoint's sentence vectors are pooled, where it has one: later methods go by it."""
+    quietly = {
+        f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")
+    }
+    hub = {"revision": model["model_revision"], "cache_dir": model["cache_dir"]}
+    path = cached_file(model["model_name_or_path"], _POOLING, **quietly, **hub)
+    if path is not None:
+        (directory / _POOLING).parent.mkdir()
+        shutil.copyfile(path, directory / _POOLING)
+
+
+def card(checkpoint: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """README.md: where the encoder comes from, how its heads did, and how to go on from it."""
+    local = Path(checkpoint).exists()
+    base = "/".join(Path(checkpoint).resolve().parts[-2:]) if local else checkpoint
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="feature-extraction",
+        base_model=None if local else checkpoint,
+        tags=["nlp_ft", "multi-task"],
+    )
+    figures = [
+        f"| {row['task']} | {row['metric']} | {row['multi-task']:.3f} |"
+        for row in rows
+        if row["multi-task"] is not None
+    ]
+    tasks = ", ".join(dict.fromkeys(row["task"] for row in rows))
+    return "\n".join(
+        [
+            f"---\n{data.to_yaml()}\n---\n\n# Encoder trained on {tasks}\n",
+            f"The encoder of `{base}`, trained with nlp_ft under a head for each task at once. It has no head of its own; the",
+            "classifiers stand beside it. On their test rows they reach:\n",
+            "| task | metric | |\n|---|---|---|",
+            *figures,
+            "\nTo go on from it: `nlp-ft finetune --model_name_or_path body --train_file more.csv --output_dir run`.\n",
+        ]
+    )

@@ -1,0 +1,261 @@
+"""Checkpoints as language models, and back: a directory with the whole body, which every other class loads, too."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import extract_model_from_parallel
+from torch import Tensor, nn
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    GgufConfig,
+    PreTrainedModel,
+    set_seed,
+)
+from transformers.utils.hub import cached_file
+
+from nlp_ft.config import ModelArguments
+from nlp_ft.errors import ModelError, TrainingError
+from nlp_ft.models.checkpoint import check_directory, check_weights, grow_embeddings, one_line, quiet
+from nlp_ft.models.classifier import set_dropout
+from nlp_ft.models.compare import off_by
+from nlp_ft.models.lora import merged
+from nlp_ft.models.pooling import MARK
+from nlp_ft.models.tokenizer import load_tokenizer
+from nlp_ft.training.save import check_finite, staged
+
+_POOLING = "1_Pooling/config.json"
+_ROWS_COMPARED, _TOKENS_COMPARED = 8, 64
+
+
+@dataclass
+class Body:
+    """A checkpoint as a language model.
+
+    causal: it predicts the next token, else masked ones. kept: weights of the checkpoint's body that a language model has no
+    place for (BERT's pooler), by name. new_head: names of the weights of its head that started at random. restored: what
+    training has set in its configuration, and how the checkpoint had it. pooling: its 1_Pooling/config.json, if it had one.
+    """
+
+    model: Any
+    tokenizer: Any
+    causal: bool
+    kept: dict[str, Tensor]
+    new_head: list[str]
+    restored: dict[str, Any]
+    pooling: dict[str, Any] | None
+    notes: list[str] = field(default_factory=list)
+
+
+def open_body(args: ModelArguments, seed: int) -> Body:
+    """The checkpoint in float32, ready to be trained; what its head lacks starts at random, by the seed.
+
+    Raises: ModelError for a checkpoint that is no language model's, or whose body is not whole.
+    """
+    name, place = args.model_name_or_path, check_directory(args.model_name_or_path, args.gguf_file)
+    check_weights(place)
+    hub: dict[str, Any] = {"revision": args.model_revision, "cache_dir": args.cache_dir}
+    gguf = {"gguf_file": args.gguf_file} if args.gguf_file else {}
+    with quiet(), one_line(name, "configuration"):
+        named = {} if args.config_name else gguf
+        config = AutoConfig.from_pretrained(args.config_name or place, trust_remote_code=False, **named, **hub)
+    tokenizer = load_tokenizer(args)
+    causal = _is_causal(name, config)
+    restored = _settle_config(config, args.dropout)
+    options: dict[str, Any] = {"config": config, "attn_implementation": args.attn_implementation, **hub}
+    if gguf:
+        options |= {**gguf, "quantization_config": GgufConfig(gguf_file=args.gguf_file, dequantize=True)}
+    else:
+        options |= {"use_safetensors": True, "ignore_mismatched_sizes": True}
+    set_seed(seed)
+    model, info = _load(AutoModelForCausalLM if causal else AutoModelForMaskedLM, place, name, **options)
+    prefix = f"{model.base_model_prefix}."
+    new_head = _check(name, model, info, prefix, args.ignore_mismatched_sizes)
+    kept = {} if causal else _kept(place, name, model, options)
+    if gguf:  # its weights are float32 once loaded, yet the model says quantized, and would not save
+        for attribute in ("hf_quantizer", "is_quantized", "quantization_method"):
+            vars(model).pop(attribute, None)
+        for attribute in ("quantization_config", "_is_quantized"):
+            vars(model.config).pop(attribute, None)
+    grow_embeddings(model, len(tokenizer))
+    model.config.pad_token_id = model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    body = Body(model, tokenizer, causal, kept, new_head, restored, None if gguf else _pooling_of(place, name, hub))
+    left = sorted(key for key in info["unexpected_keys"] if f"{prefix}{key.removeprefix(prefix)}" not in kept)
+    body.notes = _notes(body, left)
+    return body
+
+
+def _is_causal(name: str, config: Any) -> bool:
+    """Whether next tokens are what the architecture predicts. Raises: ModelError if it predicts neither."""
+    if config.is_encoder_decoder or config.model_type == "xlnet":
+        raise ModelError(f"{name}: a {config.model_type} checkpoint is pre-trained in a way that is not built here.")
+    if getattr(config, MARK, None) == "mean" and config.model_type != "modernbert":
+        raise ModelError(
+            f"{name} is a classifier whose last layer pools by mean, so that all its tokens say the same; pre-train the "
+            "checkpoint that it was fine-tuned from."
+        )
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        return False
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return True
+    raise ModelError(f"{name}: transformers has no language model for a {config.model_type} checkpoint.")
+
+
+def _settle_config(config: Any, dropout: float | None) -> dict[str, Any]:
+    """Dropout as asked, no cache of past keys; a body has no labels. Returns: how the checkpoint had the first two."""
+    text = config.get_text_config()
+    before = text.to_dict()
+    if dropout is not None:
+        set_dropout(config, dropout)
+    if hasattr(text, "use_cache"):
+        text.use_cache = False
+    config.num_labels, config.problem_type = 2, None
+    return {k: before[k] for k, v in text.to_dict().items() if ("drop" in k or k == "use_cache") and before.get(k) != v}
+
+
+def _load(kind: Any, place: str, name: str, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    with quiet(), one_line(name, "weights"):
+        return kind.from_pretrained(
+            place, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **options
+        )
+
+
+def _check(name: str, model: PreTrainedModel, info: dict[str, Any], prefix: str, accept: bool) -> list[str]:
+    """Only the head may be new. Returns: which of its weights are. Raises: ModelError."""
+    mismatched = sorted(key[0] for key in info["mismatched_keys"])
+    if mismatched and not accept:
+        raise ModelError(
+            f"{name}: the shape of {mismatched[0]} (and {len(mismatched) - 1} more) does not fit its own configuration; "
+            "use the right --config_name, or --ignore_mismatched_sizes to start those weights at random."
+        )
+    missing = sorted(info["missing_keys"])
+    if lost := [key for key in missing if key.startswith(prefix)]:
+        raise ModelError(
+            f"{name} is no {type(model).__name__}: {len(lost)} weights of its body are not in it, such as {lost[0]}."
+        )
+    return missing
+
+
+def _kept(place: str, name: str, model: PreTrainedModel, options: dict[str, Any]) -> dict[str, Tensor]:
+    """Weights that the checkpoint holds for its body and the language model does not take: they must not be lost."""
+    options = {**options, "config": copy.deepcopy(options["config"])}
+    body, info = _load(AutoModel, place, name, **options)
+    taken = {*model.base_model.state_dict(), *info["missing_keys"]}
+    return {f"{model.base_model_prefix}.{k}": v.clone() for k, v in body.state_dict().items() if k not in taken}
+
+
+def _pooling_of(place: str, name: str, hub: dict[str, Any]) -> dict[str, Any] | None:
+    """How the sentence encoder that this checkpoint is pools, by its 1_Pooling/config.json; None for any other one."""
+    quietly = dict.fromkeys(("gated_repo", "missing_entries", "connection_errors"), False)
+    path = cached_file(place, _POOLING, **{f"_raise_exceptions_for_{k}": v for k, v in quietly.items()}, **hub)
+    if path is None:
+        return None
+    with one_line(name, _POOLING):
+        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def _notes(body: Body, left: list[str]) -> list[str]:
+    what = "the next token" if body.causal else "masked tokens"
+    said = [f"{type(body.model).__name__}: predicts {what}"]
+    if body.new_head:
+        said.append(
+            f"head: {len(body.new_head)} weights of the language-model head are not in the checkpoint (such as "
+            f"{body.new_head[0]}); they start at random and train, so the first losses are those of a random head"
+        )
+    if body.kept:
+        said.append(f"kept as they are, for later classifiers: {', '.join(sorted(body.kept))}")
+    if left:
+        said.append(f"left out: {len(left)} weights that a language model has no place for, such as {left[0]}")
+    if body.pooling is not None:
+        said.append(
+            f"the checkpoint is a sentence encoder ({_POOLING}, which is carried over): predicting tokens can hurt what its "
+            "sentence vectors say; --probe_file measures it"
+        )
+    return said
+
+
+def head_to_train(body: Body) -> list[str]:
+    """Names of the head's modules that train in full beside adapters.
+
+    Not those that share a weight with the embeddings, nor an output layer that the checkpoint had.
+    """
+    model = body.model
+    shared = {id(p) for p in model.base_model.parameters()}
+    out = model.get_output_embeddings()
+    names = []
+    for name, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        inside = name.startswith(f"{model.base_model_prefix}.")
+        leaf = not any(True for _ in module.children())  # a parameter beside layers, as BERT's output bias is, stays
+        if not own or inside or not leaf or any(id(p) in shared for p in own):
+            continue
+        if module is not out or any(key.startswith(f"{name}.weight") for key in body.new_head):
+            names.append(name)
+    return names
+
+
+def save_body(body: Body, trained: nn.Module, directory: Path, texts: list[str]) -> None:
+    """Save, load anew from disk and compare; adapters are merged into `trained` by this.
+
+    Raises: TrainingError if a weight is not finite, one is missing on reload, the pooler is not bit for bit the checkpoint's,
+    or the logits differ by more than rounding.
+    """
+    model = extract_model_from_parallel(trained, keep_fp32_wrapper=False)
+    check_finite(model)
+    wanted = _logits(model, body.tokenizer, texts)
+    plain = merged(model)
+    text = plain.config.get_text_config()
+    for name, value in body.restored.items():
+        setattr(text, name, value)
+    with staged(directory) as stage:
+        with quiet():
+            plain.save_pretrained(stage, state_dict={**plain.state_dict(), **body.kept})
+            body.tokenizer.save_pretrained(stage)
+        if body.pooling is not None:
+            (stage / _POOLING).parent.mkdir()
+            (stage / _POOLING).write_text(json.dumps(body.pooling, indent=2) + "\n", encoding="utf-8")
+        _verify(body, stage, texts, wanted)
+
+
+def _verify(body: Body, stage: Path, texts: list[str], wanted: Tensor) -> None:
+    kind = AutoModelForCausalLM if body.causal else AutoModelForMaskedLM
+    model, info = _load(kind, str(stage), str(stage), use_safetensors=True)
+    if absent := sorted([*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])]):
+        raise TrainingError(f"{stage}: the saved model lacks {absent[0]}; do not use it.")
+    difference, bound = off_by(wanted, _logits(model, body.tokenizer, texts))
+    if not difference <= bound:
+        raise TrainingError(
+            f"{stage}: the saved model does not repeat the trained one's logits (off by {difference:.3g}, {bound:.3g} "
+            "allowed); do not use it, and report this."
+        )
+    if body.kept:
+        again, _ = _load(AutoModel, str(stage), str(stage), use_safetensors=True)
+        held = {f"{again.base_model_prefix}.{name}": value for name, value in again.state_dict().items()}
+        if lost := [
+            name for name, value in body.kept.items() if name not in held or not torch.equal(held[name], value)
+        ]:
+            raise TrainingError(f"{stage}: {lost[0]} is not what the checkpoint held; do not use it.")
+
+
+@torch.inference_mode()
+def _logits(model: nn.Module, tokenizer: Any, texts: list[str]) -> Tensor:
+    """Float32 logits (all tokens, vocabulary) of a few short texts, one after another, on the CPU, in evaluation mode."""
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    found = []
+    for text in texts[:_ROWS_COMPARED]:
+        tokens = tokenizer(text, truncation=True, max_length=_TOKENS_COMPARED, return_tensors="pt")
+        found.append(model(input_ids=tokens["input_ids"].to(device)).logits[0].float().cpu())
+    model.train(training)
+    return torch.cat(found)

@@ -1,0 +1,117 @@
+"""What is to be predicted: masks drawn for each text by (seed, epoch, place), in whichever process and batch it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from nlp_ft.errors import ConfigError, DataError
+from nlp_ft.training.sampler import Clock
+
+IGNORED = -100  # the label of a token that is not to be predicted
+_TRAIN, _HELD_OUT = 0, 1  # streams of chance
+_MASKED, _RANDOM = 0.8, 0.1  # of the chosen tokens; the rest stay as they are
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How tokens are hidden (Devlin et al. 2019, arXiv:1810.04805, section 3.1).
+
+    probability: the share of tokens (of words, where the rows hold `words`) that is chosen. mask: the id of the mask token.
+    special: ids never chosen. ordinary: ids that a random token is drawn from.
+    """
+
+    probability: float
+    mask: int
+    special: Ids
+    ordinary: Ids
+
+    @classmethod
+    def of(cls, tokenizer: Any, probability: float) -> Masking:
+        """As the tokenizer has it. Raises: ConfigError if it has no mask token."""
+        if tokenizer.mask_token_id is None:
+            raise ConfigError("this encoder's tokenizer has no mask token, which pre-training hides words behind.")
+        special = np.array(sorted(set(tokenizer.all_special_ids)), np.int64)
+        ordinary = np.setdiff1d(np.arange(len(tokenizer)), special)
+        return cls(probability, tokenizer.mask_token_id, special, ordinary)
+
+    def draw(self, ids: Ids, words: Ids | None, chance: np.random.Generator) -> tuple[Ids, Ids]:
+        """(inputs, labels) of one text: labels are the ids of the chosen tokens, IGNORED elsewhere.
+
+        ids: (tokens,). words: (tokens,) the word of each token, or None to choose tokens one by one. The number chosen is
+        the share of all, rounded up or down by chance so that its mean is that share. Of the chosen 80 % become the mask
+        token, 10 % a random one, 10 % stay; a word's tokens meet the same fate. transformers' collator masks whole words
+        without the last two, and draws from the process's own chance.
+        """
+        units = np.arange(len(ids)) if words is None else words.copy()
+        units[np.isin(ids, self.special)] = -1
+        names = np.unique(units[units >= 0])
+        count = int(self.probability * len(names) + chance.random())
+        chosen = chance.choice(names, size=count, replace=False)
+        fate = np.full(max(units.max(initial=-1), 0) + 2, 2.0)  # the last is that of units of -1
+        fate[chosen] = chance.random(count)
+        drawn = fate[units]
+        inputs, labels = ids.copy(), np.where(drawn < 1, ids, IGNORED)
+        inputs[drawn < _MASKED] = self.mask
+        swapped = (drawn >= _MASKED) & (drawn < _MASKED + _RANDOM)
+        inputs[swapped] = chance.choice(self.ordinary, size=int(swapped.sum()))
+        return inputs, labels
+
+
+class Collator:
+    """Rows of token ids to padded batches of input_ids, attention_mask and labels, in which padding is IGNORED.
+
+    Masked: rows of the training set get the masks of this epoch; rows that have labels already keep them. Causal (masking is
+    None): each token but the first is a label, at its own position, as in transformers.
+    """
+
+    def __init__(self, pad: int, masking: Masking | None, seed: int, clock: Clock, multiple: int = 1) -> None:
+        """multiple: of which the length of a batch is to be one."""
+        self.pad, self.masking, self.seed, self.clock, self.multiple = pad, masking, seed, clock, multiple
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """One batch."""
+        examples = [self._example(row) for row in rows]
+        width = -(-max(len(ids) for ids, _ in examples) // self.multiple) * self.multiple
+        shape = (len(examples), width)
+        inputs, labels = np.full(shape, self.pad), np.full(shape, IGNORED)
+        mask = np.zeros(shape, np.int64)
+        for row, (ids, wanted) in enumerate(examples):
+            inputs[row, : len(ids)], labels[row, : len(ids)], mask[row, : len(ids)] = ids, wanted, 1
+        found = {"input_ids": inputs, "attention_mask": mask, "labels": labels}
+        return {name: torch.from_numpy(values) for name, values in found.items()}
+
+    def _example(self, row: dict[str, Any]) -> tuple[Ids, Ids]:
+        ids = np.asarray(row["input_ids"], np.int64)
+        if "labels" in row:
+            return ids, np.asarray(row["labels"], np.int64)
+        if self.masking is not None:
+            chance = np.random.default_rng([self.seed, _TRAIN, self.clock.epoch, row["place"]])
+            return self.masking.draw(ids, _words(row), chance)
+        return ids, np.concatenate([[IGNORED], ids[1:]])
+
+
+def _words(row: dict[str, Any]) -> Ids | None:
+    return np.asarray(row["words"], np.int64) if "words" in row else None
+
+
+def with_fixed_masks(rows: Dataset, masking: Masking, seed: int) -> Dataset:
+    """Held-out rows, their masks drawn once, so that every evaluation asks the same. Raises: DataError if none is masked."""
+
+    def drawn(row: dict[str, Any]) -> dict[str, Any]:
+        chance = np.random.default_rng([seed, _HELD_OUT, row["place"]])
+        inputs, labels = masking.draw(np.asarray(row["input_ids"], np.int64), _words(row), chance)
+        return {"input_ids": inputs, "labels": labels, "masked": int((labels != IGNORED).sum())}
+
+    rows = rows.map(drawn, desc="Masking validation")
+    if not sum(rows["masked"]):
+        raise DataError("validation: not one of its tokens is masked; hold out more (--validation_split_size).")
+    return rows.remove_columns("masked")

@@ -1,0 +1,226 @@
+"""The run of `nlp-ft pretrain`, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.config import (
+    LoraArguments,
+)
+from nlp_ft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nlp_ft.data import TextData, Unlabelled
+    from nlp_ft.methods.pretrain.language_model import Body
+    from nlp_ft.methods.pretrain.report import Probes
+    from nlp_ft.methods.pretrain.trainer import Task
+    from nlp_ft.training.job import Settings
+    from nlp_ft.training.run_report import RunReport
+
+_NO_HEAD = "a body has no classifier head; give it to the run that fine-tunes the body"
+_NO_LABELS = "texts are read without labels, and one part of them is held out by chance; leave it out"
+_PROBE_ALONE = "labels are read from --probe_file alone; name one, or leave it out"
+_MEANINGLESS = {
+    **dict.fromkeys(("pooling", "head_start"), _NO_HEAD),
+    "train_file": "texts without labels are named by --text_file",
+    **dict.fromkeys(("test_split_name", "num_folds", "group_column", "time_column", "mixing"), _NO_LABELS),
+    **dict.fromkeys(("class_weights", "threshold_metric"), "there are no classes"),
+    "save_adapter_only": "the next run needs a whole body; adapters are merged into it",
+}
+_FOR_PROBE = (
+    "test_file",
+    "test_split_size",
+    "label_column_name",
+    "problem_type",
+    "text_pair_column_name",
+    "max_predict_samples",
+)
+
+
+def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+    """Texts, checkpoint, masks, training, saving, probe, report.
+
+    arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: data frames in place of files: train and validation (texts),
+    probe (labelled rows).
+    """
+    from nlp_ft.methods.pretrain import trainer
+    from nlp_ft.training import setup
+    from nlp_ft.training.job import Settings
+    from nlp_ft.utils import say
+
+    settings = Settings.of("pretrain", arguments)
+    frames = dict(frames or {})
+    _refuse_meaningless(settings, frames)
+    setup.prepare(settings.training, settings.given)
+    texts, labelled = _read(settings, frames)
+    for note in texts.notes:
+        say(note)
+    body, task, notes = _make(settings, texts)
+    for note in notes:
+        say(note)
+    head_alone = _head_alone(settings, texts) if settings.fit.with_control and body.new_head else None
+    trained = trainer.train(task)
+    return _finish(settings, texts, labelled, body, task, trained, [*texts.notes, *notes], head_alone)
+
+
+def _refuse_meaningless(settings: Settings, frames: Mapping[str, Any]) -> None:
+    """Raises: ConfigError for what was set and has no meaning here."""
+    probed = settings.own.probe_file is not None or "probe" in frames
+    refused = _MEANINGLESS if probed else _MEANINGLESS | dict.fromkeys(_FOR_PROBE, _PROBE_ALONE)
+    for group in (settings.model, settings.data, settings.lora, settings.fit):
+        for one in fields(group):
+            if one.name in refused and getattr(group, one.name) != one.default:
+                raise ConfigError(f"--{one.name} means nothing in pretrain: {refused[one.name]}.")
+
+
+def _read(settings: Settings, frames: Mapping[str, Any]) -> tuple[Unlabelled, TextData | None]:
+    """The texts; and the labelled rows, if any, so that a mistake in them is told before training."""
+    from nlp_ft.data import load_data, load_texts
+
+    own, data, seed = settings.own, settings.data, settings.training.seed
+    files = {"train": frames.get("train", own.text_file), "validation": frames.get("validation", data.validation_file)}
+    sources = {split: source for split, source in files.items() if source is not None}
+    texts = load_texts(data, sources, paragraphs=own.paragraphs, seed=seed)
+    probe = frames.get("probe", own.probe_file)
+    if probe is None:
+        return texts, None
+    there = replace(data, dataset_name=None, train_file=None, validation_file=None, max_train_samples=None)
+    return texts, load_data(replace(there, validation_split_size=0.1), seed=seed, frames={"train": probe})
+
+
+def _make(settings: Settings, texts: Unlabelled) -> tuple[Body, Task, list[str]]:
+    """The language model, with adapters where asked, on tokens and masks; and what was decided."""
+    from nlp_ft.data import tokenize_texts
+    from nlp_ft.methods.pretrain import language_model, trainer
+    from nlp_ft.methods.pretrain.masking import Masking, with_fixed_masks
+    from nlp_ft.models import classifier
+
+    own, training = settings.own, settings.training
+    body = language_model.open_body(settings.model, training.seed)
+    if body.causal and own.whole_word_mask:
+        raise ConfigError("--whole_word_mask: this checkpoint is a decoder, which masks nothing; leave it out.")
+    masking = None if body.causal else Masking.of(body.tokenizer, own.mlm_probability)
+    limit = classifier.token_limit(body.model, body.tokenizer, settings.data.max_seq_length)
+    splits, cut = {}, []
+    for split, rows in (("train", texts.train), ("validation", texts.validation)):
+        how = {"words": own.whole_word_mask, "group": own.group_texts}
+        workers = settings.data.preprocessing_num_workers
+        splits[split], note = tokenize_texts(rows, body.tokenizer, limit, split=split, num_proc=workers, **how)
+        cut.append(note)
+    if masking is not None:
+        splits["validation"] = with_fixed_masks(splits["validation"], masking, training.seed)
+    _, parameters = classifier.trainable_share(body.model)
+    use_peft = settings.lora.use_peft
+    chosen = trainer.settle(training, settings.given, len(splits["train"]), parameters, use_peft)
+    model = (
+        classifier.add_lora(body.model, settings.lora, language_model.head_to_train(body)) if use_peft else body.model
+    )
+    trained, parameters = classifier.trainable_share(model)
+    notes = [
+        *cut,
+        *body.notes,
+        *chosen,
+        f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})",
+    ]
+    identity = _identity(settings, texts, limit)
+    task = trainer.Task(model, body.tokenizer, masking, splits, training, settings.fit, identity)
+    return body, task, notes
+
+
+def _identity(settings: Settings, texts: Unlabelled, limit: int) -> dict[str, Any]:
+    """What a checkpoint must have in common with the run that goes on from it."""
+    from nlp_ft.training import checkpointing
+
+    args, held = settings.training, settings.to_dict(settings.training)
+    return {
+        **checkpointing.start_of(held),
+        **{k: v for k, v in held["pretrain"].items() if k not in ("text_file", "probe_file")},
+        **{k: held["training"][k] for k in (*checkpointing.RESULT, "learning_rate", "num_train_epochs")},
+        "data": texts.fingerprint["sha256"],
+        "max_seq_length": limit,
+        "rows_per_update": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
+    }
+
+
+def _head_alone(settings: Settings, texts: Unlabelled) -> float:
+    """The held-out loss of a new head that is trained on the frozen body, at the same cost; nothing of it is kept."""
+    import copy
+    from pathlib import Path
+
+    from nlp_ft.methods.pretrain import trainer
+    from nlp_ft.models.layers import keep_evaluating
+    from nlp_ft.training.controls import FOLDER, discard
+    from nlp_ft.utils import say
+
+    directory = Path(str(settings.training.output_dir)) / FOLDER / "head_alone"
+    training = copy.copy(settings.training)
+    training.output_dir = str(directory)
+    if not any(directory.glob("checkpoint-*")):
+        training.resume_from_checkpoint = None
+    say("control: a new head on the frozen body")
+    body, task, _ = _make(replace(settings, training=training, lora=LoraArguments()), texts)
+    inside = {id(parameter) for parameter in body.model.base_model.parameters()}
+    for parameter in body.model.parameters():
+        parameter.requires_grad = id(parameter) not in inside
+    keep_evaluating(body.model.base_model)  # dropout would be noise that nothing in it learns from
+    loss = trainer.train(task).metrics["eval_loss"]
+    discard(directory)
+    return loss
+
+
+def _finish(
+    settings: Settings,
+    texts: Unlabelled,
+    labelled: TextData | None,
+    body: Body,
+    task: Task,
+    trained: Any,
+    notes: list[str],
+    head_alone: float | None,
+) -> RunReport:
+    """Save and compare, probe, report."""
+    from pathlib import Path
+
+    import numpy as np
+    from accelerate import PartialState
+
+    from nlp_ft.methods.pretrain import language_model
+    from nlp_ft.methods.pretrain import report as pretrain_report
+    from nlp_ft.training import checkpointing
+    from nlp_ft.training.run_report import RunReport
+    from nlp_ft.utils import say
+
+    state, directory = PartialState(), Path(str(settings.training.output_dir))
+    if state.is_main_process:
+        language_model.save_body(body, trained.model, directory, list(texts.validation["text"][:8]))
+    state.wait_for_everyone()
+    rows = len(task.splits["validation"])
+    told = [pretrain_report.verdict(trained.metrics, body.causal, bool(body.new_head), rows, head_alone)]
+    metrics = trained.metrics | ({} if head_alone is None else {"control_head_alone_eval_loss": head_alone})
+    probes: Probes | None = None
+    if labelled is not None:
+        length = task.identity["max_seq_length"]
+        probes = pretrain_report.probes(labelled, settings.model, directory, length, settings.training)
+        told, metrics = [*told, *probes.sentences()], metrics | probes.metrics()
+        seen = pretrain_report.seen_in_training(texts, labelled.test)
+        notes = [*notes, seen] if seen else notes
+    report = RunReport(
+        output_dir=directory,
+        metrics=metrics,
+        baselines={} if probes is None else {"probe_before": probes.before},
+        verdict="\n".join(told),
+        notes=notes,
+        settings=settings.to_dict(settings.training),
+        log_history=trained.log_history,
+        test_logits=np.empty((0, 0)) if probes is None else probes.after.logits,
+        title="pre-trained",
+    )
+    if state.is_main_process:
+        facts = {"causal": body.causal, "probe": labelled.fingerprint if labelled is not None else None}
+        pretrain_report.write_report(report, texts, facts)
+        checkpointing.remove_finished(directory, given=settings.given or ())
+    state.wait_for_everyone()
+    say(pretrain_report.describe(report))
+    return report

@@ -1,0 +1,193 @@
+"""What pre-training bought, and how it is told: by the held-out loss, and by a frozen probe on labelled rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from nlp_ft.config import ModelArguments
+from nlp_ft.data import TextData, Unlabelled, counted, text_digest, texts_or_pairs, write_rejected
+from nlp_ft.evaluation.baselines import Baseline, against_control
+from nlp_ft.evaluation.metrics import SELECTION_METRIC
+from nlp_ft.evaluation.probabilities import SINGLE
+from nlp_ft.models import classifier
+from nlp_ft.models.compare import logits_of
+from nlp_ft.training import setup
+from nlp_ft.training.controls import as_control
+from nlp_ft.training.run_report import RunReport
+from nlp_ft.utils import versions, write_json
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The same linear probe on frozen features of the checkpoint (`before`) and of the body made of it (`after`)."""
+
+    data: TextData
+    before: Baseline
+    after: Baseline
+
+    def metrics(self) -> dict[str, float]:
+        """For all_results.json."""
+        found = {f"control_{self.before.name}_{k}": v for k, v in self.before.metrics.items()}
+        found |= {f"probe_{k}": v for k, v in self.after.metrics.items()}
+        if self.data.problem_type == SINGLE:
+            found |= {"probe_accuracy_error": self._error(self.after)}
+            found |= {f"control_{self.before.name}_accuracy_error": self._error(self.before)}
+        return found
+
+    def _error(self, one: Baseline) -> float:
+        """The standard error of an accuracy: that of a share of so many rows."""
+        share = one.metrics["accuracy"]
+        return math.sqrt(share * (1 - share) / len(one.logits))
+
+    def sentences(self) -> list[str]:
+        """The figures with their errors, and whether the difference is one."""
+        name = "accuracy" if self.data.problem_type == SINGLE else SELECTION_METRIC[self.data.problem_type][0]
+        figures = []
+        for title, one in (("the checkpoint's body", self.before), ("this one's", self.after)):
+            error = f" \u00b1 {self._error(one):.3f}" if self.data.problem_type == SINGLE else ""
+            figures.append(f"{title} {one.metrics[name]:.3f}{error}")
+        rows = counted(len(self.after.logits), "test row")
+        told = against_control(
+            self.data.problem_type, self.after.logits, self.data.test["label"], self.before, "Pre-training"
+        )
+        return [f"Frozen probe on {rows}, {name} (standard error): {', '.join(figures)}.", told]
+
+
+def probes(data: TextData, args: ModelArguments, made: Path, max_seq_length: int, training: Any) -> Probes:
+    """Fit both probes on the training rows, and score them on the test rows; no body is trained."""
+    here = ModelArguments(model_name_or_path=str(made), cache_dir=args.cache_dir)
+    before = _probed(data, replace(args, dropout=None), max_seq_length, training)
+    after = _probed(data, here, max_seq_length, training)
+    title = "the checkpoint's own body under a frozen probe"
+    return Probes(data, as_control("probe_before", title, before, data), as_control("probe", "", after, data))
+
+
+def _probed(data: TextData, args: ModelArguments, max_seq_length: int, training: Any) -> np.ndarray:
+    """Logits (rows, classes) of the test rows by a linear head that is fitted on frozen features."""
+    tokenizer = classifier.load_tokenizer(args)
+    model, _, _ = classifier.load_classifier(args, tokenizer, data.problem_type, data.labels)
+    length = classifier.token_limit(model, tokenizer, max_seq_length)
+    splits, _ = setup.tokenize_splits(data, tokenizer, length, None)
+    setup.start_head(model, args, data.problem_type, splits["train"], tokenizer, training)
+    texts, pairs = texts_or_pairs(data.test), None
+    if texts and isinstance(texts[0], tuple):
+        texts, pairs = [text for text, _ in texts], [pair for _, pair in texts]
+    return logits_of(model.to(training.device), tokenizer, texts, pairs, length).numpy()  # type: ignore[arg-type]
+
+
+def seen_in_training(texts: Unlabelled, rows: Dataset) -> str | None:
+    """A note if labelled test texts were among those pre-trained on: without their labels, yet the figures may flatter."""
+    count = sum(text_digest(text) in texts.keys for text in rows["text"])
+    if not count:
+        return None
+    return (
+        f"warning: {count} of the probe's {counted(len(rows), 'test text')} are among the unlabelled texts; that is fair where "
+        "the texts to be classified are there beforehand, and flatters the figures where they are not"
+    )
+
+
+def verdict(metrics: dict[str, float], causal: bool, new_head: bool, rows: int, head_alone: float | None) -> str:
+    """Whether the held-out loss fell, and how far the head alone would have brought it."""
+    before, after = metrics["eval_loss_before"], metrics["eval_loss"]
+    way = "fell" if after < before else "did not fall: it went"
+    what = "next-token" if causal else "masked-token"
+    told = (
+        f"The {what} loss on {counted(rows, 'held-out row')} {way} from {before:.3f} to {after:.3f} nats (perplexity "
+        f"{math.exp(before):.1f} to {math.exp(after):.1f})."
+    )
+    if head_alone is not None:
+        gain = head_alone - after
+        bought = f"bought {gain:.3f} of it" if gain > 0 else "bought nothing over that"
+        return f"{told} A new head on the frozen body reaches {head_alone:.3f}; training the body {bought}."
+    if new_head:
+        return f"{told} It began with a random head: how much of the fall is the body's, --with_control tells."
+    return told
+
+
+def write_report(report: RunReport, texts: Unlabelled, facts: dict[str, Any]) -> None:
+    """all_results.json, rejected_rows.csv, README.md, and run.json last: its presence means that the run is whole."""
+    directory = report.output_dir
+    write_json(directory / "all_results.json", dict(sorted(report.metrics.items())))
+    if texts.rejected:
+        write_rejected(directory / "rejected_rows.csv", texts.rejected)
+    (directory / "README.md").write_text(_card(report, texts, facts), encoding="utf-8")
+    run = {
+        "arguments": report.settings,
+        "versions": versions(),
+        "seed": report.settings["training"]["seed"],
+        "data": {**texts.fingerprint, **({"probe": facts["probe"]} if facts.get("probe") else {})},
+        "notes": report.notes,
+        "verdict": report.verdict,
+        "metrics": report.metrics,
+        "log_history": [{k: _finite(v) for k, v in entry.items()} for entry in report.log_history],
+    }
+    write_json(directory / "run.json", run)
+
+
+def _finite(value: Any) -> Any:
+    """None for nan and inf, which JSON has no word for: fp16 logs such a gradient norm when it skips a step."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _card(report: RunReport, texts: Unlabelled, facts: dict[str, Any]) -> str:
+    name, settings = report.output_dir.name, report.settings
+    source = settings["model"]["model_name_or_path"]
+    local = Path(source).is_dir()
+    base = "/".join(Path(source).resolve().parts[-2:]) if local else source
+    training, own = settings["training"], settings["pretrain"]
+    task, auto = (
+        ("text-generation", "AutoModelForCausalLM") if facts["causal"] else ("fill-mask", "AutoModelForMaskedLM")
+    )
+    how = "LoRA adapters, merged" if settings["lora"]["use_peft"] else "all weights"
+    hidden = "" if facts["causal"] else f"{own['mlm_probability']:.0%} of the {_units(own)} masked; "
+    rows = texts.fingerprint["rows"]
+    head = ["---", "library_name: transformers", f"pipeline_tag: {task}", *([] if local else [f"base_model: {base}"])]
+    return (
+        "\n".join([*head, "tags:", "- nlp_ft", "---"])
+        + f"""
+
+# {name}
+
+A body, not a classifier: `{base}`, pre-trained further on unlabelled texts with nlp_ft. Fine-tune it:
+
+```bash
+nlp-ft finetune --model_name_or_path {name} --train_file train.csv --output_dir classifier
+```
+
+{report.verdict}
+
+## How it was made
+
+{how} trained on {rows["train"]} texts ({rows["validation"]} held out); {hidden}learning rate \
+{training["learning_rate"]:g}, {training["num_train_epochs"]:g} epochs, {training["per_device_train_batch_size"]} rows a \
+device and step, seed {training["seed"]}. `{auto}` goes on from it. Every argument, the data's fingerprint and all metrics are \
+in run.json.
+
+## Limits
+
+A lower loss on such texts does not make a better classifier by itself; compare with the checkpoint it came from.
+"""
+    )
+
+
+def _units(own: dict[str, Any]) -> str:
+    return "words" if own["whole_word_mask"] else "tokens"
+
+
+def describe(report: RunReport, doing: Sequence[str] = ()) -> str:
+    """The report as text."""
+    minutes = report.metrics["train_minutes"]
+    lines = [
+        report.verdict,
+        *doing,
+        f"Trained in {minutes:.1f} minutes. Saved in {report.output_dir}, and checked: a fresh load repeats its logits.",
+        f"Use it: nlp-ft finetune --model_name_or_path {report.output_dir} ...",
+    ]
+    return "\n\n" + "\n".join(lines)

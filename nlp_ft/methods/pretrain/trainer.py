@@ -1,0 +1,222 @@
+"""Training a language model on: exact losses over tokens, whatever the batches and processes, and the run that finds them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import TrainingArguments
+
+from nlp_ft.config import FitArguments
+from nlp_ft.errors import ConfigError
+from nlp_ft.methods.pretrain.masking import IGNORED, Collator, Masking
+from nlp_ft.training import checkpointing, hyperparameters
+from nlp_ft.training.sampler import Clock
+from nlp_ft.training.trainer import CheckedTrainer, EvaluationLines, settle_callbacks
+from nlp_ft.utils import say
+
+_SMALL_MODEL = 50_000_000
+_UPDATES_WANTED, _MOST_EPOCHS = 1500, 50
+_METRICS = ("loss", "perplexity")
+
+
+@dataclass
+class Task:
+    """What is to be trained: `model` (with adapters or not) on `splits`; masking is None where it predicts the next token.
+
+    `identity`: what a checkpoint must have in common with the run that goes on from it.
+    """
+
+    model: Any
+    tokenizer: Any
+    masking: Masking | None
+    splits: Mapping[str, Dataset]
+    training: TrainingArguments
+    fit: FitArguments
+    identity: Mapping[str, Any]
+
+
+@dataclass
+class Trained:
+    """`metrics`: train_*, eval_* and, of the checkpoint as it was, eval_loss_before and eval_perplexity_before."""
+
+    model: Any
+    metrics: dict[str, float]
+    log_history: list[dict[str, float]]
+
+
+@contextmanager
+def only_at(body: nn.Module, chosen: Tensor) -> Iterator[None]:
+    """Have the head read the body's vectors at the chosen places (rows, tokens) alone, as one row.
+
+    A masked language model has a use for 15 % of its logits, and for a small encoder they are most of the work.
+    """
+
+    def select(_: nn.Module, __: Any, output: Any) -> Any:
+        vectors = output[0][chosen][None]
+        if isinstance(output, tuple):
+            return vectors, *output[1:]
+        output["last_hidden_state"] = vectors
+        return output
+
+    hook = body.register_forward_hook(select)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def token_losses(
+    model: nn.Module, body: nn.Module, inputs: Mapping[str, Tensor], causal: bool, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """(losses in nats, the row each is of), both (tokens to predict,).
+
+    model: it, or what wraps it; body: its base model. inputs: a batch with `labels`; causal: those of the next position.
+    """
+    labels = inputs["labels"]
+    if causal:
+        labels = torch.cat([labels[:, 1:], torch.full_like(labels[:, :1], IGNORED)], dim=1)
+    chosen = labels != IGNORED
+    with only_at(body, chosen):
+        logits = model(**{name: value for name, value in inputs.items() if name != "labels"}).logits
+    found = cross_entropy(logits[0].float(), labels[chosen], reduction="none", label_smoothing=smoothing)
+    return found, chosen.nonzero()[:, 0]
+
+
+class LanguageTrainer(CheckedTrainer):
+    """CheckedTrainer whose loss is a mean over all predicted tokens of an update, on all processes."""
+
+    loss_is_scaled_for_ga = True
+    causal: bool
+
+    @property
+    def body(self) -> nn.Module:
+        """The base model inside of whatever wraps it."""
+        model: Any = self.model
+        plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+        return plain.base_model
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | None:
+        """Tokens to predict in an update, on all processes; the first of a causal text has no label."""
+        if not batch_samples:
+            return None
+        count: Any = sum((batch["labels"] != IGNORED).sum() for batch in batch_samples).to(device)  # type: ignore[union-attr]
+        if self.args.world_size > 1:
+            gathered: Any = self.accelerator.gather(count)
+            count = gathered.sum()
+        return count.clamp(min=1)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """This batch's share of the update's mean; DDP takes the mean over processes of what is a sum over them."""
+        losses, _ = token_losses(model, self.body, inputs, self.causal, self.args.label_smoothing_factor)
+        return losses.sum() / num_items_in_batch * self.accelerator.num_processes
+
+    def prediction_step(self, model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> tuple[None, Tensor, Tensor]:
+        """No logits, which would fill the memory: of each row its summed loss, and how many tokens it is over."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            losses, rows = token_losses(model, self.body, inputs, self.causal)
+        sums = losses.new_zeros(len(inputs["labels"])).index_add(0, rows, losses)
+        return None, sums, torch.bincount(rows, minlength=len(sums))
+
+
+def scores(prediction: Any) -> dict[str, float]:
+    """Mean loss over tokens in nats, and its exponential; prediction: summed losses and tokens, both (rows,)."""
+    loss = float(prediction.predictions.astype("float64").sum() / prediction.label_ids.sum())
+    return {"loss": loss, "perplexity": math.exp(loss)}
+
+
+def settle(
+    args: TrainingArguments, given: Collection[str] | None, rows: int, parameters: int, use_peft: bool
+) -> list[str]:
+    """Set in place what the user did not give; given None: the caller chose everything. Returns: what to say about it.
+
+    Raises: ConfigError for a --metric_for_best_model that is not measured here.
+    """
+    name = (args.metric_for_best_model or "loss").removeprefix("eval_")
+    if name not in _METRICS:
+        raise ConfigError(f"--metric_for_best_model {name} is not measured here; it can be {' or '.join(_METRICS)}.")
+    args.metric_for_best_model, args.greater_is_better = name, False
+    if given is None:
+        return []
+    said = []
+    if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(given):
+        args.per_device_train_batch_size = max(1, hyperparameters.batch_rows(rows) // args.world_size)
+        said.append(f"{args.per_device_train_batch_size} rows a step and process")
+    if "learning_rate" not in given and "adam" in str(getattr(args.optim, "value", args.optim)):
+        full = 1e-4 if parameters < _SMALL_MODEL else 5e-5
+        args.learning_rate = hyperparameters.learning_rate(parameters, True) if use_peft else full
+        said.append(f"learning rate {args.learning_rate:g}")
+    if not {"num_train_epochs", "max_steps"} & set(given):
+        per_update = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        updates = math.ceil(rows / per_update)
+        args.num_train_epochs = float(min(_MOST_EPOCHS, max(1, round(_UPDATES_WANTED / updates))))
+        said.append(f"{args.num_train_epochs:g} epochs")
+    if args.load_best_model_at_end:
+        said.append(f"best checkpoint by held-out {name}")
+    return (
+        [f"chosen for a model of {parameters / 1e6:.1f}M parameters and {rows} rows: {', '.join(said)}"] if said else []
+    )
+
+
+def train(task: Task) -> Trained:
+    """Resume where asked, measure, train, measure again.
+
+    Raises: TrainingError if a loss, gradient or weight is not finite; ConfigError if the checkpoint to resume from is not of
+    this run.
+    """
+    resume = _resume(task)
+    trainer = _trainer(task, start=resume is None)
+    started = time.monotonic()
+    result = trainer.train(resume_from_checkpoint=resume)
+    metrics: dict[str, float] = {f"train_{k.removeprefix('train_')}": v for k, v in result.metrics.items()}
+    metrics["train_minutes"] = (time.monotonic() - started) / 60
+    first = next(entry for entry in trainer.state.log_history if "eval_loss" in entry)
+    metrics |= {f"eval_{name}_before": first[f"eval_{name}"] for name in _METRICS}
+    validation: Any = task.splits["validation"]
+    metrics |= trainer.predict(validation, metric_key_prefix="eval").metrics or {}
+    return Trained(trainer.model, metrics, trainer.state.log_history)
+
+
+def _resume(task: Task) -> str | None:
+    args = task.training
+    if not args.resume_from_checkpoint:
+        return None
+    path, warnings = checkpointing.choose(str(args.resume_from_checkpoint), Path(str(args.output_dir)), task.identity)
+    for warning in warnings:
+        say(f"warning: {warning}")
+    say(f"resuming from {path}")
+    return str(path)
+
+
+def _trainer(task: Task, start: bool) -> LanguageTrainer:
+    """start: measure before the first update; a resumed run has that in its log."""
+    args, clock = task.training, Clock()
+    args.remove_unused_columns = False  # the collator reads `place` and `words`
+    args.eval_on_start = start
+    multiple = 8 if args.bf16 or args.fp16 else 1
+    trainer = LanguageTrainer(
+        model=task.model,
+        args=args,
+        train_dataset=task.splits["train"],  # type: ignore[arg-type]
+        eval_dataset=task.splits["validation"],  # type: ignore[arg-type]
+        processing_class=task.tokenizer,
+        data_collator=Collator(task.tokenizer.pad_token_id, task.masking, args.seed, clock, multiple),  # type: ignore[arg-type]
+        compute_metrics=scores,
+        clock=clock,
+        callbacks=[checkpointing.ManifestCallback(task.identity), EvaluationLines("perplexity")],
+    )
+    trainer.causal = task.masking is None
+    settle_callbacks(trainer, task.fit)
+    return trainer

@@ -1,0 +1,40 @@
+"""Fine-tune on a source domain first, then on the target; measures what that gained over the target alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nlp_ft.config import (
+    DataArguments,
+    FitArguments,
+    FreezeArguments,
+    HubArguments,
+    LongTextArguments,
+    LoraArguments,
+    ModelArguments,
+)
+from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.methods.transfer.arguments import TransferArguments
+
+if TYPE_CHECKING:
+    from nlp_ft.training.run_report import RunReport
+
+ARGUMENTS = (
+    ModelArguments,
+    DataArguments,
+    LongTextArguments,
+    AugmentArguments,
+    LoraArguments,
+    FreezeArguments,
+    FitArguments,
+    HubArguments,
+    TransferArguments,
+)
+
+
+def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+    """Run `nlp-ft transfer`; see `nlp_ft.methods.transfer.method.run`."""
+    from nlp_ft.methods.transfer.method import run
+
+    return run(*arguments, frames=frames)

@@ -1,0 +1,169 @@
+"""Transfer, measured: few target rows with and without the source, the same rows in as many updates."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+from transformers import TrainingArguments
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+from nlp_ft.config import ModelArguments
+from nlp_ft.data import TextData, sampled, texts_or_pairs
+from nlp_ft.errors import ConfigError, ModelError
+from nlp_ft.evaluation.baselines import compare
+from nlp_ft.evaluation.metrics import compute_metrics
+from nlp_ft.inference.load import load
+from nlp_ft.training import checkpointing
+from nlp_ft.training.fit import Job, identity, train
+from nlp_ft.training.job import Settings, make_job
+from nlp_ft.utils import say
+
+ALONE = "target alone"
+Answers = dict[str, Any]  # the logits (rows, classes) of "validation" and "test"
+
+
+def start_from(settings: Settings, directory: str) -> ModelArguments:
+    """The model arguments with a source's directory as the checkpoint, which carries its own configuration and tokenizer."""
+    return replace(
+        settings.model,
+        model_name_or_path=directory,
+        config_name=None,
+        tokenizer_name=None,
+        gguf_file=None,
+        model_revision="main",
+    )
+
+
+def measure(
+    settings: Settings, data: TextData, sources: Mapping[str, str], numbers: Sequence[int]
+) -> tuple[dict[str, float], str]:
+    """Metrics at each number of target rows, with each source and without, said as a table; and the best source.
+
+    Each pair of fits sees the same rows in as many updates. No checkpoint is chosen by validation, which a user with so few
+    rows would not have; it ranks the sources.
+    """
+    wanted = [number for number in numbers if number < len(data.train)]
+    if len(sources) > 1 and not wanted:
+        raise ConfigError("several sources are ranked by --transfer_shots; give a number below the target's rows.")
+    models = {ALONE: settings.model} | {name: start_from(settings, place) for name, place in sources.items()}
+    found = {0: {name: answers for name, place in sources.items() if (answers := _untrained(place, data))}}
+    for shots in wanted:
+        part, found[shots] = sampled(data, shots, settings.training.seed), {}
+        for name, model in models.items():
+            say(f"{shots} target rows, {name if name == ALONE else f'from {name}'}")
+            short = replace(settings, model=model, training=_brief(settings.training))
+            found[shots][name] = _answers(make_job(part, short, brief=True), f"{shots}-{name.replace(' ', '-')}")
+    scores = _score(found, data)
+    best = next(iter(sources))
+    if len(sources) > 1:
+        ranks = {name: sum(scores[shots][name]["validation"] for shots in wanted) / len(wanted) for name in sources}
+        best = max(ranks, key=lambda name: ranks[name])
+        ranked = ", ".join(f"{name} {ranks[name]:.3f}" for name in sorted(ranks, key=lambda name: -ranks[name]))
+        say(f"\nsources, by {_metric(data)} on validation, mean over {', '.join(map(str, wanted))} rows: {ranked}")
+    say(_table(scores, found, data, [*sources]))
+    metrics = {
+        f"transfer_{shots}_{'target_only' if name == ALONE else name}": held["test"]
+        for shots, row in scores.items()
+        for name, held in row.items()
+    }
+    return metrics, best
+
+
+def _metric(data: TextData) -> str:
+    return {"regression": "pearson", "multi_label_classification": "f1_micro"}.get(data.problem_type, "f1_macro")
+
+
+def _score(found: Mapping[int, Mapping[str, Answers]], data: TextData) -> dict[int, dict[str, dict[str, float]]]:
+    def of(logits: Any, split: str) -> float:
+        labels = getattr(data, split)["label"]
+        value = compute_metrics(data.problem_type, logits, labels, data.labels).get(_metric(data))
+        return 0.0 if value is None else value  # one answer for all rows has no correlation
+
+    return {
+        shots: {name: {split: of(logits, split) for split, logits in answers.items()} for name, answers in row.items()}
+        for shots, row in found.items()
+    }
+
+
+def _brief(args: TrainingArguments) -> TrainingArguments:
+    """TrainingArguments of a fit that neither evaluates nor saves."""
+    args = copy.copy(args)
+    args.eval_strategy, args.save_strategy = IntervalStrategy.NO, SaveStrategy.NO
+    args.load_best_model_at_end, args.resume_from_checkpoint = False, None
+    return args
+
+
+def _answers(job: Job, name: str) -> Answers:
+    """Train and answer validation and test rows; kept in `shots/`, from which a resumed run takes them.
+
+    Those of other settings, rows (test rows, too) or weights to start from have another name there, and are not taken.
+    """
+    test, start = job.data.fingerprint["sha256"]["test"], job.settings["model"]["model_name_or_path"]
+    made_with = {**identity(job), "test": test, "weights": checkpointing.weights_of(start)}
+    settings = hashlib.sha256(json.dumps(made_with, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    path = Path(str(job.training.output_dir)) / "shots" / f"{name}-{settings}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as held:
+            return dict(held)
+    logits = train(job).logits
+    if PartialState().is_main_process:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, validation=logits["validation"], test=logits["test"])
+        part.replace(path)
+    PartialState().wait_for_everyone()
+    return logits
+
+
+def _untrained(directory: str, data: TextData) -> Answers:
+    """What a source's model answers before it has seen a target row; empty where its labels are others."""
+    try:
+        model = load(directory)
+    except ModelError:  # a body, which has no answers yet
+        return {}
+    if model.problem_type != data.problem_type or sorted(model.labels) != sorted(data.labels):
+        return {}
+    order = [model.labels.index(label) for label in data.labels] or [0]
+    return {split: model.logits(texts_or_pairs(getattr(data, split)))[:, order] for split in ("validation", "test")}
+
+
+def _table(
+    scores: Mapping[int, Mapping[str, Mapping[str, float]]],
+    found: Mapping[int, Mapping[str, Answers]],
+    data: TextData,
+    sources: Sequence[str],
+) -> str:
+    """The gain at each number of target rows, by source, with the standard error of the paired difference."""
+    labels = np.asarray(data.test["label"][:])
+
+    def correlation(answers: Any, truth: Any) -> float:
+        return float(np.corrcoef(np.ravel(answers), np.ravel(truth))[0, 1]) if np.ptp(answers) > 0 else 0.0
+
+    score = correlation if data.problem_type == "regression" else None
+    lines = [
+        f"\ntest {_metric(data)} by target rows",
+        f"{'rows':>6}  {ALONE:>12}  " + "  ".join(f"{n:>24}" for n in sources),
+    ]
+    for shots, row in scores.items():
+        cells = []
+        for name in sources:
+            if name not in row:
+                cells.append(f"{'-':>24}")
+                continue
+            cell = f"{row[name]['test']:.3f}"
+            if ALONE in row:
+                pair = found[shots][name]["test"], found[shots][ALONE]["test"]
+                error = compare(data.problem_type, *pair, labels, score)[2]
+                cell += f" ({row[name]['test'] - row[ALONE]['test']:+.3f} ± {error:.3f})"
+            cells.append(f"{cell:>24}")
+        alone = f"{row[ALONE]['test']:.3f}" if ALONE in row else "-"
+        lines.append(f"{shots:>6}  {alone:>12}  " + "  ".join(cells))
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Checkpoints as modules: classifiers, tokenizers, heads, pooling, layers, adapters."""

@@ -1,0 +1,1 @@
+"""One run, from arguments to a saved and verified directory."""

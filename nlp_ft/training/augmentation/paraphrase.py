@@ -1,0 +1,105 @@
+"""Paraphrases by a text-to-text checkpoint of the user's, or by two that translate there and back (Sennrich et al. 2016)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from tqdm.auto import tqdm
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from nlp_ft.errors import ModelError
+from nlp_ft.models.checkpoint import check_directory, check_weights, one_line, quiet
+from nlp_ft.training.augmentation.words import fixed_parts, negated
+
+_BATCH = 16
+_BEAMS = 4
+_LONGEST = 512  # tokens of a text, where the checkpoint does not say
+
+
+def paraphrase(
+    texts: Sequence[str],
+    models: Sequence[str],
+    prefixes: Sequence[str],
+    wanted: int,
+    device: str | torch.device = "cpu",
+) -> list[list[str]]:
+    """At least `wanted` candidates for each text by beam search, likeliest first, less those that `keeps_facts` refuses.
+
+    models: one checkpoint that rewrites, or one that translates there and one that translates back. prefixes: what each wants
+    in front of a text, or []. A text that a checkpoint cannot hold, or does not bring to an end, has no candidates. The first
+    process generates for all, so that every one trains on the same rows. A candidate may equal its source: callers look.
+
+    Raises: ModelError for a checkpoint that is no sequence-to-sequence model with all its weights, in safetensors.
+    """
+    found: list[list[str]] = [[] for _ in texts]
+    if PartialState().is_main_process:
+        drafts = _generate(texts, models[0], prefixes[0] if prefixes else "", max(wanted, _BEAMS), device)
+        if len(models) == 2:  # the best of the way back for each of the way there
+            flat = [draft for row in drafts for draft in row[:wanted]]
+            back = iter(_generate(flat, models[1], prefixes[1] if prefixes else "", 1, device))
+            drafts = [[text for _ in row[:wanted] for text in next(back)] for row in drafts]
+        found = [
+            [draft for draft in dict.fromkeys(row) if keeps_facts(text, draft)]
+            for text, row in zip(texts, drafts, strict=True)
+        ]
+    broadcast_object_list(found)
+    return found
+
+
+def keeps_facts(text: str, other: str) -> bool:
+    """Whether the other text says something, has the same links, mentions, tags and numbers, and a negation if this one has."""
+    return bool(other.strip()) and fixed_parts(text) == fixed_parts(other) and negated(text) == negated(other)
+
+
+@torch.inference_mode()
+def _generate(
+    texts: Sequence[str], name: str, prefix: str, sequences: int, device: str | torch.device
+) -> list[list[str]]:
+    """The likeliest `sequences` outputs for each text, those that come to an end; by text, in the order of the texts."""
+    model, tokenizer, limit = _open(name)
+    model.to(device)
+    lengths = [len(ids) for ids in tokenizer([prefix + text for text in texts], verbose=False)["input_ids"]]
+    order = [place for place in sorted(range(len(texts)), key=lambda place: lengths[place]) if lengths[place] <= limit]
+    found: list[list[str]] = [[] for _ in texts]
+    with tqdm(total=len(order), desc=f"Generating with {name}", disable=not sys.stderr.isatty()) as bar:
+        for places in [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]:
+            batch = tokenizer([prefix + texts[place] for place in places], padding=True, return_tensors="pt").to(device)
+            outputs = model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                do_sample=False,
+                num_beams=max(sequences, _BEAMS),
+                num_return_sequences=sequences,
+                max_length=None,
+                max_new_tokens=2 * max(lengths[place] for place in places) + 8,
+                early_stopping=True,
+            )
+            ended = (outputs[:, 1:] == tokenizer.eos_token_id).any(dim=1).tolist()
+            decoded = tokenizer.batch_decode(outputs, skip_special_tokens=True)
+            for at, (text, whole) in enumerate(zip(decoded, ended, strict=True)):
+                if whole:
+                    found[places[at // sequences]].append(text.strip())
+            bar.update(len(places))
+    return found
+
+
+def _open(name: str) -> tuple[Any, Any, int]:
+    """Model, tokenizer, and how many tokens it holds. Raises: ModelError."""
+    place = check_directory(name)
+    check_weights(place)
+    with quiet(), one_line(name, "text-to-text model"):
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        model, info = AutoModelForSeq2SeqLM.from_pretrained(
+            place, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, use_safetensors=True
+        )
+    if info["missing_keys"]:
+        raise ModelError(
+            f"{name} lacks {min(info['missing_keys'])}; wanted a whole text-to-text checkpoint, such as T5 or Marian."
+        )
+    positions = getattr(model.config, "max_position_embeddings", None) or _LONGEST
+    return model.eval(), tokenizer, min(tokenizer.model_max_length, positions)

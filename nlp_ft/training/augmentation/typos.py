@@ -1,0 +1,61 @@
+"""Typing errors: a neighbouring key, two letters changed over, one left out, one doubled."""
+
+from __future__ import annotations
+
+from random import Random
+
+from nlp_ft.training.augmentation.words import Word, join_words, split_words
+
+_KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+_SHORTEST = 4  # letters of a word that may hold an error
+
+
+def _neighbours() -> dict[str, str]:
+    """The keys around each letter of a QWERTY keyboard, where each row stands half a key to the right of the one above."""
+    at = {letter: (2 * column + row, row) for row, keys in enumerate(_KEYS) for column, letter in enumerate(keys)}
+    return {
+        letter: "".join(other for other, (a, b) in at.items() if (abs(a - x), abs(b - y)) in ((2, 0), (1, 1)))
+        for letter, (x, y) in at.items()
+    }
+
+
+NEIGHBOURS = _neighbours()
+
+
+def add_noise(text: str, rate: float, chance: Random) -> str | None:
+    """`rate` of the letters get an error, one a word at most and never its first letter; None where no word can take one.
+
+    Words of four letters and more, without an apostrophe, of scripts with capitals (Latin, Greek,
+    Cyrillic), that are neither fixed nor negations.
+    """
+    words, tail = split_words(text)
+    free = [word for word in words if _takes_noise(word)]
+    number = max(1, round(rate * sum(len(word.core) for word in free)))
+    for word in chance.sample(free, min(len(free), number)):
+        word.core = _with_error(word.core, chance)
+    new = join_words(words, tail)
+    return None if new == text else new
+
+
+def _takes_noise(word: Word) -> bool:
+    has_case = word.core.lower() != word.core.upper()
+    return has_case and word.core.isalpha() and len(word.core) >= _SHORTEST and not word.fixed and not word.negates
+
+
+def _with_error(word: str, chance: Random) -> str:
+    """One error in a word, after its first letter; always another word than before."""
+    place = chance.randrange(1, len(word))
+    letter, kinds = word[place], ["drop", "double"]
+    if letter.lower() in NEIGHBOURS:
+        kinds.append("neighbour")
+    if place + 1 < len(word) and word[place + 1] != letter:
+        kinds.append("swap")
+    kind = chance.choice(kinds)
+    if kind == "drop":
+        return word[:place] + word[place + 1 :]
+    if kind == "double":
+        return word[:place] + letter + word[place:]
+    if kind == "swap":
+        return word[:place] + word[place + 1] + letter + word[place + 2 :]
+    near = chance.choice(NEIGHBOURS[letter.lower()])
+    return word[:place] + (near.upper() if letter.isupper() else near) + word[place + 1 :]

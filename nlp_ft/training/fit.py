@@ -1,0 +1,282 @@
+"""`fit`: the only train, resume, evaluate, merge, save, card of nlp_ft. Methods bring a model, data and a loss."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from transformers import (
+    DataCollatorWithPadding,
+    TrainingArguments,
+)
+
+from nlp_ft.config import FitArguments
+from nlp_ft.config.training_arguments import is_sharded
+from nlp_ft.data import TextData, texts_or_pairs
+from nlp_ft.errors import ConfigError
+from nlp_ft.evaluation.baselines import Baseline, against_control, baselines, verdict
+from nlp_ft.evaluation.calibration import calibrate
+from nlp_ft.evaluation.inference_config import Answering, LongDocuments
+from nlp_ft.evaluation.metrics import compute_metrics
+from nlp_ft.models.layers import Plan
+from nlp_ft.training import checkpointing
+from nlp_ft.training.long_texts import WindowCollator, has_windows, take_out
+from nlp_ft.training.losses import ClassifierLoss
+from nlp_ft.training.run_report import RunReport, describe, source_metrics, write_report
+from nlp_ft.training.save import save_and_verify
+from nlp_ft.training.trainer import ClassifierTrainer, EvaluationLines, settle_callbacks
+from nlp_ft.utils import say
+
+
+@dataclass
+class Job:
+    """What a method hands to `train` and `finish`.
+
+    `settings`: every resolved argument by group, for run.json; `given`: the names the user set; `notes`: what was decided.
+    `brief`: one of several fits of a run, which says one line. `plan`: learning rates by layer, and gradual unfreezing.
+    `trainer`: a subclass of ClassifierTrainer, or something that makes one of Trainer's keyword arguments; `columns`: further
+    columns of the training split that its compute_loss takes out of `inputs`. `title`: the model's row in the report;
+    `doing`: the subject of its verdict. `long_documents`: how texts are read that are longer; None: they are cut.
+    `held_out`: validation rows were not trained on, so that a calibration can be fitted on them.
+    """
+
+    model: Any
+    tokenizer: Any
+    data: TextData
+    splits: Mapping[str, Dataset]
+    max_seq_length: int
+    loss: ClassifierLoss
+    training: TrainingArguments
+    fit: FitArguments
+    settings: dict[str, Any]
+    given: Collection[str] = ()
+    save_adapter_only: bool = False
+    notes: list[str] = field(default_factory=list)
+    brief: bool = False
+    plan: Plan | None = None
+    trainer: Callable[..., ClassifierTrainer] | None = None
+    columns: Sequence[str] = ()
+    title: str = "fine-tuned"
+    doing: str = "Fine-tuning"
+    long_documents: LongDocuments | None = None
+    held_out: bool = True
+
+
+@dataclass
+class Fitted:
+    """A trained model, and what it answers: `logits` (rows, classes) of "validation" and "test", in the order of their rows.
+
+    `metrics`: train_*, eval_* and test_*, as all_results.json has them. `long_documents`: for `inference.json`.
+    """
+
+    model: Any
+    logits: dict[str, np.ndarray]
+    metrics: dict[str, float]
+    log_history: list[dict[str, float]] = field(default_factory=list)
+    long_documents: LongDocuments = field(default_factory=LongDocuments)
+
+
+def fit(job: Job, scores: Mapping[str, float] | None = None, controls: Sequence[Baseline] = ()) -> RunReport:
+    """Train and finish: resume, train, evaluate, merge, save, reload and compare, write the report."""
+    return finish(job, train(job), scores, controls)
+
+
+def train(job: Job) -> Fitted:
+    """Resume where asked, train, and answer both held-out splits.
+
+    Raises: TrainingError if a loss, gradient or weight is not finite; ConfigError if the checkpoint to resume from is not of
+    this run.
+    """
+    own = identity(job)
+    resume = _resume(job, own)
+    trainer = _trainer(job, own)
+    started = time.monotonic()
+    result = trainer.train(resume_from_checkpoint=resume)
+    metrics: dict[str, float] = {f"train_{k.removeprefix('train_')}": v for k, v in result.metrics.items()}
+    metrics["train_minutes"] = (time.monotonic() - started) / 60
+    logits = {}
+    for prefix, split in (("eval", "validation"), ("test", "test")):
+        logits[split], found = trainer.predict_in_order(job.splits[split], prefix)
+        metrics |= found
+    long_documents = take_out(trainer.model, job.long_documents)  # type: ignore[arg-type]
+    return Fitted(trainer.model, logits, metrics, trainer.state.log_history, long_documents)
+
+
+def finish(
+    job: Job, fitted: Fitted, scores: Mapping[str, float] | None = None, controls: Sequence[Baseline] = ()
+) -> RunReport:
+    """Compare with the baselines and controls, merge, save, reload and compare, write the report. Returns: what was reported.
+
+    scores: metrics found elsewhere (in cross-validation), to be reported with the rest. controls: other ways to answer the
+    same test rows, each with a row and a sentence of its own.
+
+    Raises: TrainingError if a weight is not finite, or the saved model does not repeat its logits.
+    """
+    data, state, output_dir = job.data, PartialState(), Path(str(job.training.output_dir))
+    metrics, answers = dict(fitted.metrics), fitted.logits["test"]
+    metrics |= source_metrics(data.test, answers, data.problem_type, data.labels)
+    metrics |= scores or {}
+    references = _baselines(job)
+    for kind, answered in (("baseline", references.values()), ("control", controls)):
+        for one in answered:
+            metrics |= {f"{kind}_{one.name}_{key}": value for key, value in one.metrics.items()}
+    truth = data.test["label"]
+    sentences = [verdict(data.problem_type, answers, truth, references, job.doing)]
+    sentences += [against_control(data.problem_type, answers, truth, one, job.doing) for one in controls]
+    answering, found, said = _calibrate(job, fitted)
+    metrics |= found
+    sentences += said
+    if state.is_main_process:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        replace(answering, long_documents=fitted.long_documents).write(output_dir)
+        save_and_verify(
+            fitted.model, job.tokenizer, output_dir, data.validation, job.max_seq_length, job.save_adapter_only
+        )
+    state.wait_for_everyone()
+    report = RunReport(
+        output_dir=output_dir,
+        metrics=metrics,
+        baselines=references | {one.name: one for one in controls},
+        verdict="\n".join(sentences),
+        notes=job.notes,
+        settings=job.settings,
+        log_history=fitted.log_history,
+        test_logits=answers,
+        title=job.title,
+        answering=answering,
+    )
+    if state.is_main_process:
+        write_report(report, data)
+        checkpointing.remove_finished(output_dir, given=job.given)
+    state.wait_for_everyone()
+    say(describe(report, data, brief=job.brief))
+    return report
+
+
+def _calibrate(job: Job, fitted: Fitted) -> tuple[Answering, dict[str, float], list[str]]:
+    """As `calibration.calibrate`; nothing where no row was held out to be calibrated by."""
+    if not job.held_out:
+        return Answering(), {}, []
+    held_out, test = (
+        (fitted.logits[name], rows["label"][:])
+        for name, rows in (("validation", job.data.validation), ("test", job.data.test))
+    )
+    return calibrate(job.data.problem_type, held_out, test, job.data.labels, job.fit.threshold_metric)
+
+
+def identity(job: Job) -> dict[str, Any]:
+    """What a checkpoint must have in common with the run that goes on from it."""
+    args = job.training
+    return {
+        **_common(job.settings),
+        "class_weights": job.fit.class_weights,
+        "labels": job.data.labels,
+        "data": {split: digest for split, digest in job.data.fingerprint["sha256"].items() if split != "test"},
+        "max_seq_length": job.max_seq_length,
+        "seed": args.seed,
+        "learning_rate": args.learning_rate,
+        "num_train_epochs": args.num_train_epochs,
+        "rows_per_update": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
+    }
+
+
+def asked(settings: Mapping[str, Any], given: Collection[str] | None) -> dict[str, Any]:
+    """What a finished piece of a run (a fold, a source) must have in common with the run that takes it, but for its rows.
+
+    settings: every argument by group, as they came. given: the names the user set; of what is chosen for him where he sets
+    nothing, the piece must have been left to choose, too. None: the arguments hold as they are.
+    """
+    training, fit = settings["training"], settings["fit"]
+
+    def value(name: str) -> Any:
+        return training[name] if given is None or name in given else "chosen"
+
+    batch = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    rows = math.prod(training[name] for name in batch) * settings["processes"]
+    return {
+        **_common(settings),
+        **{k: v for k, v in fit.items() if k != "with_control"},
+        "max_seq_length": settings["data"]["max_seq_length"],
+        **{k: value(k) for k in ("learning_rate", "num_train_epochs", "optim_args", "metric_for_best_model")},
+        **{k: training[k] for k in ("eval_strategy", "eval_steps", "load_best_model_at_end")},
+        "rows_per_update": rows if given is None or {*batch} & {*given} else "chosen",
+        "weights": checkpointing.weights_of(settings["model"]["model_name_or_path"]),
+    }
+
+
+def _common(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **checkpointing.start_of(settings),
+        **settings["augment"],
+        **settings["freeze"],
+        **settings.get(settings["method"]["name"], {}),
+        **settings.get("long_texts", {}),
+        **{k: settings["training"][k] for k in checkpointing.RESULT},
+    }
+
+
+def _resume(job: Job, identity: Mapping[str, Any]) -> str | None:
+    if not job.training.resume_from_checkpoint:
+        return None
+    path, warnings = checkpointing.choose(
+        str(job.training.resume_from_checkpoint), Path(str(job.training.output_dir)), identity
+    )
+    for warning in warnings:
+        say(f"warning: {warning}")
+    say(f"resuming from {path}")
+    return str(path)
+
+
+def _trainer(job: Job, identity: Mapping[str, Any]) -> ClassifierTrainer:
+    args, problem_type, labels = job.training, job.data.problem_type, job.data.labels
+
+    def scores(prediction: Any) -> dict[str, float]:
+        found = compute_metrics(problem_type, prediction.predictions, prediction.label_ids, labels)
+        # Trainer's own mean counts the rows twice with which several processes fill up their last batches
+        loss = job.loss.row_losses(
+            torch.as_tensor(prediction.predictions), torch.as_tensor(prediction.label_ids)
+        ).mean()
+        return {**found, "loss": loss.item()}
+
+    args.remove_unused_columns = True
+    collate = DataCollatorWithPadding(job.tokenizer, pad_to_multiple_of=8 if args.bf16 or args.fp16 else None)
+    if job.plan is not None and is_sharded(args):
+        flag = "layerwise_lr_decay" if job.plan.share is None else "gradual_unfreezing"
+        raise ConfigError(f"--{flag} does not go with FSDP or DeepSpeed, which cut layers up; leave it out.")
+    trainer = (job.trainer or ClassifierTrainer)(
+        model=job.model,
+        args=args,
+        train_dataset=job.splits["train"],  # type: ignore[arg-type]
+        eval_dataset=job.splits["validation"],  # type: ignore[arg-type]
+        processing_class=job.tokenizer,
+        data_collator=WindowCollator(job.tokenizer.model_input_names, collate) if has_windows(job.splits) else collate,
+        compute_metrics=scores,
+        compute_loss_func=job.loss,
+        callbacks=[
+            checkpointing.ManifestCallback(identity),
+            EvaluationLines((args.metric_for_best_model or "loss").removeprefix("eval_")),
+        ],
+    )
+    trainer.plan, trainer.columns = job.plan, job.columns
+    settle_callbacks(trainer, job.fit)
+    return trainer
+
+
+def _baselines(job: Job) -> dict[str, Baseline]:
+    train, test = job.data.train, job.data.test
+    return baselines(
+        job.data.problem_type,
+        texts_or_pairs(train),
+        train["label"][:],
+        texts_or_pairs(test),
+        test["label"][:],
+        job.data.labels,
+    )

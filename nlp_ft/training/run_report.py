@@ -1,0 +1,198 @@
+"""What a run says and writes: notes, tables, all_results.json, run.json, test_predictions.csv and the model card."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from nlp_ft.data import TextData, write_rejected
+from nlp_ft.evaluation.baselines import Baseline
+from nlp_ft.evaluation.confidence_intervals import intervals
+from nlp_ft.evaluation.inference_config import Answering
+from nlp_ft.evaluation.metrics import compute_metrics, confusion_matrix, per_class_table
+from nlp_ft.evaluation.probabilities import predicted, probabilities
+from nlp_ft.evaluation.report.model_card import write_card
+from nlp_ft.evaluation.report.tables import format_confusion, format_per_class
+from nlp_ft.utils import versions, write_json
+
+_SHOWN = {
+    "single_label_classification": ("accuracy", "f1_macro", "balanced_accuracy", "mcc", "auroc"),
+    "multi_label_classification": ("f1_micro", "f1_macro", "subset_accuracy", "hamming_loss"),
+    "regression": ("pearson", "spearman", "mae", "rmse", "r2"),
+}
+
+
+@dataclass
+class RunReport:
+    """Everything a run found. `metrics`: as all_results.json has them; `test_logits`: (rows, classes), raw; `title`: its row.
+
+    `answering`: what `inference.json` says, by which test_predictions.csv answers as `load` will.
+    """
+
+    output_dir: Path
+    metrics: dict[str, float]
+    baselines: dict[str, Baseline]
+    verdict: str
+    notes: list[str]
+    settings: dict[str, Any]
+    log_history: list[dict[str, float]]
+    test_logits: np.ndarray
+    title: str = "fine-tuned"
+    answering: Answering = field(default_factory=Answering)
+
+
+def write_report(report: RunReport, data: TextData) -> None:
+    """Write every file of the report into its output directory."""
+    directory = report.output_dir
+    write_json(directory / "all_results.json", dict(sorted(report.metrics.items())))
+    logits = report.answering.applied(data.problem_type, report.test_logits, data.labels)  # as `load` will answer
+    write_predictions(directory / "test_predictions.csv", data.test, logits, data.problem_type, data.labels)
+    if data.rejected:
+        write_rejected(directory / "rejected_rows.csv", data.rejected)
+    write_card(directory, _card_facts(report, data))
+    run = {
+        "arguments": report.settings,
+        "versions": versions(),
+        "seed": report.settings["training"]["seed"],
+        "data": data.fingerprint,
+        "notes": report.notes,
+        "verdict": report.verdict,
+        "per_class": _per_class(report, data),
+        "metrics": report.metrics,
+        "log_history": [{k: _finite(v) for k, v in entry.items()} for entry in report.log_history],
+    }
+    write_json(directory / "run.json", run)  # last: its presence means that the run is whole
+
+
+def _finite(value: Any) -> Any:
+    """None for nan and inf, which JSON has no word for: fp16 logs such a gradient norm when it skips a step."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _per_class(report: RunReport, data: TextData) -> list[dict[str, Any]]:
+    return per_class_table(data.problem_type, report.test_logits, data.test["label"], data.labels)
+
+
+def _card_facts(report: RunReport, data: TextData) -> dict[str, Any]:
+    return {
+        "settings": report.settings,
+        "metrics": report.metrics,
+        "shown": _SHOWN[data.problem_type],
+        "intervals": intervals(data.problem_type, report.test_logits, data.test["label"][:], data.labels),
+        "notes": report.notes,
+        "title": report.title,
+        "baselines": [(baseline.title, baseline.metrics) for baseline in report.baselines.values()],
+        "verdict": report.verdict,
+        "labels": data.labels,
+        "problem_type": data.problem_type,
+        "fingerprint": data.fingerprint,
+        "per_class": _per_class(report, data),
+        "versions": versions(),
+    }
+
+
+def write_predictions(path: Path, rows: Dataset, logits: np.ndarray, problem_type: str, labels: list[str]) -> None:
+    """CSV with text, (text_pair,) label, prediction, and one score column a class; multi-label names joined by `;`."""
+    scores = probabilities(problem_type, logits)
+    chosen = predicted(problem_type, logits)
+    pairs = ["text_pair"] if "text_pair" in rows.column_names else []
+    heads = [f"score_{label}" for label in labels]
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["text", *pairs, "label", "prediction", *heads])
+        for i, row in enumerate(rows):
+            assert isinstance(row, dict)
+            cells = [f"{score:.6f}" for score in scores[i]] if labels else []
+            texts = [row["text"], *(row[name] for name in pairs)]
+            writer.writerow([*texts, named(row["label"], labels), named(chosen[i], labels), *cells])
+    part.replace(path)
+
+
+def named(value: Any, labels: list[str]) -> str:
+    """A label as its file has it: a class name, names joined by `;`, or a number."""
+    if not labels:
+        return f"{float(value):.6g}"
+    if np.ndim(value):
+        return ";".join(label for label, on in zip(labels, value, strict=True) if on > 0.5)
+    return labels[int(value)]
+
+
+def describe(report: RunReport, data: TextData, *, brief: bool = False) -> str:
+    """The report as text: the metrics beside the baselines', classes and confusions, what fine-tuning bought.
+
+    brief: the test metrics alone, in one line.
+    """
+    shown = [name for name in _SHOWN[data.problem_type] if f"test_{name}" in report.metrics]
+    if brief:
+        return "  test: " + ", ".join(f"{name} {report.metrics[f'test_{name}']:.3f}" for name in shown)
+    heads = ["", *shown]
+    rows = [[f"{report.title}, test", *(_cell(report.metrics[f"test_{name}"]) for name in shown)]]
+    for source, count in _sources(data.test).items():
+        cells = (_cell(report.metrics.get(f"test_{name}@{source}")) for name in shown)
+        rows.append([f"  its {count} rows of {source}", *cells])
+    rows.append([f"{report.title}, validation", *(_cell(report.metrics.get(f"eval_{name}")) for name in shown)])
+    if "cv_folds" in report.metrics:
+        spreads = ((report.metrics.get(f"cv_{name}"), report.metrics.get(f"cv_{name}_std")) for name in shown)
+        cells = ["-" if mean is None else f"{mean:.3f} \u00b1 {spread:.3f}" for mean, spread in spreads]
+        rows.append([f"mean \u00b1 sd of {report.metrics['cv_folds']:.0f} folds", *cells])
+    for baseline in report.baselines.values():
+        rows.append([f"{baseline.title}, test", *(_cell(baseline.metrics.get(name)) for name in shown)])
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    table = "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in [heads, *rows]
+    )
+    blocks = [table]
+    if data.labels:
+        blocks.append(format_per_class(_per_class(report, data)))
+    if data.problem_type == "single_label_classification":
+        matrix = confusion_matrix(report.test_logits, data.test["label"], data.labels)
+        blocks.append(format_confusion(matrix, data.labels))
+    minutes = report.metrics["train_minutes"]
+    blocks.append(
+        f"{report.verdict}\nTrained in {minutes:.1f} minutes. Saved in {report.output_dir}, and checked: a fresh load repeats "
+        f'its logits.\nTry it: nlp-ft predict --model {report.output_dir} --text "..."'
+    )
+    return "\n\n" + "\n\n".join(blocks)
+
+
+def _sources(rows: Dataset) -> dict[str, int]:
+    """Rows of each source, where the split has several."""
+    counts = Counter(rows["source"]) if "source" in rows.column_names else Counter()
+    return dict(counts) if len(counts) > 1 else {}
+
+
+def source_metrics(rows: Dataset, logits: np.ndarray, problem_type: str, labels: list[str]) -> dict[str, float]:
+    """`test_accuracy@movies` and so on for each source of the test rows, where there are several."""
+    found = {}
+    for source in _sources(rows):
+        places = [place for place, name in enumerate(rows["source"]) if name == source]
+        cells = rows.select(places)["label"][:]
+        metrics = compute_metrics(problem_type, logits[places], cells, labels)
+        found |= {f"test_{name}@{source}": value for name, value in metrics.items()}
+    return found
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def settings_of(**groups: Any) -> dict[str, Any]:
+    """The resolved arguments of a run by group, as JSON can hold them; tokens are left out."""
+    settings: dict[str, Any] = {}
+    for group, arguments in groups.items():
+        held = arguments.to_dict() if hasattr(arguments, "to_dict") else dataclasses.asdict(arguments)
+        settings[group] = {
+            k: v for k, v in json.loads(json.dumps(held, default=str)).items() if not k.endswith("token")
+        }
+    return settings

@@ -1,0 +1,199 @@
+"""Trainer, with what it gets wrong put right; its progress bar, and the lines it says."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import Sampler
+from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+
+from nlp_ft.config import FitArguments
+from nlp_ft.errors import TrainingError
+from nlp_ft.models.checkpoint import quiet
+from nlp_ft.models.layers import Plan
+from nlp_ft.training.sampler import Clock, LengthGroups
+from nlp_ft.utils import say
+
+HEAD_RATE = 0.1  # of the adapters' learning rate
+
+
+class CheckedTrainer(Trainer):
+    """Trainer that stops at the first number that is not finite, and gives each layer the learning rate it is to have.
+
+    Its rows come in an order that follows from seed and epoch; clock: the epoch, for others that draw by it.
+    """
+
+    plan: Plan | None = None
+
+    def __init__(self, *args: Any, clock: Clock | None = None, **kwargs: Any) -> None:
+        self.clock = clock or Clock()
+        super().__init__(*args, **kwargs)
+        self.add_callback(self.clock)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+        args, rows = self.args, self.train_dataset
+        if args.train_sampling_strategy != "group_by_length" or not isinstance(rows, Dataset):
+            return super()._get_train_sampler(train_dataset)
+        per_update = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        seed = args.seed if args.data_seed is None else args.data_seed
+        return LengthGroups(rows["length"][:], per_update, seed, self.clock)
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Nothing: a run pushes once, when it is reported (nlp_ft.hub), and never what Trainer keeps beside the model."""
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Nothing: checkpoints stay at home."""
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Give each parameter its own share of the learning rate: by its layer, and where there are adapters by its kind.
+
+        With adapters the head, which trains in full, goes at a share of their rate: they want about ten times the rate of full
+        fine-tuning (see recipe.py), at which a dense layer of the head forgets what it held. On the movies, one epoch at the
+        adapters' rate ended below the probe that it had started from.
+        """
+        optimizer = super().create_optimizer(model)
+        adapters = {id(p) for name, p in self.model.named_parameters() if "lora_" in name}  # type: ignore[union-attr]
+
+        def share(parameter: torch.nn.Parameter) -> float:
+            rate = HEAD_RATE if adapters and id(parameter) not in adapters else 1.0
+            return rate if self.plan is None else rate * self.plan.rate(parameter)
+
+        for group in list(optimizer.param_groups):
+            by_share: dict[float, list[torch.nn.Parameter]] = {}
+            for parameter in group["params"]:
+                by_share.setdefault(share(parameter), []).append(parameter)
+            (first, parameters), *others = by_share.items() or [(1.0, [])]
+            rate = group["lr"]
+            group["params"], group["lr"] = parameters, rate * first
+            for more, parameters in others:
+                optimizer.add_param_group({**group, "params": parameters, "lr": rate * more})
+        return optimizer
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Stop at a loss that is not finite: Trainer would log it as 0 and save what it leads to.
+
+        Layers that wait for gradual unfreezing lose their gradients here: they then neither move, nor decay, nor count in the
+        clipping, and no process is left without a gradient to share.
+        """
+        loss = super().training_step(*args, **kwargs)
+        if self.plan is not None:
+            parameters: Any = self.model.parameters()  # type: ignore[union-attr]
+            for parameter in self.plan.waiting(parameters, self.state.global_step / self.state.max_steps):
+                parameter.grad = None
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}; nothing of it was saved. Lower "
+                "--learning_rate, or train in float32 (no --fp16); earlier checkpoints are untouched."
+            )
+        return loss
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save finite weights only: a gradient can spoil them in the very step that is saved."""
+        model: Any = self.model
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and not torch.isfinite(parameter).all():
+                raise TrainingError(
+                    f"{name} is not finite after step {self.state.global_step}, and was not saved. Lower --learning_rate, "
+                    "or train in float32 (no --fp16); earlier checkpoints are untouched."
+                )
+        with quiet(), warnings.catch_warnings():
+            # peft's doubts on a grown embedding, and on a base without config.json (GGUF): both are saved rightly
+            warnings.filterwarnings("ignore", message=".*(embedding layer|config file).*")
+            super().save_model(output_dir, _internal_call)
+
+
+class ClassifierTrainer(CheckedTrainer):
+    """CheckedTrainer whose loss is divided by rows, and whose predictions come in the order of the rows."""
+
+    columns: Sequence[str] = ()
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """Keep the columns that compute_loss takes, besides those of the model's forward."""
+        super()._set_signature_columns_if_needed()
+        self._signature_columns = [*dict.fromkeys([*(self._signature_columns or []), *self.columns])]
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
+        """Count rows, over which our loss is a sum.
+
+        Trainer counts label cells other than -100: a regression target of -100.0 would not count, and a multi-label row would
+        count once a label.
+        """
+        batches, counted = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if counted is None:
+            return batches, counted
+        rows = torch.tensor(sum(len(batch["labels"]) for batch in batches), device=device)
+        if self.args.average_tokens_across_devices and self.args.world_size > 1:
+            gathered: Any = self.accelerator.gather(rows)
+            rows = gathered.sum()
+        return batches, rows / (self.get_tp_size() * self.get_cp_size() * self.get_sp_size())
+
+    def predict_in_order(self, dataset: Dataset, prefix: str) -> tuple[np.ndarray, dict[str, float]]:
+        """Logits (rows, classes) in the order of the dataset, and its metrics.
+
+        With group_by_length Trainer shuffles what it predicts, too, and returns it so. Here rows are sorted by length, which
+        wastes least on padding, read in that order, and put back.
+        """
+        order = np.argsort(dataset["length"][:], kind="stable")[::-1]
+        strategy, self.args.train_sampling_strategy = self.args.train_sampling_strategy, "sequential"
+        try:
+            output = self.predict(dataset.select(order), metric_key_prefix=prefix)  # type: ignore[arg-type]
+        finally:
+            self.args.train_sampling_strategy = strategy
+        logits = np.empty_like(output.predictions, dtype=np.float32)
+        logits[order] = output.predictions
+        return logits, dict(output.metrics or {})
+
+
+class BarOnly(ProgressCallback):
+    """Trainer's progress bar without the dictionaries it prints into it."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Print nothing."""
+
+
+class EvaluationLines(TrainerCallback):
+    """One line an evaluation: where training stands, the loss since the last one, and the metric that counts."""
+
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
+        self.losses: list[float] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        """Collect the training losses in between; refuse a gradient norm that is not finite."""
+        logs = logs or {}
+        if "loss" in logs:
+            self.losses.append(logs["loss"])
+        norm = logs.get("grad_norm")
+        if norm is not None and not math.isfinite(norm) and not args.fp16:  # fp16 skips such steps itself
+            raise TrainingError(
+                f"the gradient norm is {norm} at step {state.global_step}; lower --learning_rate or --max_grad_norm."
+            )
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any
+    ) -> None:
+        """Say it."""
+        metrics = metrics or {}
+        loss = f"train loss {np.mean(self.losses):.4f}, " if self.losses else ""
+        self.losses = []
+        score = metrics.get(f"eval_{self.metric}", math.nan)
+        say(
+            f"  epoch {state.epoch or 0:.4g} of {state.num_train_epochs:.4g}, step {state.global_step} of {state.max_steps}: "
+            f"{loss}validation loss {metrics.get('eval_loss', math.nan):.4f}, {self.metric} {score:.4f}"
+        )
+
+
+def settle_callbacks(trainer: Trainer, fit: FitArguments) -> None:
+    """Trainer's bar alone, on terminals, in place of all that it prints; early stopping where it is asked for."""
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    if not trainer.args.disable_tqdm:
+        trainer.add_callback(BarOnly)
+    if fit.early_stopping_patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(fit.early_stopping_patience, fit.early_stopping_threshold))

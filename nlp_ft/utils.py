@@ -1,0 +1,37 @@
+"""Logging on rank 0, atomic JSON files, versions of the packages a result depends on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+_PACKAGES = ("nlp_ft", "torch", "transformers", "datasets", "accelerate", "peft", "evaluate", "scikit-learn", "numpy")
+
+
+def say(text: str) -> None:
+    """Print once, however many processes run, and at once, however the output is buffered."""
+    if PartialState().is_main_process:
+        print(text, flush=True)
+
+
+def versions() -> dict[str, str]:
+    """The versions a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # run from a source tree that is not installed
+            found[package] = "not installed"
+    return found
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,197 @@
+"""The card is one that the Hub's own classes take, says how sure its figures are, and holds no path of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import write_csv
+from huggingface_hub import ModelCard, metadata_load, parse_eval_result_entries
+from running import MULTI, REGRESSION, SINGLE, finetune_tiny, problem_rows
+
+from nlp_ft.evaluation.confidence_intervals import intervals, wilson
+from nlp_ft.evaluation.metrics import compute_metrics
+from nlp_ft.evaluation.report import model_card
+
+NAMES = ["a", "b", "c"]
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory, learner: Path, tiny_csv: dict[str, Path]) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "reviews"
+    finetune_tiny(folder, learner, tiny_csv, num_train_epochs=1)
+    return folder
+
+
+def _drawn(problem_type: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    chance = np.random.default_rng(0)
+    if problem_type == SINGLE:
+        truth = chance.integers(0, 3, rows)
+        return np.eye(3)[truth] + chance.normal(size=(rows, 3)), truth
+    if problem_type == MULTI:
+        truth = chance.integers(0, 2, (rows, 3))
+        return 2.0 * truth - 1 + chance.normal(size=(rows, 3)), truth
+    truth = chance.normal(size=rows)
+    return (truth + chance.normal(size=rows))[:, None], truth
+
+
+@pytest.mark.parametrize("problem_type", [SINGLE, MULTI, REGRESSION])
+def test_intervals_are_those_of_drawing_rows_again_and_again(problem_type: str) -> None:
+    logits, truth = _drawn(problem_type, 300)
+    found = intervals(problem_type, logits, truth, NAMES)
+    point = compute_metrics(problem_type, logits, truth, NAMES)
+    chance = np.random.default_rng(1)
+    drawn = []
+    for _ in range(600):
+        places = chance.integers(0, 300, 300)
+        drawn.append(compute_metrics(problem_type, logits[places], truth[places], NAMES))
+    assert len(found) == {SINGLE: 5, MULTI: 5, REGRESSION: 5}[problem_type]
+    for name, (low, high) in found.items():
+        wanted = np.percentile([one[name] for one in drawn], [2.5, 97.5])
+        assert low < point[name] < high
+        np.testing.assert_allclose([low, high], wanted, atol=0.15 * (wanted[1] - wanted[0]), err_msg=name)
+
+
+def test_an_interval_is_the_same_every_time() -> None:
+    assert intervals(SINGLE, *_drawn(SINGLE, 50), NAMES) == intervals(SINGLE, *_drawn(SINGLE, 50), NAMES)
+
+
+def test_all_right_on_twenty_rows_is_not_said_to_be_certain() -> None:
+    truth = np.arange(20) % 3
+    found = intervals(SINGLE, 9 * np.eye(3)[truth], truth, NAMES)
+    assert found == {"accuracy": (pytest.approx(0.8389, abs=1e-4), pytest.approx(1.0))}
+    assert wilson(0, 20) == (pytest.approx(0.0, abs=1e-12), pytest.approx(0.1611, abs=1e-4))
+
+
+def test_a_million_rows_take_no_million_draws() -> None:
+    truth = np.arange(1_000_000) % 3
+    logits = np.eye(3)[(truth + (np.arange(1_000_000) % 5 == 0)) % 3]
+    low, high = intervals(SINGLE, logits, truth, NAMES)["f1_macro"]
+    assert low < 0.8 < high
+    assert high - low < 0.01
+
+
+def test_the_card_goes_through_the_hubs_own_classes_unchanged(run_dir: Path) -> None:
+    found = ModelCard.load(run_dir / "README.md")
+    again = ModelCard(found.content)
+    assert again.data.to_dict() == found.data.to_dict() == metadata_load(run_dir / "README.md")
+    data: Any = found.data
+    assert (data.library_name, data.pipeline_tag, data.model_name) == ("transformers", "text-classification", "reviews")
+    assert data.license is None
+    results = {result.metric_name: result for result in data.eval_results}
+    assert results["accuracy"].metric_type == "accuracy"
+    assert results["F1 (macro)"].metric_args == {"average": "macro"}
+    assert {result.dataset_split for result in data.eval_results} == {"test"}
+
+
+def test_the_card_says_what_it_rests_on(run_dir: Path) -> None:
+    text = (run_dir / "README.md").read_text()
+    sections = ["How good it is", "How to use it", "What it was made of", "How it was made", "Limits", "Licence"]
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == sections
+    for said in (
+        "20 test rows",
+        "| the majority class |",
+        "Labels: negative, positive.",
+        "Method: finetune; all weights.",
+    ):
+        assert said in text
+    row = next(line for line in text.splitlines() if line.startswith("| fine-tuned |"))
+    assert "[" in row.split("|")[2]
+    assert "[" not in next(line for line in text.splitlines() if line.startswith("| the majority class |"))
+
+
+def test_the_card_holds_no_directory_of_the_machine(run_dir: Path, learner: Path, tiny_csv: dict[str, Path]) -> None:
+    text = (run_dir / "README.md").read_text()
+    assert str(run_dir.parent) not in text
+    assert str(tiny_csv["train"].parent) not in text
+    assert str(learner.parent) not in text
+    assert f"{learner.parent.name}/{learner.name}" in text
+    assert "on train.csv with" in text
+
+
+def test_a_pushed_card_calls_the_model_by_its_name_there_and_keeps_what_its_user_wrote(run_dir: Path) -> None:
+    text = (run_dir / "README.md").read_text() + "\nMine: see the reviews.\n"
+    found = model_card.renamed(text, "reviews", "me/shop", "apache-2.0")
+    data: Any = ModelCard(found).data
+    assert (data.license, data.model_name) == ("apache-2.0", "shop")
+    assert 'model="me/shop"' in found
+    assert 'nlp_ft.load("me/shop")' in found
+    assert "hf-inference/models/me/shop " in found
+    assert "Mine: see the reviews." in found
+    assert model_card.renamed(found, "reviews", "me/shop", "apache-2.0") == found
+
+
+def _facts(**more: Any) -> dict[str, Any]:
+    training = {
+        "learning_rate": 1e-4,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 0.1,
+        "num_train_epochs": 2.0,
+        "per_device_train_batch_size": 8,
+        "gradient_accumulation_steps": 1,
+        "optim": "adamw_torch",
+        "weight_decay": 0.0,
+        "seed": 1,
+    }
+    splits = ("train", "validation", "test")
+    facts = {
+        "settings": {
+            "model": {"model_name_or_path": "owner/base"},
+            "data": {"dataset_name": "owner/rows", "dataset_config_name": None},
+            "lora": {"use_peft": True, "lora_r": 4, "save_adapter_only": True},
+            "training": training,
+        },
+        "fingerprint": {"rows": dict.fromkeys(splits, 9), "sha256": dict.fromkeys(splits, "0" * 64), "sources": {}},
+        "metrics": {"test_accuracy": 0.5},
+        "shown": ["accuracy"],
+        "baselines": [],
+        "title": "fine-tuned",
+        "verdict": "Better.",
+        "labels": ["good|bad", "c"],
+        "problem_type": SINGLE,
+        "per_class": [{"label": "good|bad", "precision": 1, "recall": 1, "f1": 1, "support": 3}],
+        "versions": {"python": "3"},
+    }
+    return facts | more
+
+
+def test_base_and_dataset_of_the_hub_are_linked(tmp_path: Path) -> None:
+    model_card.write_card(tmp_path, _facts())
+    data: Any = ModelCard.load(tmp_path / "README.md").data
+    assert (data.base_model, data.base_model_relation, data.datasets) == ("owner/base", "adapter", ["owner/rows"])
+    assert data.library_name == "peft"
+    (entry,) = parse_eval_result_entries(yaml.safe_load((tmp_path / ".eval_results" / "nlp_ft.yaml").read_text()))
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("owner/rows", "default", 0.5)
+    assert "| good\\|bad |" in (tmp_path / "README.md").read_text()
+
+
+def test_calibration_and_warnings_are_said_where_there_are_some(tmp_path: Path) -> None:
+    metrics = {"test_accuracy": 0.5, "test_ece_before": 0.21, "test_ece": 0.034}
+    text = model_card.card(
+        "x", _facts(metrics=metrics, notes=["warning: a blank text", "data check: 1 error", "labels: a"])
+    )
+    assert "is 0.034 with the temperature or thresholds of\ninference.json, 0.210 before it." in text
+    assert "- warning: a blank text\n- data check: 1 error\n" in text
+    assert "labels: a" not in text
+    assert "alibration" not in model_card.card("x", _facts())
+
+
+@pytest.mark.parametrize("kind", [MULTI, REGRESSION])
+def test_other_problems_have_a_valid_card_too(kind: str, tmp_path: Path, learner: Path) -> None:
+    files = {
+        s: write_csv(tmp_path / f"{s}.csv", problem_rows(kind, 24, i))
+        for i, s in enumerate(["train", "validation", "test"])
+    }
+    finetune_tiny(tmp_path / "out", learner, files, num_train_epochs=1)
+    found: Any = ModelCard.load(tmp_path / "out" / "README.md")
+    assert found.data.eval_results
+    assert "[" in found.text
+
+
+def test_a_model_of_unknown_origin_gets_a_card_of_what_is_known() -> None:
+    found: Any = ModelCard(model_card.bare_card("me/x", ["a", "b"], SINGLE))
+    assert found.data.pipeline_tag == "text-classification"
+    assert "Labels: a, b." in found.text
