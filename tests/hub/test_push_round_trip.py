@@ -190,7 +190,7 @@ def test_the_true_hub_takes_it_and_gives_it_back(finished: Path, tmp_path: Path)
     """Makes a private repository of the token's owner, and removes it again."""
     script = """
 import json, sys, uuid, huggingface_hub, nlp_ft
-from nlp_ft.push import push
+from nlp_ft.cli.push import push
 api = huggingface_hub.HfApi()
 name = f"{api.whoami()['name']}/nlp-ft-test-{uuid.uuid4().hex[:8]}"
 try:

@@ -39,7 +39,7 @@ class Repository:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in [*SCRIPTS, "pyproject.toml", "constraints.txt"]:
+        for name in [*SCRIPTS, "pyproject.toml", "recipes/constraints.txt"]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
         self.python = folder / "python3"
@@ -64,7 +64,7 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def pip_lines(lines: list[str]) -> list[str]:
-    return [line.removeprefix("python -m pip install -c constraints.txt ") for line in lines if "pip install" in line]
+    return [line.removeprefix("python -m pip install -c recipes/constraints.txt ") for line in lines if "pip install" in line]
 
 
 def test_the_quickstart_installs_gets_data_trains_and_predicts_in_that_order(repository: Repository) -> None:
@@ -90,7 +90,7 @@ def test_a_second_quickstart_runs_no_pip_and_trains_nothing(repository: Reposito
     assert lines[-1].startswith("nlp-ft predict")
 
 
-@pytest.mark.parametrize("changed", ["constraints.txt", "pyproject.toml"])
+@pytest.mark.parametrize("changed", ["recipes/constraints.txt", "pyproject.toml"])
 def test_pip_runs_again_when_a_file_it_reads_has_changed(repository: Repository, changed: str) -> None:
     repository.run("recipes/quickstart.sh")
     with (repository.folder / changed).open("a") as handle:
@@ -171,7 +171,7 @@ def test_every_check_runs_though_the_first_fails_and_the_last_line_names_it(repo
     assert done.stderr == "Failed: ruff check, ruff format\n"
 
 
-@pytest.mark.parametrize("name", [*SCRIPTS, "Dockerfile", ".dockerignore", "constraints.txt"])
+@pytest.mark.parametrize("name", [*SCRIPTS, "Dockerfile", ".dockerignore", "recipes/constraints.txt"])
 def test_no_script_names_an_address_or_a_users_folder(name: str) -> None:
     assert not re.search(r"://|/(home|root|Users)/", (ROOT / name).read_text())
 
@@ -209,7 +209,7 @@ def test_a_change_of_the_source_reinstalls_no_dependency() -> None:
 def test_everything_the_image_copies_is_here_and_reaches_the_builder() -> None:
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     sources = [name for op, rest in instructions() if op == "COPY" for name in rest.split()[:-1]]
-    assert {"pyproject.toml", "constraints.txt", "nlp_ft", "README.md", "LICENSE"} == set(sources)
+    assert {"pyproject.toml", "recipes/constraints.txt", "nlp_ft", "README.md", "LICENSE"} == set(sources)
     for source in sources:
         verdicts = [rule.startswith("!") for rule in rules if fnmatch.fnmatch(source, rule.removeprefix("!"))]
         assert (ROOT / source).exists(), source
@@ -222,7 +222,7 @@ def test_every_direct_dependency_is_pinned_to_the_version_tested() -> None:
         *project["dependencies"],
         *(name for extra in project["optional-dependencies"].values() for name in extra),
     ]
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in (ROOT / "recipes/constraints.txt").read_text().splitlines() if not line.startswith("#")]
     pinned = {line.split("==")[0].lower() for line in lines if re.fullmatch(r"[\w.-]+==[\w.]+", line)}
     assert len(pinned) == len(lines)
     assert {re.split(r"[^\w.-]", name)[0].lower() for name in wanted} <= pinned
