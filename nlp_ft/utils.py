@@ -13,7 +13,7 @@ from accelerate import PartialState
 _PACKAGES = ("nlp_ft", "torch", "transformers", "datasets", "accelerate", "peft", "evaluate", "scikit-learn", "numpy")
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print once, however many processes run, and at once, however the output is buffered."""
     if PartialState().is_main_process:
         print(text, flush=True)

@@ -46,12 +46,12 @@ def pytest_unconfigure() -> None:
 
 def rows_of(count: int, seed: int) -> list[dict[str, str]]:
     """Rows whose words decide the label, half of each."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     rows = []
     for i in range(count):
         label, words = ("positive", GOOD) if i % 2 else ("negative", BAD)
-        fillers, thing = chance.sample(FILLERS, 4), chance.choice(THINGS)
-        said = chance.sample(words, 2)
+        fillers, thing = rng.sample(FILLERS, 4), rng.choice(THINGS)
+        said = rng.sample(words, 2)
         rows.append({"text": " ".join([*fillers[:2], said[0], thing, *fillers[2:], said[1]]), "label": label})
     return rows
 

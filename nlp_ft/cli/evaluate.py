@@ -39,7 +39,7 @@ def evaluate(argv: Sequence[str]) -> None:
     for note in notes:
         print(note, file=sys.stderr)
     raw, labels = classifier.logits(texts_or_pairs(rows), args.batch_size), rows["label"][:]
-    logits = classifier.answering.applied(classifier.problem_type, raw, classifier.labels)
+    logits = classifier.inference_config.applied(classifier.problem_type, raw, classifier.labels)
     metrics = compute_metrics(classifier.problem_type, logits, labels, classifier.labels)
     if classifier.problem_type == "single_label_classification":
         metrics["ece"] = expected_calibration_error(probabilities(classifier.problem_type, logits), labels)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from nlp_ft.evaluation.inference_config import Answering
+from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.metrics import compute_metrics
 from nlp_ft.evaluation.probabilities import MULTI, SINGLE, probabilities
 
@@ -58,17 +58,17 @@ def fit_thresholds(logits: ArrayLike, labels: ArrayLike, metric: str) -> np.ndar
 
     logits, labels: (rows, classes), the labels 0 or 1.
     """
-    chance, labels = probabilities(MULTI, logits), np.asarray(labels).astype(bool)
-    found = np.full(chance.shape[1], 0.5)
-    given = chance > found
-    occurring = [label for label in range(chance.shape[1]) if labels[:, label].any()]
+    rng, labels = probabilities(MULTI, logits), np.asarray(labels).astype(bool)
+    found = np.full(rng.shape[1], 0.5)
+    given = rng > found
+    occurring = [label for label in range(rng.shape[1]) if labels[:, label].any()]
     for _ in range(1 if metric == "f1_macro" else 10):
         before = found.copy()
         for label in occurring:
             best = _score(metric, given, labels, label)
-            for threshold in _between(chance[:, label]):
+            for threshold in _between(rng[:, label]):
                 trial = given.copy()
-                trial[:, label] = chance[:, label] > threshold
+                trial[:, label] = rng[:, label] > threshold
                 if (score := _score(metric, trial, labels, label)) > best:
                     best, given, found[label] = score, trial, threshold
         if (found == before).all():
@@ -82,7 +82,7 @@ def calibrate(
     test: tuple[ArrayLike, ArrayLike],
     label_names: Sequence[str],
     threshold_metric: str | None = None,
-) -> tuple[Answering, dict[str, float], list[str]]:
+) -> tuple[InferenceConfig, dict[str, float], list[str]]:
     """Fit what `inference.json` is to hold on held-out rows, and see on the test rows what it changes.
 
     held_out, test: logits and labels. threshold_metric: tunes the thresholds of a multi-label problem for it.
@@ -94,7 +94,7 @@ def calibrate(
     rows = len(np.asarray(labels))
     if problem_type == SINGLE:
         if rows < _FEWEST:
-            return Answering(), {}, [f"Calibration: left out, {rows} validation rows are too few (of {_FEWEST})."]
+            return InferenceConfig(), {}, [f"Calibration: left out, {rows} validation rows are too few (of {_FEWEST})."]
         temperature = fit_temperature(logits, labels)
         before = expected_calibration_error(probabilities(SINGLE, answers), truth)
         after = expected_calibration_error(probabilities(SINGLE, answers, temperature), truth)
@@ -103,21 +103,27 @@ def calibrate(
             f"test {before:.3f} before, {after:.3f} after."
         )
         metrics = {"temperature": temperature, "test_ece_before": before, "test_ece": after}
-        return Answering(temperature=temperature), metrics, [said]
+        return InferenceConfig(temperature=temperature), metrics, [said]
     if problem_type == MULTI and threshold_metric is not None:
         if rows < _FEWEST:
-            return Answering(), {}, [f"Thresholds: left at .5, {rows} validation rows are too few (of {_FEWEST})."]
+            return (
+                InferenceConfig(),
+                {},
+                [f"Thresholds: left at .5, {rows} validation rows are too few (of {_FEWEST})."],
+            )
         found = fit_thresholds(logits, labels, threshold_metric)
         named = {name: float(value) for name, value in zip(label_names, found, strict=True)}
-        answering = Answering(thresholds=named)
-        tuned = compute_metrics(MULTI, answering.applied(MULTI, np.asarray(answers), label_names), truth, label_names)
+        inference_config = InferenceConfig(thresholds=named)
+        tuned = compute_metrics(
+            MULTI, inference_config.applied(MULTI, np.asarray(answers), label_names), truth, label_names
+        )
         plain = compute_metrics(MULTI, answers, truth, label_names)
         said = (
             f"Thresholds: tuned for {threshold_metric} on {rows} validation rows; on test {plain[threshold_metric]:.3f} with "
             f".5 for all, {tuned[threshold_metric]:.3f} with the tuned ones."
         )
-        return answering, {f"test_tuned_{k}": v for k, v in tuned.items() if not k.startswith("auroc")}, [said]
-    return Answering(), {}, []
+        return inference_config, {f"test_tuned_{k}": v for k, v in tuned.items() if not k.startswith("auroc")}, [said]
+    return InferenceConfig(), {}, []
 
 
 def _between(values: np.ndarray) -> np.ndarray:

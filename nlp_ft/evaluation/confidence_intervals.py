@@ -86,12 +86,11 @@ def _bootstrap(
     kinds: np.ndarray, counts: np.ndarray, statistics: Callable[[np.ndarray], Statistics], seed: int
 ) -> dict[str, Interval]:
     """Percentiles of each statistic of the sums over drawn rows."""
-    rows, chance = int(counts.sum()), np.random.default_rng(seed)
+    rows, rng = int(counts.sum()), np.random.default_rng(seed)
     draws = min(_MOST_DRAWS, max(_FEWEST_DRAWS, _CELLS // len(kinds)))
     step = max(1, _CELLS_AT_ONCE // len(kinds))
     sums = [
-        chance.multinomial(rows, counts / rows, size=min(step, draws - start)) @ kinds
-        for start in range(0, draws, step)
+        rng.multinomial(rows, counts / rows, size=min(step, draws - start)) @ kinds for start in range(0, draws, step)
     ]
     found = {}
     for name, values in statistics(np.concatenate(sums)).items():

@@ -45,7 +45,7 @@ class LongDocuments:
 
 
 @dataclass(frozen=True)
-class Answering:
+class InferenceConfig:
     """What `inference.json` may hold.
 
     temperature: divides the logits before the softmax of a single-label model. thresholds: by label, the probability above
@@ -73,22 +73,22 @@ class Answering:
     def write(self, directory: Path) -> None:
         """Write `inference.json`, or nothing where every value is the default; an older file goes."""
         path = directory / FILE
-        if self == Answering():
+        if self == InferenceConfig():
             path.unlink(missing_ok=True)
             return
         path.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_answering(directory: Path, labels: Sequence[str]) -> Answering:
+def read_inference_config(directory: Path, labels: Sequence[str]) -> InferenceConfig:
     """What the directory says, or the defaults. Raises: ModelError for a file that says anything else, naming the key."""
     path = directory / FILE
     if not path.is_file():
-        return Answering()
+        return InferenceConfig()
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: no JSON: {error}.") from None
-    _only(path, held, Answering)
+    _only(path, held, InferenceConfig)
     temperature, thresholds = held.get("temperature", 1.0), held.get("thresholds")
     if not _is_number(temperature) or not 0 < temperature < math.inf:
         raise ModelError(f"{path}: temperature must be a number above 0, got {temperature!r}.")
@@ -100,7 +100,7 @@ def read_answering(directory: Path, labels: Sequence[str]) -> Answering:
     if query is not None and not (isinstance(query, list) and all(map(_is_number, query))):
         raise ModelError(f"{path}: query must be a list of numbers.")
     documents = LongDocuments(**{**long, "query": None if query is None else tuple(map(float, query))})
-    return Answering(float(temperature), thresholds, documents)
+    return InferenceConfig(float(temperature), thresholds, documents)
 
 
 def _only(path: Path, held: Any, kind: type) -> None:

@@ -72,7 +72,7 @@ class ClassificationMetric(_InMemoryMetric):
         probability, reference = _checked(SINGLE, predictions, references, self.label_names)
         hits, guesses, support = _counts(SINGLE, probability.argmax(1), reference, len(self.label_names))
         precision, recall, f1 = _precision_recall_f1(hits, guesses, support)
-        rows, chance = support.sum(), (guesses * support).sum()
+        rows, rng = support.sum(), (guesses * support).sum()
         accuracy = hits.sum() / rows
         spread = (rows**2 - (guesses**2).sum()) * (rows**2 - (support**2).sum())
         scores = {
@@ -85,7 +85,7 @@ class ClassificationMetric(_InMemoryMetric):
             "precision_weighted": np.average(precision, weights=support),
             "recall_weighted": np.average(recall, weights=support),
             "f1_weighted": np.average(f1, weights=support),
-            "mcc": (hits.sum() * rows - chance) / np.sqrt(spread) if spread else 0.0,
+            "mcc": (hits.sum() * rows - rng) / np.sqrt(spread) if spread else 0.0,
         }
         if support.all() and len(support) > 1:
             classes = [1] if len(support) == 2 else range(len(support))

@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
 )
 
 from nlp_ft.hub.push_request import Job
-from nlp_ft.hub.retries import TRIES, ForNow, OutOfTime, cause, words_of
+from nlp_ft.hub.retries import TRIES, OutOfTime, TemporaryError, cause, words_of
 
 _LONGEST = 400
 _FULL = re.compile("quota|storage limit|storage space", re.IGNORECASE)
@@ -29,7 +29,7 @@ def explain(error: BaseException, step: str, job: Job, names: list[str]) -> str:
             f"no time left ({step}): the next try was to come in {found.wait:.0f} s, after the deadline (--hub_timeout); "
             f"before it: {explain(found.__cause__, step, job, names) if found.__cause__ else 'nothing'}"
         )
-    if isinstance(found, ForNow):
+    if isinstance(found, TemporaryError):
         return _for_now(found, step)
     if isinstance(found, HfHubHTTPError):
         return _answered(found, step, job, names)
@@ -50,7 +50,7 @@ def _no_room(job: Job, said: str) -> str:
     return f"the Hub takes no more files from {job.repo.partition('/')[0]} ({said[:_LONGEST]}): make room there"
 
 
-def _for_now(found: ForNow, step: str) -> str:
+def _for_now(found: TemporaryError, step: str) -> str:
     if found.status == 429:
         asked = f"; it asks for {found.wait:.0f} s" if found.wait is not None else ""
         return f"the Hub's rate limit is used up (429, {step}{asked}): wait, and push again"

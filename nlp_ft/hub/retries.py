@@ -21,7 +21,7 @@ _LONGEST_PAUSE = 30.0
 _BUSY = "another conflicting operation is in progress"
 
 
-class ForNow(Exception):
+class TemporaryError(Exception):
     """An answer that may be another later. `status`; `wait`: the seconds the Hub asks for, if any; `text`: its words."""
 
     def __init__(self, status: int, wait: float | None, text: str) -> None:
@@ -61,11 +61,11 @@ def _look_at(response: httpx2.Response) -> None:
         return
     if response.status_code in _FOR_NOW:
         response.read()
-        raise ForNow(response.status_code, _asked(response), words_of(response))
+        raise TemporaryError(response.status_code, _asked(response), words_of(response))
     if response.status_code == 409:
         response.read()
         if _BUSY in response.text:
-            raise ForNow(409, None, words_of(response))
+            raise TemporaryError(409, None, words_of(response))
 
 
 def _asked(response: httpx2.Response) -> float | None:
@@ -94,7 +94,9 @@ def cause(error: BaseException) -> BaseException:
     """The answer or the broken connection behind an exception, which the upload wraps into others."""
     found: BaseException | None = error
     while found is not None:
-        if isinstance(found, ForNow | OutOfTime | HfHubHTTPError | httpx2.TransportError | OfflineModeIsEnabled):
+        if isinstance(
+            found, TemporaryError | OutOfTime | HfHubHTTPError | httpx2.TransportError | OfflineModeIsEnabled
+        ):
             return found
         found = found.__cause__ or found.__context__
     return error
@@ -106,7 +108,7 @@ def pause_before(error: BaseException, attempt: int, pause: float) -> float | No
     if attempt >= TRIES - 1 or isinstance(error, OutOfTime | OfflineModeIsEnabled):
         return None
     usual = min(pause * 2**attempt, _LONGEST_PAUSE)
-    if isinstance(error, ForNow):
+    if isinstance(error, TemporaryError):
         return usual if error.wait is None else error.wait + pause
     if isinstance(error, HfHubHTTPError):
         return usual if _is_stale_upload(error) else None
@@ -120,7 +122,7 @@ def _is_stale_upload(error: HfHubHTTPError) -> bool:
     return request.method == "PUT" or "/lfs/verify" in str(request.url) or str(request.url).endswith("/verify")
 
 
-class Tries:
+class Retries:
     """Runs the calls of one push, one after the other. `step`: the name of the one under way."""
 
     def __init__(self, ends: float, pause: float, tell: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ from huggingface_hub.hf_api import RepoFile
 from nlp_ft.hub.allow_list import is_allowed
 from nlp_ft.hub.digests import Digest, digest
 from nlp_ft.hub.push_request import Job
-from nlp_ft.hub.retries import TRIES, Tries, cause
+from nlp_ft.hub.retries import TRIES, Retries, cause
 
 _ROUNDS = 2  # commits that are tried: one, and one more on top of what somebody else did meanwhile
 _PUBLIC = (
@@ -44,7 +44,7 @@ class Push:
 
     def __post_init__(self) -> None:
         self.api = HfApi()
-        self.tries = Tries(self.job.ends, self.job.pause, self.tell)
+        self.tries = Retries(self.job.ends, self.job.pause, self.tell)
         self.digests: dict[str, Digest] = {}
 
     def run(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from torch import nn
 
 from nlp_ft.errors import ConfigError, did_you_mean
-from nlp_ft.evaluation.inference_config import Answering
+from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE, predicted, probabilities
 from nlp_ft.inference.forward import CHUNK, Reader
 from nlp_ft.inference.prediction import Prediction
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from nlp_ft.inference.files import FileAnswers
 
 
-class Voice(NamedTuple):
+class AdapterSetup(NamedTuple):
     """What an adapter brings along besides its weights."""
 
     config: Any
     tokenizer: Any
-    answering: Answering
+    inference_config: InferenceConfig
 
 
 class Classifier:
@@ -46,41 +46,43 @@ class Classifier:
         model: Any,
         tokenizer: Any = None,
         device: torch.device | str | None = None,
-        answering: Answering | None = None,
-        voices: Mapping[str, Voice] | None = None,
+        inference_config: InferenceConfig | None = None,
+        adapter_setups: Mapping[str, AdapterSetup] | None = None,
         switch: Callable[[str], nn.Linear] | None = None,
     ) -> None:
         self.model: Any = model.eval()
         self.model.to(device or PartialState().device)
-        self._voices, self._switch = voices or {}, switch
-        if self._voices:
-            self.use(next(iter(self._voices)))
+        self._adapter_setups, self._switch = adapter_setups or {}, switch
+        if self._adapter_setups:
+            self.use(next(iter(self._adapter_setups)))
         else:
-            self._settle(Voice(model.config, tokenizer, answering or Answering()))
+            self._settle(AdapterSetup(model.config, tokenizer, inference_config or InferenceConfig()))
 
-    def _settle(self, voice: Voice, last: nn.Linear | None = None) -> None:
-        config = voice.config
+    def _settle(self, adapter_setup: AdapterSetup, last: nn.Linear | None = None) -> None:
+        config = adapter_setup.config
         self.problem_type: str = config.problem_type or (REGRESSION if config.num_labels == 1 else SINGLE)
         names = [str(config.id2label[i]) for i in range(config.num_labels)]
         self.labels = [] if self.problem_type == REGRESSION else names
-        self.tokenizer, self.answering = voice.tokenizer, voice.answering
-        self.max_seq_length = capacity(self.model, voice.tokenizer)
-        self._reader = Reader(self.model, voice.tokenizer, self.max_seq_length, self.answering.long_documents, last)
+        self.tokenizer, self.inference_config = adapter_setup.tokenizer, adapter_setup.inference_config
+        self.max_seq_length = capacity(self.model, adapter_setup.tokenizer)
+        self._reader = Reader(
+            self.model, adapter_setup.tokenizer, self.max_seq_length, self.inference_config.long_documents, last
+        )
 
     @property
     def adapters(self) -> list[str]:
         """Names of the adapters there are to `use`."""
-        return list(self._voices)
+        return list(self._adapter_setups)
 
     def use(self, name: str) -> Classifier:
         """Answer with another adapter from here on: its weights, head, labels and calibration; nothing is loaded anew.
 
         Returns: itself. Raises: ConfigError for a name that is not among `adapters`.
         """
-        if self._switch is None or name not in self._voices:
+        if self._switch is None or name not in self._adapter_setups:
             held = ", ".join(self.adapters) or "none: load several by nlp_ft.load({name: directory, ...})"
             raise ConfigError(f"no adapter '{name}'; there are {held}.{did_you_mean(name, self.adapters)}")
-        self._settle(self._voices[name], self._switch(name))
+        self._settle(self._adapter_setups[name], self._switch(name))
         return self
 
     def predict(
@@ -113,8 +115,8 @@ class Classifier:
         read = self._reader.read(texts, batch_size, long_documents)
         if not len(read.logits):
             return []
-        scores = probabilities(self.problem_type, read.logits, self.answering.temperature)
-        chosen = predicted(self.problem_type, read.logits, self.answering.limits(self.labels))
+        scores = probabilities(self.problem_type, read.logits, self.inference_config.temperature)
+        chosen = predicted(self.problem_type, read.logits, self.inference_config.limits(self.labels))
         found = []
         for row in range(len(read.logits)):
             label, score, by_name = self._answer(scores[row], chosen[row])

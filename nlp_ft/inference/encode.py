@@ -66,9 +66,9 @@ def encode(
     hidden = last_hidden_states(plain) if poolings else only_first_token(plain)
     bar = tqdm(total=sum(map(len, mine)), desc="Encoding", unit=" texts", leave=False, disable=_no_bar(state))
     with bar, hidden as states:
-        for places, found in zip(mine, _read(plain, linear, tokenizer, columns, mine, states), strict=True):
-            out[places] = found.float().cpu().numpy()
-            bar.update(len(places))
+        for indices, found in zip(mine, _read(plain, linear, tokenizer, columns, mine, states), strict=True):
+            out[indices] = found.float().cpu().numpy()
+            bar.update(len(indices))
     out = _gathered(out, state)
     if not np.isfinite(out).all():
         raise DataError("the encoder's features of some rows are not finite; is the checkpoint intact?")
@@ -100,7 +100,7 @@ def encode_cached(
         "features",
         key,
         digests,
-        lambda places: encode(model, tokenizer, tokens.select(places), at=at, poolings=poolings),
+        lambda indices: encode(model, tokenizer, tokens.select(indices), at=at, poolings=poolings),
     )
 
 
@@ -139,9 +139,9 @@ def _read(
     masks: list[torch.Tensor] = []
 
     def padded() -> Iterator[dict[str, torch.Tensor]]:
-        for places in batches:
+        for indices in batches:
             batch = tokenizer.pad(
-                {k: [column[i] for i in places] for k, column in columns.items()}, return_tensors="pt"
+                {k: [column[i] for i in indices] for k, column in columns.items()}, return_tensors="pt"
             )
             masks.append(batch["attention_mask"])
             yield dict(batch)

@@ -22,7 +22,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast
 from torch import nn
 
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 _BYTES = 16  # of a digest
 _LIMIT = 2 * 1024**3  # bytes of the whole folder
@@ -149,16 +149,16 @@ def _whole_rows(path: Path, wanted: dict[bytes, int]) -> Iterator[tuple[bytes, n
                 yield digest, row
 
 
-def _share(known: dict[int, np.ndarray], places: list[int]) -> dict[int, np.ndarray]:
+def _share(known: dict[int, np.ndarray], indices: list[int]) -> dict[int, np.ndarray]:
     """The first process's rows in all of them."""
     state = PartialState()
     if state.num_processes == 1:
         return known
     width = torch.tensor([len(next(iter(known.values()))) if known else 0], device=state.device)
     width = int(broadcast(width).item())  # type: ignore[union-attr]
-    has = torch.tensor([place in known for place in places], dtype=torch.int64, device=state.device)
+    has = torch.tensor([place in known for place in indices], dtype=torch.int64, device=state.device)
     has = broadcast(has).cpu().bool().tolist()  # type: ignore[union-attr]
-    held = [place for place, there in zip(places, has, strict=True) if there]
+    held = [place for place, there in zip(indices, has, strict=True) if there]
     if not held:
         return {}
     rows = np.stack([known[place] for place in held]) if known else np.zeros((len(held), width), np.float32)
@@ -192,7 +192,7 @@ def _keep(place: Path, digests: list[bytes], rows: np.ndarray) -> None:
 def _tell(why: str) -> None:
     if why not in _told:
         _told.add(why)
-        say(f"cache: what was computed is not kept in {folder()} ({why}); set NLP_FT_CACHE to another folder")
+        log(f"cache: what was computed is not kept in {folder()} ({why}); set NLP_FT_CACHE to another folder")
 
 
 def _files(place: Path, pattern: str = "*.npy") -> list[Path]:

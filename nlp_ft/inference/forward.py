@@ -95,12 +95,12 @@ class Reader:
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]), reverse=True)
         with self._caught(keep) as caught:
             for start in range(0, len(order), batch_size):
-                places = order[start : start + batch_size]
-                batch = self._collate([rows[i] for i in places]).to(self.model.device)
-                out[places] = self.model(**batch).logits.float().cpu().numpy()
+                indices = order[start : start + batch_size]
+                batch = self._collate([rows[i] for i in indices]).to(self.model.device)
+                out[indices] = self.model(**batch).logits.float().cpu().numpy()
                 if features is not None:
                     found = pooled(caught.pop(), batch["input_ids"], unwrapped(self.model))
-                    features[places] = found.float().cpu().numpy()
+                    features[indices] = found.float().cpu().numpy()
         return out, features
 
     def _last_layer(self) -> nn.Linear:

@@ -14,9 +14,9 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from nlp_ft.errors import ConfigError, ModelError
-from nlp_ft.evaluation.inference_config import read_answering
+from nlp_ft.evaluation.inference_config import read_inference_config
 from nlp_ft.evaluation.probabilities import REGRESSION
-from nlp_ft.inference.classifier import Classifier, Voice
+from nlp_ft.inference.classifier import AdapterSetup, Classifier
 from nlp_ft.inference.export.runtime import is_export, open_export
 from nlp_ft.models.adapters import OverOneBase, adapter_settings, load_adapter_directory
 from nlp_ft.models.checkpoint import check_directory, one_line, open_classifier
@@ -98,8 +98,8 @@ def _one(name: str, place: Path, device: torch.device) -> Classifier:
                 f"{name} is no fine-tuned classifier: {', '.join(absent[:3])} is not in its weights, so its answers would be "
                 "random; fine-tune it first (nlp-ft finetune)."
             )
-    voice = _voice(name, place, model.config)
-    return Classifier(model, voice.tokenizer, device, voice.answering)
+    adapter_setup = _adapter_setup(name, place, model.config)
+    return Classifier(model, adapter_setup.tokenizer, device, adapter_setup.inference_config)
 
 
 def _vet_adapter(place: Path) -> None:
@@ -108,24 +108,24 @@ def _vet_adapter(place: Path) -> None:
     vet(place, adapter=True)
 
 
-def _several(places: Mapping[str, Path], device: torch.device) -> Classifier:
-    if not places:
+def _several(indices: Mapping[str, Path], device: torch.device) -> Classifier:
+    if not indices:
         raise ConfigError("load() got no adapter directory; give {name: directory, ...}.")
-    for place in places.values():
+    for place in indices.values():
         _vet_adapter(place)
-    held = OverOneBase(places)
-    voices = {key: _voice(str(place), place, held.configs[key]) for key, place in places.items()}
-    return Classifier(held.model, device=device, voices=voices, switch=held.use)
+    held = OverOneBase(indices)
+    adapter_setups = {key: _adapter_setup(str(place), place, held.configs[key]) for key, place in indices.items()}
+    return Classifier(held.model, device=device, adapter_setups=adapter_setups, switch=held.use)
 
 
-def _voice(name: str, place: Path, config: Any) -> Voice:
+def _adapter_setup(name: str, place: Path, config: Any) -> AdapterSetup:
     """Tokenizer and calibration of a directory; an adapter/ within a run's directory has the run's tokenizer."""
     home = place if has_tokenizer(place) or not has_tokenizer(place.parent) else place.parent
     tokenizer = open_tokenizer(str(home), trust_remote_code=False)
     _agree_on_pad(name, config, tokenizer)
     problem = config.problem_type or (REGRESSION if config.num_labels == 1 else "")
     labels = [] if problem == REGRESSION else [str(config.id2label[i]) for i in range(config.num_labels)]
-    return Voice(config, tokenizer, read_answering(home, labels))
+    return AdapterSetup(config, tokenizer, read_inference_config(home, labels))
 
 
 def _agree_on_pad(name: str, config: Any, tokenizer: Any) -> None:

@@ -91,8 +91,8 @@ def start_from_probe(
     rows = probe_rows(labels, problem_type, max_rows, seed)
     chosen = list(_chosen(batches, rows, len(labels)))
 
-    def read(places: np.ndarray, dropout: bool) -> np.ndarray:
-        wanted = _chosen(chosen, places, len(rows))
+    def read(indices: np.ndarray, dropout: bool) -> np.ndarray:
+        wanted = _chosen(chosen, indices, len(rows))
         return torch.cat([*inputs_of(model, linear, wanted, dropout=dropout)]).cpu().numpy()
 
     return fit_probe(linear, read, labels[rows], problem_type, seed=seed)
@@ -124,17 +124,17 @@ def fit_probe(
     labels = np.asarray(labels)
     if reason := no_probe(labels, problem_type, linear.out_features):
         return {"fitted": False, "reason": reason}
-    places = np.arange(len(labels))
+    indices = np.arange(len(labels))
 
     def fit(dropout: bool) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-        features = read(places, dropout)
+        features = read(indices, dropout)
         if not np.isfinite(features).all():
             raise DataError("the encoder's features of some training rows are not finite; is the checkpoint intact?")
         weight, bias, report = fit_linear(features, labels, problem_type, linear.bias is not None)
         return weight, bias, {"fitted": True, "rows": len(labels), "dropout": dropout, **report}
 
     weight, bias, report = fit(False)
-    sample = places[:: len(places) // _DROPOUT_ROWS + 1]
+    sample = indices[:: len(indices) // _DROPOUT_ROWS + 1]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         noisy = _loss(read(sample, True) @ weight.T + bias, labels[sample], problem_type)

@@ -174,8 +174,8 @@ def pool_every_way(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     hidden: (rows, tokens, width); mask: (rows, tokens), 1 for a token and 0 for padding on either side.
     """
     kept = mask.bool()[..., None]
-    rows, places = torch.arange(len(hidden), device=hidden.device), torch.arange(mask.shape[1], device=hidden.device)
-    first, last = mask.argmax(dim=1), (places * mask).argmax(dim=1)
+    rows, indices = torch.arange(len(hidden), device=hidden.device), torch.arange(mask.shape[1], device=hidden.device)
+    first, last = mask.argmax(dim=1), (indices * mask).argmax(dim=1)
     mean = (hidden * kept).sum(dim=1) / kept.sum(dim=1)
     greatest = hidden.masked_fill(~kept, -torch.inf).amax(dim=1)
     return torch.cat([mean, hidden[rows, first], hidden[rows, last], greatest], dim=1)

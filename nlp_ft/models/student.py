@@ -44,12 +44,12 @@ def picked(spec: str, depth: int) -> list[int]:
         if not 1 <= count <= depth:
             raise ConfigError(f"--{FLAG} {spec}: the checkpoint has {depth} layers; wanted 1 to {depth}.")
         return [place * (depth - 1) // max(count - 1, 1) for place in range(count)]
-    places = [int(part) for part in spec.split(",")]
-    if any(low >= high for low, high in pairwise(places)):
+    indices = [int(part) for part in spec.split(",")]
+    if any(low >= high for low, high in pairwise(indices)):
         raise ConfigError(f"--{FLAG} {spec}: wanted each layer once, the lowest first.")
-    if places[-1] >= depth:
+    if indices[-1] >= depth:
         raise ConfigError(f"--{FLAG} {spec}: the checkpoint's layers are 0 to {depth - 1}.")
-    return places
+    return indices
 
 
 def pick_layers(model: PreTrainedModel, spec: str) -> list[str]:
@@ -63,16 +63,16 @@ def pick_layers(model: PreTrainedModel, spec: str) -> list[str]:
     """
     name, layers = layer_list(model)
     depth = len(encoder_layers(model))
-    places = picked(spec, depth)
-    if places[0] != 0 and model.config.model_type == "modernbert":  # its first layer alone has no norm in front
+    indices = picked(spec, depth)
+    if indices[0] != 0 and model.config.model_type == "modernbert":  # its first layer alone has no norm in front
         raise ConfigError(f"--{FLAG} {spec}: a ModernBERT needs its layer 0 as its first.")
-    kept = [*places, *range(depth, len(layers))]
+    kept = [*indices, *range(depth, len(layers))]
     if len(kept) < len(layers):
         chosen = nn.ModuleList(layers[place] for place in kept)
         parent, _, child = name.rpartition(".")
         setattr(model.base_model.get_submodule(parent), child, chosen)
         _cut_config(model.config.get_text_config(), len(layers), kept)
-    which = f"layer{'s' if len(places) > 1 else ''} {', '.join(map(str, places))}"
+    which = f"layer{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
     return [f"student: {which} of the {depth} of its checkpoint, counted from 0"]
 
 

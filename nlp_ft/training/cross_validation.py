@@ -19,7 +19,7 @@ from transformers import TrainingArguments
 from nlp_ft.data import TextData, fold_rows, keys_of, split_rows
 from nlp_ft.training import checkpointing
 from nlp_ft.training.run_report import RunReport
-from nlp_ft.utils import say, write_json
+from nlp_ft.utils import log, write_json
 
 _KEPT = ("all_results.json", "test_predictions.csv", "run.json", checkpointing.ASKED)
 PREDICTIONS = "out_of_fold_predictions.csv"
@@ -50,7 +50,7 @@ def cross_validate(
         own = {**_asked(part, args, validation_share), **(asked or {})}
         if not checkpointing.finished(directory, own):
             checkpointing.begin(directory, own)
-            say(f"\nfold {number} of {folds}: {len(part.train)} rows to train on, {len(part.test)} to test on")
+            log(f"\nfold {number} of {folds}: {len(part.train)} rows to train on, {len(part.test)} to test on")
             fit_one(part, arguments_for(args, directory))
             _remove_weights(directory)
         found.append(json.loads((directory / "all_results.json").read_text(encoding="utf-8")))
@@ -84,7 +84,7 @@ def fold_data(data: TextData, folds: int, seed: int, validation_share: float) ->
         if "validation" in data.given:
             train, validation = pool.select(rest), data.validation
         else:
-            places = split_rows(
+            indices = split_rows(
                 [keys[row] for row in rest],
                 [labels[row] for row in rest],
                 data.problem_type,
@@ -92,8 +92,8 @@ def fold_data(data: TextData, folds: int, seed: int, validation_share: float) ->
                 seed,
                 groups=None if groups is None else [groups[row] for row in rest],
             )
-            train = pool.select([rest[place] for place in places["train"]])
-            validation = pool.select([rest[place] for place in places["validation"]])
+            train = pool.select([rest[place] for place in indices["train"]])
+            validation = pool.select([rest[place] for place in indices["validation"]])
         record = {**data.fingerprint, "fold": {"number": number, "of": folds, "rows": len(held)}}
         record["sha256"] = {split: f"{digest} fold {number} of {folds}" for split, digest in record["sha256"].items()}
         yield replace(data, train=train, validation=validation, test=pool.select(held), fingerprint=record)

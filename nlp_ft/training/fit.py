@@ -24,16 +24,16 @@ from nlp_ft.data import TextData, texts_or_pairs
 from nlp_ft.errors import ConfigError
 from nlp_ft.evaluation.baselines import Baseline, against_control, baselines, verdict
 from nlp_ft.evaluation.calibration import calibrate
-from nlp_ft.evaluation.inference_config import Answering, LongDocuments
+from nlp_ft.evaluation.inference_config import InferenceConfig, LongDocuments
 from nlp_ft.evaluation.metrics import compute_metrics
 from nlp_ft.models.layers import Plan
 from nlp_ft.training import checkpointing
-from nlp_ft.training.long_texts import WindowCollator, has_windows, take_out
+from nlp_ft.training.long_texts import WindowCollator, detach_attention, has_windows
 from nlp_ft.training.losses import ClassifierLoss
 from nlp_ft.training.run_report import RunReport, describe, source_metrics, write_report
 from nlp_ft.training.save import save_and_verify
 from nlp_ft.training.trainer import ClassifierTrainer, EvaluationLines, settle_callbacks
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Job:
     given: Collection[str] = ()
     save_adapter_only: bool = False
     notes: list[str] = field(default_factory=list)
-    brief: bool = False
+    silent: bool = False
     plan: Plan | None = None
     trainer: Callable[..., ClassifierTrainer] | None = None
     columns: Sequence[str] = ()
@@ -106,7 +106,7 @@ def train(job: Job) -> Fitted:
     for prefix, split in (("eval", "validation"), ("test", "test")):
         logits[split], found = trainer.predict_in_order(job.splits[split], prefix)
         metrics |= found
-    long_documents = take_out(trainer.model, job.long_documents)  # type: ignore[arg-type]
+    long_documents = detach_attention(trainer.model, job.long_documents)  # type: ignore[arg-type]
     return Fitted(trainer.model, logits, metrics, trainer.state.log_history, long_documents)
 
 
@@ -131,12 +131,12 @@ def finish(
     truth = data.test["label"]
     sentences = [verdict(data.problem_type, answers, truth, references, job.doing)]
     sentences += [against_control(data.problem_type, answers, truth, one, job.doing) for one in controls]
-    answering, found, said = _calibrate(job, fitted)
+    inference_config, found, said = _calibrate(job, fitted)
     metrics |= found
     sentences += said
     if state.is_main_process:
         output_dir.mkdir(parents=True, exist_ok=True)
-        replace(answering, long_documents=fitted.long_documents).write(output_dir)
+        replace(inference_config, long_documents=fitted.long_documents).write(output_dir)
         save_and_verify(
             fitted.model, job.tokenizer, output_dir, data.validation, job.max_seq_length, job.save_adapter_only
         )
@@ -151,20 +151,20 @@ def finish(
         log_history=fitted.log_history,
         test_logits=answers,
         title=job.title,
-        answering=answering,
+        inference_config=inference_config,
     )
     if state.is_main_process:
         write_report(report, data)
         checkpointing.remove_finished(output_dir, given=job.given)
     state.wait_for_everyone()
-    say(describe(report, data, brief=job.brief))
+    log(describe(report, data, silent=job.silent))
     return report
 
 
-def _calibrate(job: Job, fitted: Fitted) -> tuple[Answering, dict[str, float], list[str]]:
+def _calibrate(job: Job, fitted: Fitted) -> tuple[InferenceConfig, dict[str, float], list[str]]:
     """As `calibration.calibrate`; nothing where no row was held out to be calibrated by."""
     if not job.held_out:
-        return Answering(), {}, []
+        return InferenceConfig(), {}, []
     held_out, test = (
         (fitted.logits[name], rows["label"][:])
         for name, rows in (("validation", job.data.validation), ("test", job.data.test))
@@ -230,8 +230,8 @@ def _resume(job: Job, identity: Mapping[str, Any]) -> str | None:
         str(job.training.resume_from_checkpoint), Path(str(job.training.output_dir)), identity
     )
     for warning in warnings:
-        say(f"warning: {warning}")
-    say(f"resuming from {path}")
+        log(f"warning: {warning}")
+    log(f"resuming from {path}")
     return str(path)
 
 

@@ -34,7 +34,7 @@ from nlp_ft.training.fit import Job, asked
 from nlp_ft.training.long_texts import add_attention, has_windows, read_windows
 from nlp_ft.training.run_report import RunReport, settings_of
 from nlp_ft.training.trainer import HEAD_RATE
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 _GROUPS = {
     "model": ModelArguments,
@@ -113,9 +113,9 @@ def read(settings: Settings, frames: Mapping[str, Any] | None = None) -> TextDat
     setup.prepare(settings.training, settings.given)
     data = load_data(settings.data, seed=settings.training.seed, frames=frames)
     for note in data.notes:
-        say(note)
+        log(note)
     summary = run_checks.summary(data)
-    say(summary)
+    log(summary)
     data.notes.append(summary)
     return data
 
@@ -145,7 +145,7 @@ def cross_validated(
     return fit_one(data, settings, scores)
 
 
-def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
+def make_job(data: TextData, settings: Settings, *, silent: bool = False) -> Job:
     """A classifier that is ready to be trained on this data, and everything that goes with it; says what was decided.
 
     brief: one of several fits of a run, which says nothing. The arguments given are not changed: the job has its own copy.
@@ -187,8 +187,8 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
     plan, said = _plan(model, settings.freeze, training.learning_rate)
     trained, parameters = classifier.trainable_share(model)
     notes += [*said, f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})"]
-    for note in () if brief else (*added, *cut, *notes):
-        say(note)
+    for note in () if silent else (*added, *cut, *notes):
+        log(note)
     return Job(
         model=model,
         tokenizer=tokenizer,
@@ -202,7 +202,7 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
         given=settings.given or (),
         save_adapter_only=settings.lora.save_adapter_only,
         notes=[*data.notes, *added, *cut, *notes],
-        brief=brief,
+        silent=silent,
         plan=plan,
         long_documents=long_documents,
     )
@@ -242,7 +242,7 @@ def _plan(model: Any, args: FreezeArguments, learning_rate: float) -> tuple[Plan
     return plan, [*said, *plan.notes(learning_rate)]
 
 
-def twin(settings: Settings, **groups: Any) -> Settings:
+def control_settings(settings: Settings, **groups: Any) -> Settings:
     """The same settings but for some groups: what a control is made of. Raises: ConfigError if nothing differs."""
     changed = replace(settings, **groups)
     if changed == settings:

@@ -134,7 +134,7 @@ def pool(logits: Tensor, counts: list[int], pooling: str, scores: Tensor | None 
     return torch.stack([part.amax(dim=0) if pooling == "max" else part.mean(dim=0) for part in parts])
 
 
-def take_out(model: nn.Module, how: LongDocuments | None) -> LongDocuments:
+def detach_attention(model: nn.Module, how: LongDocuments | None) -> LongDocuments:
     """Make the classifier a plain one again, in place. Returns: what `inference.json` is to say of long documents."""
     if how is None:
         return LongDocuments()

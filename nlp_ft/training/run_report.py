@@ -17,7 +17,7 @@ from datasets import Dataset
 from nlp_ft.data import TextData, write_rejected
 from nlp_ft.evaluation.baselines import Baseline
 from nlp_ft.evaluation.confidence_intervals import intervals
-from nlp_ft.evaluation.inference_config import Answering
+from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.metrics import compute_metrics, confusion_matrix, per_class_table
 from nlp_ft.evaluation.probabilities import predicted, probabilities
 from nlp_ft.evaluation.report.model_card import write_card
@@ -47,14 +47,16 @@ class RunReport:
     log_history: list[dict[str, float]]
     test_logits: np.ndarray
     title: str = "fine-tuned"
-    answering: Answering = field(default_factory=Answering)
+    inference_config: InferenceConfig = field(default_factory=InferenceConfig)
 
 
 def write_report(report: RunReport, data: TextData) -> None:
     """Write every file of the report into its output directory."""
     directory = report.output_dir
     write_json(directory / "all_results.json", dict(sorted(report.metrics.items())))
-    logits = report.answering.applied(data.problem_type, report.test_logits, data.labels)  # as `load` will answer
+    logits = report.inference_config.applied(
+        data.problem_type, report.test_logits, data.labels
+    )  # as `load` will answer
     write_predictions(directory / "test_predictions.csv", data.test, logits, data.problem_type, data.labels)
     if data.rejected:
         write_rejected(directory / "rejected_rows.csv", data.rejected)
@@ -127,13 +129,13 @@ def named(value: Any, labels: list[str]) -> str:
     return labels[int(value)]
 
 
-def describe(report: RunReport, data: TextData, *, brief: bool = False) -> str:
+def describe(report: RunReport, data: TextData, *, silent: bool = False) -> str:
     """The report as text: the metrics beside the baselines', classes and confusions, what fine-tuning bought.
 
     brief: the test metrics alone, in one line.
     """
     shown = [name for name in _SHOWN[data.problem_type] if f"test_{name}" in report.metrics]
-    if brief:
+    if silent:
         return "  test: " + ", ".join(f"{name} {report.metrics[f'test_{name}']:.3f}" for name in shown)
     heads = ["", *shown]
     rows = [[f"{report.title}, test", *(_cell(report.metrics[f"test_{name}"]) for name in shown)]]
@@ -176,9 +178,9 @@ def source_metrics(rows: Dataset, logits: np.ndarray, problem_type: str, labels:
     """`test_accuracy@movies` and so on for each source of the test rows, where there are several."""
     found = {}
     for source in _sources(rows):
-        places = [place for place, name in enumerate(rows["source"]) if name == source]
-        cells = rows.select(places)["label"][:]
-        metrics = compute_metrics(problem_type, logits[places], cells, labels)
+        indices = [place for place, name in enumerate(rows["source"]) if name == source]
+        cells = rows.select(indices)["label"][:]
+        metrics = compute_metrics(problem_type, logits[indices], cells, labels)
         found |= {f"test_{name}@{source}": value for name, value in metrics.items()}
     return found
 

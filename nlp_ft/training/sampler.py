@@ -48,12 +48,12 @@ class LengthGroups(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Shuffled, sorted by length within groups of 50 updates, and the updates shuffled; an incomplete one comes last."""
-        chance = np.random.default_rng([self.seed, _STREAM, self.clock.epoch])
-        order = chance.permutation(len(self.lengths))
+        rng = np.random.default_rng([self.seed, _STREAM, self.clock.epoch])
+        order = rng.permutation(len(self.lengths))
         group = self.rows * _UPDATES_A_GROUP
         parts = [order[start : start + group] for start in range(0, len(order), group)]
         order = np.concatenate([part[np.argsort(-self.lengths[part], kind="stable")] for part in parts])
         updates = [order[start : start + self.rows] for start in range(0, len(order), self.rows)]
         whole = len(order) // self.rows
-        places = [*chance.permutation(whole), *range(whole, len(updates))]
-        return iter(np.concatenate([updates[place] for place in places]).tolist())
+        indices = [*rng.permutation(whole), *range(whole, len(updates))]
+        return iter(np.concatenate([updates[place] for place in indices]).tolist())

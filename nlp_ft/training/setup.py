@@ -192,8 +192,8 @@ def _start_from_windows(
     """`heads.start_from_probe` on documents in windows: a linear layer gives the mean of logits for the mean of features."""
     _, linear = final_linear(model)
 
-    def read(places: np.ndarray, dropout: bool) -> np.ndarray:
-        parts = rows.select(places).iter(_PROBE_BATCH)
+    def read(indices: np.ndarray, dropout: bool) -> np.ndarray:
+        parts = rows.select(indices).iter(_PROBE_BATCH)
         return np.concatenate([_mean_features(model, linear, part, tokenizer, dropout) for part in parts])
 
     return fit_probe(linear, read, labels, problem_type)

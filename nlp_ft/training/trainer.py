@@ -18,7 +18,7 @@ from nlp_ft.errors import TrainingError
 from nlp_ft.models.checkpoint import quiet
 from nlp_ft.models.layers import Plan
 from nlp_ft.training.sampler import Clock, LengthGroups
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 HEAD_RATE = 0.1  # of the adapters' learning rate
 
@@ -183,7 +183,7 @@ class EvaluationLines(TrainerCallback):
         loss = f"train loss {np.mean(self.losses):.4f}, " if self.losses else ""
         self.losses = []
         score = metrics.get(f"eval_{self.metric}", math.nan)
-        say(
+        log(
             f"  epoch {state.epoch or 0:.4g} of {state.num_train_epochs:.4g}, step {state.global_step} of {state.max_steps}: "
             f"{loss}validation loss {metrics.get('eval_loss', math.nan):.4f}, {self.metric} {score:.4f}"
         )

@@ -31,32 +31,32 @@ Row = list[str]
 Edit = Callable[[list[str], random.Random], list[str]]
 
 
-def changed_word(words: list[str], chance: random.Random) -> list[str]:
+def changed_word(words: list[str], rng: random.Random) -> list[str]:
     """One word becomes another."""
-    at = chance.randrange(len(words))
+    at = rng.randrange(len(words))
     return [*words[:at], "something", *words[at + 1 :]]
 
 
-def dropped_word(words: list[str], chance: random.Random) -> list[str]:
+def dropped_word(words: list[str], rng: random.Random) -> list[str]:
     """One word is gone."""
-    at = chance.randrange(len(words))
+    at = rng.randrange(len(words))
     return words[:at] + words[at + 1 :]
 
 
-def swapped_words(words: list[str], chance: random.Random) -> list[str]:
+def swapped_words(words: list[str], rng: random.Random) -> list[str]:
     """Two neighbours change places."""
-    at = chance.randrange(len(words) - 1)
+    at = rng.randrange(len(words) - 1)
     return [*words[:at], words[at + 1], words[at], *words[at + 2 :]]
 
 
-def typing_error(words: list[str], chance: random.Random) -> list[str]:
+def typing_error(words: list[str], rng: random.Random) -> list[str]:
     """Two letters of a long word change places."""
-    at = max(range(len(words)), key=lambda n: (len(words[n]), chance.random()))
+    at = max(range(len(words)), key=lambda n: (len(words[n]), rng.random()))
     word = words[at]
     return [*words[:at], word[:1] + word[2:3] + word[1:2] + word[3:], *words[at + 1 :]]
 
 
-def other_writing(words: list[str], chance: random.Random) -> list[str]:
+def other_writing(words: list[str], rng: random.Random) -> list[str]:
     """Capitals, and another end."""
     return [word.capitalize() for word in words] + ["!!!"]
 
@@ -74,23 +74,23 @@ def planted(data: Path) -> None:
 
 
 def _one(source: Path, folder: Path, seed: int) -> str:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     train, test = _rows(source / "train.csv"), _rows(source / "test.csv")
     base = _findings(source)
     long = [n for n, row in enumerate(train) if len(row[0].split()) >= _WORDS]
     share = max(1, len(train) // 100)
-    exact = chance.sample(long, share)
-    nearly = [n for n in chance.sample(long, 3 * share) if n not in exact][:share]
+    exact = rng.sample(long, share)
+    nearly = [n for n in rng.sample(long, 3 * share) if n not in exact][:share]
     more = [[train[n][0], train[n][1]] for n in exact]
     for turn, n in enumerate(nearly):
-        more.append([" ".join(EDITS[turn % len(EDITS)](train[n][0].split(), chance)), train[n][1]])
+        more.append([" ".join(EDITS[turn % len(EDITS)](train[n][0].split(), rng)), train[n][1]])
     order = list(range(len(test) + len(more)))
-    chance.shuffle(order)
+    rng.shuffle(order)
     mixed = [[*test, *more][n] for n in order]
     first = len(test)
     wanted_exact = {place for place, n in enumerate(order) if first <= n < first + share}
     wanted_near = {place for place, n in enumerate(order) if n >= first + share}
-    flipped = set(chance.sample(range(len(train)), round(0.02 * len(train))))
+    flipped = set(rng.sample(range(len(train)), round(0.02 * len(train))))
     other = {"positive": "negative", "negative": "positive"}
     spoiled = [[text, other[label] if n in flipped else label] for n, (text, label) in enumerate(train)]
     _write(folder / "train.csv", spoiled)
@@ -108,7 +108,7 @@ def _one(source: Path, folder: Path, seed: int) -> str:
 
 def _flips(checked: Checked, flipped: set[int]) -> tuple[float, float, set[int]]:
     """Precision among the 2 % of rows that are doubted most, as a multiple of chance, too; and all doubted rows."""
-    doubted = [row for found in label_errors.suspected(checked) for row in found.places.get("train", [])]
+    doubted = [row for found in label_errors.suspected(checked) for row in found.indices.get("train", [])]
     top = doubted[: round(0.02 * len(checked.splits["train"]))]
     precision = len(flipped & set(top)) / max(1, len(top))
     return precision, precision / 0.02, set(doubted)
@@ -121,13 +121,13 @@ def _scores(found: set[int], wanted: set[int]) -> str:
 
 def _rows_of(findings: list[Finding], kind: str, rows: list[Row], known: set[str]) -> set[int]:
     """Test rows that a detector names, but for those that it names in the data as it came."""
-    found = {row for finding in findings if finding.check == kind for row in finding.places.get("test", [])}
+    found = {row for finding in findings if finding.check == kind for row in finding.indices.get("test", [])}
     return {row for row in found if text_key(rows[row][0]) not in known}
 
 
 def _texts(findings: list[Finding], kind: str, rows: list[Row]) -> set[str]:
     return {
-        text_key(rows[n][0]) for finding in findings if finding.check == kind for n in finding.places.get("test", [])
+        text_key(rows[n][0]) for finding in findings if finding.check == kind for n in finding.indices.get("test", [])
     }
 
 
@@ -159,10 +159,10 @@ def scale(data: Path, sizes: list[int]) -> None:
 
 def one(data: Path, size: int) -> None:
     """One size: rows put together from pieces of the real texts, a hundredth of them repeated in the test file."""
-    chance = random.Random(0)
+    rng = random.Random(0)
     pieces = [row for domain in DOMAINS for row in _rows(data / domain / "train.csv")]
-    rows = [_recombined(chance, pieces) for _ in range(size)]
-    held_out = [*(_recombined(chance, pieces) for _ in range(size // 100)), *chance.sample(rows, size // 100)]
+    rows = [_recombined(rng, pieces) for _ in range(size)]
+    held_out = [*(_recombined(rng, pieces) for _ in range(size // 100)), *rng.sample(rows, size // 100)]
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder, "train.csv"), rows)
         _write(Path(folder, "test.csv"), held_out)
@@ -194,12 +194,12 @@ def one(data: Path, size: int) -> None:
             print(f"    {seconds:6.1f} s  {name}", flush=True)
 
 
-def _recombined(chance: random.Random, pieces: list[Row]) -> Row:
+def _recombined(rng: random.Random, pieces: list[Row]) -> Row:
     """Five words in a row from each of four texts, the last of which gives the label."""
-    chosen, words = chance.choices(pieces, k=4), list[str]()
+    chosen, words = rng.choices(pieces, k=4), list[str]()
     for text, _ in chosen:
         some = text.split()
-        start = chance.randrange(max(1, len(some) - 4))
+        start = rng.randrange(max(1, len(some) - 4))
         words += some[start : start + 5]
     return [" ".join(words), chosen[-1][1]]
 

@@ -70,9 +70,9 @@ def tiny_model() -> Classifier:
 
 def rows(count: int) -> Iterator[dict[str, str]]:
     """Texts of 5 to 20 words, numbered."""
-    chance = random.Random(0)
+    rng = random.Random(0)
     for number in range(count):
-        yield {"id": str(number), "text": " ".join(chance.choices(WORDS, k=chance.randint(5, 20)))}
+        yield {"id": str(number), "text": " ".join(rng.choices(WORDS, k=rng.randint(5, 20)))}
 
 
 def write_csv(path: Path, count: int) -> None:

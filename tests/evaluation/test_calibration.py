@@ -7,15 +7,15 @@ import pytest
 from scipy.special import expit, softmax
 
 from nlp_ft.evaluation.calibration import calibrate, expected_calibration_error, fit_temperature, fit_thresholds
-from nlp_ft.evaluation.inference_config import Answering
+from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE, probabilities
 
 
 def _drawn(rows: int, classes: int, sharpness: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Logits whose softmax is right once they are divided by `sharpness`, and labels drawn from it."""
-    chance = np.random.default_rng(seed)
-    true = chance.normal(size=(rows, classes)) * 2
-    labels = np.array([chance.choice(classes, p=row) for row in softmax(true, axis=1)])
+    rng = np.random.default_rng(seed)
+    true = rng.normal(size=(rows, classes)) * 2
+    labels = np.array([rng.choice(classes, p=row) for row in softmax(true, axis=1)])
     return true * sharpness, labels
 
 
@@ -60,13 +60,13 @@ def test_rows_that_are_all_right_do_not_make_it_certain() -> None:
 
 def test_a_sharp_model_is_mended_on_rows_it_has_not_seen() -> None:
     held, test = _drawn(1000, 3, 3.0, seed=3), _drawn(1000, 3, 3.0, seed=4)
-    answering, metrics, (said,) = calibrate(SINGLE, held, test, ["a", "b", "c"])
+    inference_config, metrics, (said,) = calibrate(SINGLE, held, test, ["a", "b", "c"])
     assert metrics["test_ece_before"] > 0.1
     assert metrics["test_ece"] < 0.05
-    scores = probabilities(SINGLE, test[0], answering.temperature)
+    scores = probabilities(SINGLE, test[0], inference_config.temperature)
     assert metrics["test_ece"] == pytest.approx(expected_calibration_error(scores, test[1]))
     assert said == (
-        f"Calibration: temperature {answering.temperature:.2f}, fitted on 1000 validation rows; expected calibration error "
+        f"Calibration: temperature {inference_config.temperature:.2f}, fitted on 1000 validation rows; expected calibration error "
         f"on test {metrics['test_ece_before']:.3f} before, {metrics['test_ece']:.3f} after."
     )
 
@@ -79,34 +79,34 @@ def test_a_temperature_changes_no_answer() -> None:
 
 def test_few_rows_are_left_alone() -> None:
     held = _drawn(19, 2, 1.0, seed=6)
-    answering, metrics, said = calibrate(SINGLE, held, held, ["a", "b"])
-    assert (answering, metrics) == (Answering(), {})
+    inference_config, metrics, said = calibrate(SINGLE, held, held, ["a", "b"])
+    assert (inference_config, metrics) == (InferenceConfig(), {})
     assert said == ["Calibration: left out, 19 validation rows are too few (of 20)."]
 
 
 def test_thresholds_by_hand() -> None:
-    chance = np.array([[0.2, 0.9], [0.3, 0.8], [0.6, 0.7], [0.1, 0.6]])
-    logits = np.log(chance / (1 - chance))
+    rng = np.array([[0.2, 0.9], [0.3, 0.8], [0.6, 0.7], [0.1, 0.6]])
+    logits = np.log(rng / (1 - rng))
     labels = np.array([[0, 1], [1, 1], [1, 0], [0, 0]])
     np.testing.assert_allclose(fit_thresholds(logits, labels, "f1_macro"), [0.25, 0.75])
 
 
 @pytest.mark.parametrize("metric", ["f1_macro", "f1_micro", "subset_accuracy"])
 def test_tuned_thresholds_are_no_worse_on_the_rows_they_are_tuned_on(metric: str) -> None:
-    chance = np.random.default_rng(7)
-    true = chance.normal(size=(300, 4)) - np.array([0, 1, 2, 3])
-    labels = (chance.random((300, 4)) < expit(true)).astype(int)
+    rng = np.random.default_rng(7)
+    true = rng.normal(size=(300, 4)) - np.array([0, 1, 2, 3])
+    labels = (rng.random((300, 4)) < expit(true)).astype(int)
     logits = true - 1  # a model that says no too often
     rows = (logits, labels)
-    answering, metrics, _ = calibrate(MULTI, rows, rows, list("abcd"), metric)
+    inference_config, metrics, _ = calibrate(MULTI, rows, rows, list("abcd"), metric)
     plain = calibrate(MULTI, rows, rows, list("abcd"))
-    assert plain == (Answering(), {}, [])
+    assert plain == (InferenceConfig(), {}, [])
     from nlp_ft.evaluation.metrics import compute_metrics
 
     assert metrics[f"test_tuned_{metric}"] > compute_metrics(MULTI, logits, labels, list("abcd"))[metric] + 0.01
-    assert set(answering.thresholds or {}) == set("abcd")
-    given = expit(logits) > answering.limits("abcd")
-    assert ((answering.applied(MULTI, logits, "abcd") > 0) == given).all()
+    assert set(inference_config.thresholds or {}) == set("abcd")
+    given = expit(logits) > inference_config.limits("abcd")
+    assert ((inference_config.applied(MULTI, logits, "abcd") > 0) == given).all()
 
 
 def test_a_label_that_no_row_has_keeps_one_half() -> None:
@@ -117,4 +117,4 @@ def test_a_label_that_no_row_has_keeps_one_half() -> None:
 
 def test_a_regression_has_nothing_to_calibrate() -> None:
     rows = (np.zeros((30, 1)), np.zeros(30))
-    assert calibrate(REGRESSION, rows, rows, []) == (Answering(), {}, [])
+    assert calibrate(REGRESSION, rows, rows, []) == (InferenceConfig(), {}, [])

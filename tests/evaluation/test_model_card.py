@@ -27,15 +27,15 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory, learner: Path, tiny_csv: d
 
 
 def _drawn(problem_type: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     if problem_type == SINGLE:
-        truth = chance.integers(0, 3, rows)
-        return np.eye(3)[truth] + chance.normal(size=(rows, 3)), truth
+        truth = rng.integers(0, 3, rows)
+        return np.eye(3)[truth] + rng.normal(size=(rows, 3)), truth
     if problem_type == MULTI:
-        truth = chance.integers(0, 2, (rows, 3))
-        return 2.0 * truth - 1 + chance.normal(size=(rows, 3)), truth
-    truth = chance.normal(size=rows)
-    return (truth + chance.normal(size=rows))[:, None], truth
+        truth = rng.integers(0, 2, (rows, 3))
+        return 2.0 * truth - 1 + rng.normal(size=(rows, 3)), truth
+    truth = rng.normal(size=rows)
+    return (truth + rng.normal(size=rows))[:, None], truth
 
 
 @pytest.mark.parametrize("problem_type", [SINGLE, MULTI, REGRESSION])
@@ -43,11 +43,11 @@ def test_intervals_are_those_of_drawing_rows_again_and_again(problem_type: str) 
     logits, truth = _drawn(problem_type, 300)
     found = intervals(problem_type, logits, truth, NAMES)
     point = compute_metrics(problem_type, logits, truth, NAMES)
-    chance = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     drawn = []
     for _ in range(600):
-        places = chance.integers(0, 300, 300)
-        drawn.append(compute_metrics(problem_type, logits[places], truth[places], NAMES))
+        indices = rng.integers(0, 300, 300)
+        drawn.append(compute_metrics(problem_type, logits[indices], truth[indices], NAMES))
     assert len(found) == {SINGLE: 5, MULTI: 5, REGRESSION: 5}[problem_type]
     for name, (low, high) in found.items():
         wanted = np.percentile([one[name] for one in drawn], [2.5, 97.5])

@@ -20,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from nlp_ft import Classifier, Prediction, load
 from nlp_ft.config import LoraArguments
 from nlp_ft.errors import ConfigError, DataError, ModelError
-from nlp_ft.evaluation.inference_config import Answering
+from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.metrics import MULTI, REGRESSION, SINGLE
 from nlp_ft.models.classifier import add_lora, quiet
 from nlp_ft.training.save import save_and_verify
@@ -186,7 +186,7 @@ def test_embeddings_are_what_the_last_layer_reads(family: str, tmp_path: Path) -
 def test_what_inference_json_says_is_done(bert_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "copy"
     shutil.copytree(bert_path, path)
-    Answering(temperature=2.0).write(path)
+    InferenceConfig(temperature=2.0).write(path)
     raw = load(path, device="cpu").logits(TEXTS)
     np.testing.assert_allclose(raw, load(bert_path, device="cpu").logits(TEXTS), atol=1e-6)
     halved = np.exp(raw / 2) / np.exp(raw / 2).sum(1, keepdims=True)
@@ -197,7 +197,7 @@ def test_thresholds_decide_which_labels_are_given(tmp_path: Path) -> None:
     path = _saved(tmp_path, "bert", LABELS, MULTI)
     plain = load(path, device="cpu").predict(TEXTS)
     bound = float(np.median([one.scores["calm"] for one in plain]))
-    Answering(thresholds={"angry": 0.0, "calm": bound, "glad": 1.0}).write(path)
+    InferenceConfig(thresholds={"angry": 0.0, "calm": bound, "glad": 1.0}).write(path)
     for one, before in zip(load(path, device="cpu").predict(TEXTS), plain, strict=True):
         assert one.label == ["angry", *(["calm"] if before.scores["calm"] > bound else [])]
         assert one.scores == before.scores

@@ -61,7 +61,7 @@ def _linear(classes: int, problem: str) -> Any:
         problem_type=problem,
         labels=[] if problem == REGRESSION else LABELS[:classes],
         max_seq_length=64,
-        answering=SimpleNamespace(temperature=1.0),
+        inference_config=SimpleNamespace(temperature=1.0),
     )
 
 

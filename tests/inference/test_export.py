@@ -18,7 +18,7 @@ from nlp_ft import load
 from nlp_ft.cli import export as command
 from nlp_ft.cli.main import main
 from nlp_ft.errors import ModelError
-from nlp_ft.evaluation.inference_config import Answering
+from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE
 from nlp_ft.inference.classifier import Classifier
 from nlp_ft.inference.export import ExportError, export
@@ -42,7 +42,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, tokenizer = classifier("bert")
     train(model, tokenizer)
     save_and_verify(model, tokenizer, directory, Dataset.from_dict({"text": TEXTS}), 48)
-    Answering(temperature=1.5).write(directory)
+    InferenceConfig(temperature=1.5).write(directory)
     rows = [{"text": text, "label": LABELS[i % 3]} for i, text in enumerate(TEXTS)]
     write_csv(directory.parent / "rows.csv", rows)
     return directory
@@ -114,7 +114,7 @@ def test_a_classifier_over_the_export_answers_as_one_over_the_model(saved: Path,
 def test_load_opens_an_export_with_its_calibration(saved: Path, exported: Path) -> None:
     mine, wanted = load(exported), load(saved, device="cpu")
     assert isinstance(mine.model, OnnxModel)
-    assert mine.answering == wanted.answering == Answering(temperature=1.5)
+    assert mine.inference_config == wanted.inference_config == InferenceConfig(temperature=1.5)
     for one, other in zip(mine.predict(TEXTS), wanted.predict(TEXTS), strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-5)
 
@@ -547,7 +547,7 @@ def test_openvino_graphs_are_refused_before_they_are_opened(tmp_path: Path) -> N
 
 def test_multi_label_thresholds_decide_whether_answers_are_the_same() -> None:
     class Fixed:
-        problem_type, labels, answering = MULTI, ["a", "b"], Answering(thresholds={"a": 0.9})
+        problem_type, labels, inference_config = MULTI, ["a", "b"], InferenceConfig(thresholds={"a": 0.9})
 
         def __init__(self, logits: np.ndarray) -> None:
             self.held = logits

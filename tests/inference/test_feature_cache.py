@@ -30,9 +30,9 @@ class Work:
     def __init__(self, texts: list[str]) -> None:
         self.texts, self.asked = texts, list[list[int]]()
 
-    def __call__(self, places: list[int]) -> np.ndarray:
-        self.asked.append(places)
-        return np.array([[ord(self.texts[i]), 0.5] for i in places], dtype=np.float64).reshape(-1, 2)
+    def __call__(self, indices: list[int]) -> np.ndarray:
+        self.asked.append(indices)
+        return np.array([[ord(self.texts[i]), 0.5] for i in indices], dtype=np.float64).reshape(-1, 2)
 
 
 def rows(texts: list[str], key: str = "k") -> tuple[list[list[float]], list[list[int]]]:
@@ -58,14 +58,14 @@ def test_another_key_knows_nothing_of_it() -> None:
 def test_rows_come_back_as_float32_and_equal_in_every_byte() -> None:
     values = np.random.default_rng(0).normal(size=(3, 7)).astype(np.float32)
     digests = row_digests(["x", "y", "z"])
-    first = cached_rows("kind", "k", digests, lambda places: values[places])
-    again = cached_rows("kind", "k", digests, lambda places: pytest.fail("computed again"))
+    first = cached_rows("kind", "k", digests, lambda indices: values[indices])
+    again = cached_rows("kind", "k", digests, lambda indices: pytest.fail("computed again"))
     assert first.dtype == again.dtype == np.float32
     assert first.tobytes() == again.tobytes() == values.tobytes()
 
 
 def test_no_rows_have_the_width_that_is_computed() -> None:
-    assert cached_rows("kind", "k", [], lambda places: np.zeros((0, 3))).shape == (0, 3)
+    assert cached_rows("kind", "k", [], lambda indices: np.zeros((0, 3))).shape == (0, 3)
 
 
 @pytest.mark.parametrize(

@@ -271,10 +271,10 @@ def chance_kills(folder: Path, suffix: str, wrong: list[Any]) -> int:
     """Kill a run of 40 blocks again and again, a little later each time, until it comes to its end."""
     source, whole, output = rows_file(folder / "long", 400), folder / f"long{suffix}", folder / f"cut{suffix}"
     assert ended(forked(lambda: run(source, whole, block=10))) == 0
-    chance, kills, code = random.Random(0), 0, -signal.SIGKILL
+    rng, kills, code = random.Random(0), 0, -signal.SIGKILL
     while code == -signal.SIGKILL:
         child = forked(lambda: run(source, output, Slow(), block=10))
-        time.sleep(chance.uniform(0.1, 0.4) * (1 + kills / 2))
+        time.sleep(rng.uniform(0.1, 0.4) * (1 + kills / 2))
         os.kill(child, signal.SIGKILL)
         code = ended(child)
         kills += code == -signal.SIGKILL

@@ -100,9 +100,9 @@ def cli(method: str, argv: list[str], output: Path, code: int = 0) -> str:
 
 
 def test_it_ends_in_directories_that_plain_transformers_loads_whole(ran: SimpleNamespace) -> None:
-    places = weights(ran.output)
-    assert places
-    for place in places:
+    indices = weights(ran.output)
+    assert indices
+    for place in indices:
         directory = ran.output / place
         config = json.loads((directory / "config.json").read_text())
         is_classifier = "SequenceClassification" in config["architectures"][0]

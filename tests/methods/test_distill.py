@@ -38,7 +38,7 @@ from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.methods import distill
 from nlp_ft.methods.distill import report as distill_report
 from nlp_ft.methods.distill import teacher as distill_teacher
-from nlp_ft.methods.distill.job import student_job, twin
+from nlp_ft.methods.distill.job import student_job, control_job
 from nlp_ft.methods.distill.report import agreement, retention, seconds_a_text
 from nlp_ft.methods.distill.teacher import Teacher, read_unlabelled
 from nlp_ft.methods.distill.trainer import Aims, attention_losses, evenly_mapped, hidden_losses, soft_losses
@@ -352,7 +352,7 @@ def test_unlabelled_rows_are_joined_and_those_that_would_give_answers_away_are_l
     wanted = plain_logits(teacher, [row["text"] for row in others])
     assert np.allclose(np.array(tokens["teacher_logits"][40:]), wanted, atol=1e-5)
     assert tokens.features["teacher_logits"].feature.dtype == "float32"
-    plain = twin(job, settings)
+    plain = control_job(job, settings)
     assert len(plain.splits["train"]) == 40
     assert plain.training.max_steps == 3 * math.ceil(65 / 8)
     assert plain.training.eval_steps == plain.training.save_steps == math.ceil(65 / 8)
@@ -423,7 +423,7 @@ def test_without_the_teachers_share_it_is_fine_tuning_to_the_bit(
     assert np.array_equal(none.test_logits, plain.test_logits)
     assert np.abs(some.test_logits - plain.test_logits).max() > 1e-3
     control = some.baselines["labels"]
-    assert np.array_equal(control.logits, plain.test_logits)  # the twin has the same start
+    assert np.array_equal(control.logits, plain.test_logits)  # the control_job has the same start
     assert "the same student without a teacher" in some.verdict
     assert "--with_control" not in some.verdict
     assert some.metrics["control_labels_accuracy"] == plain.metrics["test_accuracy"]

@@ -251,9 +251,9 @@ def test_comparing_poolings_says_all_four_and_changes_no_answer(
 
 
 def test_the_pooling_that_holds_the_label_scores_best() -> None:
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     labels = np.array([0, 1] * 100)
-    parts = chance.normal(size=(4, 200, 6))
+    parts = rng.normal(size=(4, 200, 6))
     parts[3, :, 0] += 6 * labels
     model, _ = tiny.classifier("bert", ["a", "b"])
     lines = compare(np.concatenate(parts, axis=1), labels, model, "auto", SINGLE, None)

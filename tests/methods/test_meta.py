@@ -243,10 +243,10 @@ def test_the_control_learns_each_data_set_with_its_own_head_and_its_own_classes(
 
 def pool(name: str, sizes: Sequence[int]) -> Pool:
     ends = np.cumsum(sizes)
-    places = [np.arange(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    indices = [np.arange(end - size, end) for size, end in zip(sizes, ends, strict=True)]
     rows = Dataset.from_dict({"text": [f"{name} {i}" for i in range(ends[-1])]})
     keys = [f"{name} {i}".encode() for i in range(ends[-1])]
-    return Pool(name, [f"c{i}" for i in range(len(sizes))], places, rows, keys, lambda row: f"{name}:{row}")
+    return Pool(name, [f"c{i}" for i in range(len(sizes))], indices, rows, keys, lambda row: f"{name}:{row}")
 
 
 def test_an_episode_follows_from_its_seed_and_number_and_support_and_query_are_apart() -> None:
@@ -262,7 +262,7 @@ def test_an_episode_follows_from_its_seed_and_number_and_support_and_query_are_a
         rows = [*drawn.support.ravel(), *drawn.query.ravel()]
         assert len(set(rows)) == len(rows)
         for i, label in enumerate(drawn.classes):
-            assert {*drawn.support[i], *drawn.query[i]} <= {*pools[drawn.pool].places[label]}
+            assert {*drawn.support[i], *drawn.query[i]} <= {*pools[drawn.pool].indices[label]}
         seen.add((drawn.pool, *drawn.classes))
     # each order of each pair of classes comes up: 6 of the three classes, 2 of the two
     assert len(seen) == 8
@@ -315,11 +315,11 @@ def test_what_is_compared_is_fixed_by_the_algorithm_and_not_by_the_test(algorith
 
 def themed(path: Path, groups: Mapping[str, Sequence[str]], seed: int, count: int = 12) -> Path:
     """A data set whose classes differ by two words of a text."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     return write_csv(
         path,
         [
-            {"text": " ".join([*chance.sample(FILLERS, 6), *chance.sample(words, 2)]), "label": label}
+            {"text": " ".join([*rng.sample(FILLERS, 6), *rng.sample(words, 2)]), "label": label}
             for label, words in groups.items()
             for _ in range(count)
         ],

@@ -183,11 +183,11 @@ def test_losses_are_those_of_transformers_own_classes(family: str) -> None:
     masking = None if causal else Masking.of(tokenizer, 0.3)
     batch = Collator(0, masking, 0, Clock())(rows)
     with torch.no_grad():
-        losses, places = token_losses(model, model.base_model, batch, causal)
+        losses, indices = token_losses(model, model.base_model, batch, causal)
         wanted = model(**batch).loss
     assert losses.mean().item() == pytest.approx(wanted.item(), rel=1e-5)
     counts = (batch["labels"] != IGNORED).sum(dim=1)
-    assert torch.bincount(places, minlength=len(rows)).tolist() == counts.tolist()
+    assert torch.bincount(indices, minlength=len(rows)).tolist() == counts.tolist()
 
 
 def test_blocks_hold_every_token_once_and_begin_and_end_as_a_text_does() -> None:

@@ -329,4 +329,4 @@ def test_windows_are_read_in_the_source_and_in_the_target(
     code, _, err = run_cli([*argv, "--long_documents", "window"])
     assert (code, err) == (0, "")
     for place in (tmp_path / "run", tmp_path / "run" / "sources" / "source"):
-        assert load(place, device="cpu").answering.long_documents.pooling == "max"
+        assert load(place, device="cpu").inference_config.long_documents.pooling == "max"

@@ -70,8 +70,8 @@ def answers(model: Any, tokenizer: Any) -> torch.Tensor:
         ("0, 2, 5", 6, [0, 2, 5]),
     ],
 )
-def test_a_number_is_spaced_evenly_and_a_list_is_itself(spec: str, depth: int, places: list[int]) -> None:
-    assert picked(spec, depth) == places
+def test_a_number_is_spaced_evenly_and_a_list_is_itself(spec: str, depth: int, indices: list[int]) -> None:
+    assert picked(spec, depth) == indices
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,11 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def pip_lines(lines: list[str]) -> list[str]:
-    return [line.removeprefix("python -m pip install -c recipes/constraints.txt ") for line in lines if "pip install" in line]
+    return [
+        line.removeprefix("python -m pip install -c recipes/constraints.txt ")
+        for line in lines
+        if "pip install" in line
+    ]
 
 
 def test_the_quickstart_installs_gets_data_trains_and_predicts_in_that_order(repository: Repository) -> None:

@@ -115,8 +115,8 @@ def operations(lexicon: Lexicon) -> dict[str, Callable[[str, float, Random], str
         "swap": swap,
         "delete": delete,
         "noise": add_noise,
-        "synonym": lambda text, rate, chance: replace_synonyms(text, rate, chance, lexicon),
-        "insert": lambda text, rate, chance: insert(text, rate, chance, lexicon),
+        "synonym": lambda text, rate, rng: replace_synonyms(text, rate, rng, lexicon),
+        "insert": lambda text, rate, rng: insert(text, rate, rng, lexicon),
     }
 
 

@@ -38,7 +38,7 @@ from nlp_ft.data.windows import Windows
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.evaluation.inference_config import LongDocuments
 from nlp_ft.inference.pool_windows import pool_windows
-from nlp_ft.training.long_texts import STEP, WindowCollator, add_attention, pool, read_windows, take_out
+from nlp_ft.training.long_texts import STEP, WindowCollator, add_attention, detach_attention, pool, read_windows
 
 LIMIT = 16
 WINDOWS: dict[str, Any] = {"max_seq_length": LIMIT, "long_documents": "window", "logging_steps": 1}
@@ -108,11 +108,11 @@ def test_a_blank_text_is_refused_in_windows_as_it_is_without(files: MakeFiles) -
 
 def batch_of(model: Any, tokenizer: Any, counts: list[int]) -> dict[str, Any]:
     """Documents of so many windows, of random tokens."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     names = ["input_ids", "attention_mask"]
     rows = []
     for number, count in enumerate(counts):
-        ids = [chance.integers(8, 60, LIMIT if i < count - 1 else 5 + number).tolist() for i in range(count)]
+        ids = [rng.integers(8, 60, LIMIT if i < count - 1 else 5 + number).tolist() for i in range(count)]
         rows.append(
             {"input_ids": ids, "attention_mask": [[1] * len(one) for one in ids], "labels": number % 3, "length": 9}
         )
@@ -233,13 +233,13 @@ def test_what_is_taken_out_leaves_a_plain_classifier(lora: bool) -> None:
     query = attention_query(model)
     assert query is not None
     plain, _ = lora_classifier("bert") if lora else classifier("bert")
-    how = take_out(model, LongDocuments(5, "attention", (0.0,) * 32))
+    how = detach_attention(model, LongDocuments(5, "attention", (0.0,) * 32))
     assert how == LongDocuments(5, "attention", tuple((query * STEP).tolist()))
     assert model.state_dict().keys() == plain.state_dict().keys()
     assert "forward" not in vars(model.get_base_model() if lora else model)
     if lora:
         assert model.peft_config["default"].modules_to_save == plain.peft_config["default"].modules_to_save
-    assert take_out(plain, None) == LongDocuments()
+    assert detach_attention(plain, None) == LongDocuments()
 
 
 # ---- runs
@@ -248,7 +248,7 @@ def test_what_is_taken_out_leaves_a_plain_classifier(lora: bool) -> None:
 def check_run(out: Path, report: Any, texts: list[Any], pooling: str, stride: int | None = None) -> None:
     """What is saved reads documents as the run did, and plain transformers knows nothing of it."""
     loaded = load(out, device="cpu")
-    how = loaded.answering.long_documents
+    how = loaded.inference_config.long_documents
     assert (how.pooling, how.stride) == (pooling, stride)
     np.testing.assert_allclose(loaded.logits(texts), report.test_logits, atol=1e-5)
     if pooling == "attention":
@@ -335,7 +335,7 @@ def test_half_precision_in_training_leaves_the_answers_in_full(
     finetune_tiny(
         tmp_path / "run", tiny_bert, made, **WINDOWS, window_pooling="attention", num_train_epochs=1, bf16=True
     )
-    assert load(tmp_path / "run", device="cpu").answering.long_documents.pooling == "attention"
+    assert load(tmp_path / "run", device="cpu").inference_config.long_documents.pooling == "attention"
 
 
 @pytest.mark.parametrize("pooling", ["mean", "attention"])
@@ -347,7 +347,9 @@ def test_where_no_text_is_long_the_weights_are_those_of_a_run_that_cuts(
     assert weights_hash(tmp_path / "run") == weights_hash(tmp_path / "cut")
     assert np.array_equal(one.test_logits, other.test_logits)
     assert ("no training text has two, so nothing can be learned" in capsys.readouterr().out) == (pooling != "mean")
-    assert load(tmp_path / "run").answering.long_documents == LongDocuments()  # the mean is what there is without
+    assert (
+        load(tmp_path / "run").inference_config.long_documents == LongDocuments()
+    )  # the mean is what there is without
 
 
 def test_one_batch_of_8_and_two_of_4_give_the_same_weights(tiny_bert: Path, files: MakeFiles, tmp_path: Path) -> None:
@@ -368,7 +370,7 @@ def test_one_batch_of_8_and_two_of_4_give_the_same_weights(tiny_bert: Path, file
     )
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-5
-    queries = [load(tmp_path / name, device="cpu").answering.long_documents.query for name in ("one", "two")]
+    queries = [load(tmp_path / name, device="cpu").inference_config.long_documents.query for name in ("one", "two")]
     np.testing.assert_allclose(np.array(queries[0]), np.array(queries[1]), atol=1e-5 * STEP)
 
 
@@ -503,7 +505,7 @@ def test_two_processes_take_the_step_of_one(
     chosen = {"model_name_or_path": tiny_bert, "output_dir": tmp_path / "two", "per_device_train_batch_size": 20}
     two_processes("finetune", as_argv(**chosen, **{f"{split}_file": path for split, path in made.items()}, **flags))
     assert_same_weights(tmp_path / "one", tmp_path / "two", tiny_bert)
-    queries = [np.array(load(tmp_path / n, device="cpu").answering.long_documents.query) for n in ("one", "two")]
+    queries = [np.array(load(tmp_path / n, device="cpu").inference_config.long_documents.query) for n in ("one", "two")]
     assert np.abs(queries[0]).max() > 1e-5
     np.testing.assert_allclose(queries[0], queries[1], atol=1e-3 * np.abs(queries[0]).max())
     results = [json.loads((tmp_path / name / "all_results.json").read_text()) for name in ("one", "two")]

@@ -56,18 +56,18 @@ def _repeats(checked: Checked, name: str, groups: list[_Group], tolerance: float
             copies.update(dict.fromkeys(rows[1:], rows[0]))
     if not copies:
         return None
-    places = sorted(copies)
+    indices = sorted(copies)
     return Finding(
         check="exact_duplicates",
         severity="warning",
         split=name,
-        rows=len(places),
+        rows=len(indices),
         of=len(split),
         message="the text and label of an earlier row, equal but for case and white space",
         advice="keep the first of each; a text that counts twice weighs twice in training and in every metric.",
-        examples=[example(checked, split, row, f"= {split.where(copies[row])}") for row in places[:MOST_EXAMPLES]],
-        places={name: places},
-        drop={name: places},
+        examples=[example(checked, split, row, f"= {split.where(copies[row])}") for row in indices[:MOST_EXAMPLES]],
+        indices={name: indices},
+        drop={name: indices},
         measures={"texts": len(set(copies.values()))},
     )
 
@@ -77,31 +77,31 @@ def _conflicts(checked: Checked, groups: list[_Group], tolerance: float | None) 
     found = [group for group in groups if differ(_labels(checked, group), tolerance)]
     if not found:
         return []
-    places = {name: sorted(row for group in found for row in group.get(name, [])) for name in checked.splits}
-    places = {name: rows for name, rows in places.items() if rows}
-    first = next(iter(places))
+    indices = {name: sorted(row for group in found for row in group.get(name, [])) for name in checked.splits}
+    indices = {name: rows for name, rows in indices.items() if rows}
+    first = next(iter(indices))
     train = checked.splits["train"].labels
     inside = [group["train"] for group in found if "train" in group]
     drop = sorted(row for rows in inside if differ([train[row] for row in rows], tolerance) for row in rows)
     finding = Finding(
         check="conflicting_labels",
         severity="error",
-        split="/".join(places),
-        rows=len(places[first]),
+        split="/".join(indices),
+        rows=len(indices[first]),
         of=len(checked.splits[first]),
-        message=f"the same text with different labels ({_counted(places)})",
+        message=f"the same text with different labels ({_counted(indices)})",
         advice="decide which label is right; nothing in the table tells, so no row of a conflict within train is kept "
         "by --fix, and validation and test are left as they are.",
         examples=[_conflict_example(checked, group, tolerance) for group in found[:MOST_EXAMPLES]],
-        places=places,
+        indices=indices,
         drop={"train": drop} if drop else {},
         measures={"texts": len(found)},
     )
     return [finding]
 
 
-def _counted(places: dict[str, list[int]]) -> str:
-    return ", ".join(f"{len(rows)} {'row' if len(rows) == 1 else 'rows'} of {name}" for name, rows in places.items())
+def _counted(indices: dict[str, list[int]]) -> str:
+    return ", ".join(f"{len(rows)} {'row' if len(rows) == 1 else 'rows'} of {name}" for name, rows in indices.items())
 
 
 def _conflict_example(checked: Checked, group: _Group, tolerance: float | None) -> Example:
@@ -141,7 +141,7 @@ def _leak(checked: Checked, earlier: str, later: str, groups: list[_Group]) -> F
         advice=f"take them out of {earlier}; a model is not tested by texts that it was "
         f"{'trained' if earlier == 'train' else 'chosen'} on.",
         examples=[example(checked, held_out, row, f"= {source.where(first[row])}") for row in leaked[:MOST_EXAMPLES]],
-        places={earlier: rows, later: leaked},
+        indices={earlier: rows, later: leaked},
         drop={earlier: rows},
         measures={"texts": len(both), f"{later}_rows": len(leaked), f"{later}_share": len(leaked) / len(held_out)},
     )

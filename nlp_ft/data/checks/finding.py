@@ -83,7 +83,7 @@ class Finding:
     message: str
     advice: str
     examples: list[Example] = field(default_factory=list)
-    places: dict[str, list[int]] = field(default_factory=dict)
+    indices: dict[str, list[int]] = field(default_factory=dict)
     drop: dict[str, list[int]] = field(default_factory=dict)
     rewrite: dict[str, dict[int, str]] = field(default_factory=dict)
     measures: dict[str, float] = field(default_factory=dict)

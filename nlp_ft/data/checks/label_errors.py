@@ -83,7 +83,7 @@ def _finding(
         message=message + (f"; the {_MOST_LISTED:.0%} it doubts most are listed" if listed else ""),
         advice="suspects, not proof: read them from the top down and correct what is wrong; --fix leaves them alone",
         examples=[_example(checked, split, row, doubts.note(row)) for row in rows[:MOST_EXAMPLES]],
-        places={name: rows},
+        indices={name: rows},
         measures={"estimated_share": doubts.share, **measures},
         scores={name: [round(score, 6) for score in doubts.scores.tolist()]},
     )

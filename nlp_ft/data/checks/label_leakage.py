@@ -32,15 +32,15 @@ def give_away(checked: Checked, seed: int = 42) -> list[Finding]:
     At most 20 000 rows of train are looked at.
     """
     train = checked.splits["train"]
-    places = list(range(len(train)))
-    if len(places) > _SAMPLE:
-        places = sorted(random.Random(seed).sample(places, _SAMPLE))
-    classes = _classes(checked, [train.labels[place] for place in places])
+    indices = list(range(len(train)))
+    if len(indices) > _SAMPLE:
+        indices = sorted(random.Random(seed).sample(indices, _SAMPLE))
+    classes = _classes(checked, [train.labels[place] for place in indices])
     findings = []
     for name, cells in train.others.items():
-        found = _column(checked, train, name, [cells[place] for place in places], classes, places)
+        found = _column(checked, train, name, [cells[place] for place in indices], classes, indices)
         findings += [found] if found is not None else []
-    return findings + ([] if checked.problem_type == "regression" else _words(checked, train, classes, places))
+    return findings + ([] if checked.problem_type == "regression" else _words(checked, train, classes, indices))
 
 
 def _classes(checked: Checked, labels: Sequence[Any]) -> list[str]:
@@ -54,7 +54,7 @@ def _classes(checked: Checked, labels: Sequence[Any]) -> list[str]:
 
 
 def _column(
-    checked: Checked, train: Split, name: str, cells: list[Any], classes: list[str], places: list[int]
+    checked: Checked, train: Split, name: str, cells: list[Any], classes: list[str], indices: list[int]
 ) -> Finding | None:
     """A column by whose value most labels can be told: by its values, or by ranges of its numbers."""
     majority = Counter(classes).most_common(1)[0][1] / len(classes)
@@ -72,7 +72,7 @@ def _column(
     for row, label in enumerate(classes):
         shown.setdefault(label, row)
     examples = [
-        Example(train.where(places[row]), f"{name}: {values[row]}", label)
+        Example(train.where(indices[row]), f"{name}: {values[row]}", label)
         for label, row in list(shown.items())[:MOST_EXAMPLES]
     ]
     return Finding(
@@ -123,12 +123,12 @@ def _accuracy(keys: Sequence[str], classes: Sequence[str]) -> float:
     return right / len(keys)
 
 
-def _words(checked: Checked, train: Split, classes: list[str], places: list[int]) -> list[Finding]:
+def _words(checked: Checked, train: Split, classes: list[str], indices: list[int]) -> list[Finding]:
     """Words at the beginning or end of the texts of one class that no other class has there, nor within."""
     anywhere: dict[str, Counter[str]] = defaultdict(Counter)
     ends: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     first: dict[tuple[str, str], int] = {}
-    for place, label in zip(places, classes, strict=True):
+    for place, label in zip(indices, classes, strict=True):
         words = _WORD.findall(train.texts[place])
         for word in set(words):
             anywhere[word][label] += 1
@@ -143,7 +143,7 @@ def _words(checked: Checked, train: Split, classes: list[str], places: list[int]
         enough = max(_FEWEST_ROWS, _FEWEST_SHARE * sizes[label])
         if count < enough or len(anywhere[word]) > 1 or count < 0.9 * anywhere[word][label] or len(sizes) < 2:
             continue
-        findings.append(_word_finding(checked, train, word, side, label, count, len(places), first[word, side]))
+        findings.append(_word_finding(checked, train, word, side, label, count, len(indices), first[word, side]))
     return findings[:MOST_EXAMPLES]
 
 

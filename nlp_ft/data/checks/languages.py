@@ -87,10 +87,10 @@ def _classes(checked: Checked, label: Any) -> list[str]:
 
 def _finding(checked: Checked, name: str, mix: _Mix, train: _Mix, main: str) -> Finding | None:
     split, known = checked.splits[name], mix.all.total()
-    places = sorted(row for other, rows in mix.rows.items() if other != main for row in rows)
-    of_class = _difference_of_class(mix) if len(places) >= _FEWEST else None
+    indices = sorted(row for other, rows in mix.rows.items() if other != main for row in rows)
+    of_class = _difference_of_class(mix) if len(indices) >= _FEWEST else None
     of_split = None if name == "train" else _difference(mix.all, train.all)
-    if not (of_class or of_split or (len(places) >= _FEWEST and len(places) > _LEAST_SHARE * known)):
+    if not (of_class or of_split or (len(indices) >= _FEWEST and len(indices) > _LEAST_SHARE * known)):
         return None
     others = [(other, rows) for other, rows in mix.all.most_common() if other != main]
     mixture = ", ".join(f"{other} {percent(rows / known)}" for other, rows in others[:5]) or "none"
@@ -111,12 +111,12 @@ def _finding(checked: Checked, name: str, mix: _Mix, train: _Mix, main: str) -> 
         check="languages",
         severity="warning" if of_class or of_split else "note",
         split=name,
-        rows=len(places),
+        rows=len(indices),
         of=mix.read,
         message=message,
         advice="; ".join(advice) + ".",
         examples=list(_examples(checked, split, mix, main)),
-        places={name: places},
+        indices={name: indices},
         measures={"known": known / mix.read, **{other: rows / known for other, rows in mix.all.most_common(10)}},
     )
 

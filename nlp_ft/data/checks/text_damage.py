@@ -34,7 +34,7 @@ class _Rows:
     `words`: URLs or mentions, with how many rows begin with each.
     """
 
-    places: list[int] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
     mended: dict[int, str] = field(default_factory=dict)
     in_pair: int = 0
@@ -91,10 +91,10 @@ def _findings(checked: Checked, split: Split) -> Iterator[Finding]:
         for name, kind in _RESIDUE.items():
             _note_residue(found[name], kind, checked, split, row, text, pair)
     for name, kind in _DAMAGE.items():
-        if found[name].places:
+        if found[name].indices:
             yield _damaged(name, kind, found[name], split)
     for name, kind in _RESIDUE.items():
-        if len(found[name].places) > _WORTH_A_NOTE * len(split):
+        if len(found[name].indices) > _WORTH_A_NOTE * len(split):
             yield _residue(name, kind, found[name], split)
 
 
@@ -112,7 +112,7 @@ def _note_damage(rows: _Rows, kind: _Kind, checked: Checked, split: Split, row: 
     mended, pair_mended = kind.look(text), kind.look(pair) if pair else None
     if mended is None and pair_mended is None:
         return
-    rows.places.append(row)
+    rows.indices.append(row)
     rows.in_pair += pair_mended is not None
     rows.pair_alone += mended is None
     if mended is not None and mended != text and mended.strip():
@@ -128,7 +128,7 @@ def _note_residue(rows: _Rows, kind: _Kind, checked: Checked, split: Split, row:
     word = kind.look(text) or (kind.look(pair) if pair else None)
     if word is None:
         return
-    rows.places.append(row)
+    rows.indices.append(row)
     if word in rows.words or len(rows.words) < _MOST_WORDS:
         rows.words[word] += 1
     if len(rows.examples) < MOST_EXAMPLES:
@@ -152,7 +152,7 @@ def _change(text: str, mended: str) -> tuple[str, str]:
 
 def _damaged(name: str, kind: _Kind, rows: _Rows, split: Split) -> Finding:
     advice = [kind.advice]
-    left = len(rows.places) - rows.pair_alone - len(rows.mended)
+    left = len(rows.indices) - rows.pair_alone - len(rows.mended)
     if left:
         advice.append(f"{left} cannot be mended" if name == "mojibake" else f"{left} would be left blank and stay")
     if rows.in_pair:
@@ -162,29 +162,29 @@ def _damaged(name: str, kind: _Kind, rows: _Rows, split: Split) -> Finding:
         check=name,
         severity="warning",
         split=split.name,
-        rows=len(rows.places),
+        rows=len(rows.indices),
         of=len(split),
         message=kind.message,
         advice="; ".join(advice) + ".",
         examples=rows.examples,
-        places={split.name: rows.places},
+        indices={split.name: rows.indices},
         rewrite={split.name: rows.mended} if rows.mended else {},
         measures={"mended": len(rows.mended), "second_texts": rows.in_pair},
     )
 
 
 def _residue(name: str, kind: _Kind, rows: _Rows, split: Split) -> Finding:
-    (word, count), share = rows.words.most_common(1)[0], len(rows.places) / len(split)
-    placeholder = count >= _PLACEHOLDER * len(rows.places)
+    (word, count), share = rows.words.most_common(1)[0], len(rows.indices) / len(split)
+    placeholder = count >= _PLACEHOLDER * len(rows.indices)
     return Finding(
         check=name,
         severity="note",
         split=split.name,
-        rows=len(rows.places),
+        rows=len(rows.indices),
         of=len(split),
         message=f"{kind.message}, in {percent(share)} of rows" + f" (nearly always {cut(word, 40)})" * placeholder,
         advice="a placeholder; put the same into what the model is to be asked later." if placeholder else kind.advice,
         examples=rows.examples,
-        places={split.name: rows.places},
+        indices={split.name: rows.indices},
         measures={"share": share},
     )

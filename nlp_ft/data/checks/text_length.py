@@ -54,7 +54,7 @@ def _short(checked: Checked, split: Split) -> list[Finding]:
                 + (", or a pair with one" if split.pairs is not None else ""),
                 "leave such rows out: their label can only be guessed",
                 examples=[example(checked, split, row, "") for row in blank[:MOST_EXAMPLES]],
-                places={split.name: blank},
+                indices={split.name: blank},
                 drop={split.name: blank},
             )
         )
@@ -69,7 +69,7 @@ def _short(checked: Checked, split: Split) -> list[Finding]:
                 "a text of one word",
                 "see whether the texts were cut, or another column holds them",
                 examples=[example(checked, split, row, "") for row in single[:MOST_EXAMPLES]],
-                places={split.name: single},
+                indices={split.name: single},
             )
         )
     return findings
@@ -100,7 +100,7 @@ def _long(checked: Checked, split: Split, count_tokens: CountTokens, limit: int)
             f"a text longer than {limit} tokens, which is cut there{sampled}; the longest has {max(tokens)}",
             "raise --max_seq_length if the checkpoint holds more, or put what matters first",
             examples=[example(checked, split, row, "") for row in long[:MOST_EXAMPLES]],
-            places={split.name: long},
+            indices={split.name: long},
             measures={"share": share, "longest": float(max(tokens))},
         )
     ]
@@ -147,5 +147,5 @@ def _shared(checked: Checked, train: Split, side: str, words: tuple[str, ...], r
         if tells
         else "take it out if it says nothing; it costs tokens in every text",
         examples=[example(checked, train, row, "") for row in rows[:3]],
-        places={"train": rows},
+        indices={"train": rows},
     )

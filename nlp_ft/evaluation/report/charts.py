@@ -90,9 +90,9 @@ def histogram(name: str, title: str, description: str, panels: Sequence[Panel], 
 def _ticks(bins: int) -> list[tuple[int, float, str]]:
     """(edge, x, anchor) of at most six edges that are named, the first and the last among them."""
     every = -(-bins // 5)
-    places = [*(place for place in range(0, bins, every) if bins - place > every / 2), bins]
+    indices = [*(place for place in range(0, bins, every) if bins - place > every / 2), bins]
     anchors = {0: "start", bins: "end"}
-    return [(place, place * WIDTH / bins, anchors.get(place, "middle")) for place in places]
+    return [(place, place * WIDTH / bins, anchors.get(place, "middle")) for place in indices]
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nlp_ft.errors import ConfigError, DataError, ModelError, did_you_mean
-from nlp_ft.evaluation.inference_config import Answering
+from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, probabilities
 from nlp_ft.inference.explain.explanation import Explanation
 from nlp_ft.inference.explain.word_spans import Token, in_words
@@ -34,7 +34,7 @@ class Explainable(Protocol):
     labels: list[str]
     problem_type: str
     max_seq_length: int
-    answering: Answering
+    inference_config: InferenceConfig
 
 
 class _Row(NamedTuple):
@@ -80,18 +80,18 @@ def explain(
     found: dict[int, Explanation] = {}
     lookup = _Lookup(classifier)
     for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
-        batch = _batch(classifier, [rows[i] for i in places], chosen)
+        indices = order[start : start + batch_size]
+        batch = _batch(classifier, [rows[i] for i in indices], chosen)
         shares = integrate(lookup.reading(batch), lookup).attribute(
             batch.ids,
             baselines=batch.baseline,
             additional_forward_args=(batch.ids, batch.targets, *batch.rest.values()),
             n_steps=steps,
-            internal_batch_size=max(batch_size, len(places)),
+            internal_batch_size=max(batch_size, len(indices)),
         )
         shares = shares.sum(-1).double().cpu()
         value, baseline = (lookup.of(ids, batch).double().tolist() for ids in (batch.ids, batch.baseline))
-        for at, place in enumerate(places):
+        for at, place in enumerate(indices):
             own = shares[at][batch.kept[at]].tolist()
             found[place] = _explanation(classifier, rows[place], batch, at, own, (value[at], baseline[at]))
     return [found[i] for i in range(len(rows))]
@@ -160,7 +160,7 @@ def _explanation(
     """shares: one a token of the row; ends: what is explained, for the text and for its baseline."""
     target, regression = int(batch.targets[at]), classifier.problem_type == REGRESSION
     scores = probabilities(
-        classifier.problem_type, batch.logits[at : at + 1].numpy(), classifier.answering.temperature
+        classifier.problem_type, batch.logits[at : at + 1].numpy(), classifier.inference_config.temperature
     )[0]
     error = abs(sum(shares) - (ends[0] - ends[1]))
     tokens, sums = in_words(row.text, row.pair, row.encoding, shares)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from nlp_ft.evaluation.inference_config import read_answering
+from nlp_ft.evaluation.inference_config import read_inference_config
 from nlp_ft.evaluation.probabilities import REGRESSION
 from nlp_ft.inference.classifier import Classifier
 from nlp_ft.inference.export import ExportError
@@ -59,13 +59,13 @@ def fill(
 def _accompany(place: Path, classifier: Classifier) -> None:
     """Tokenizer, which says where texts are cut, and calibration; the configuration is there."""
     save_tokenizer(classifier.tokenizer, place, classifier.max_seq_length)
-    classifier.answering.write(place)
+    classifier.inference_config.write(place)
 
 
 def _opened(place: Path, classifier: Classifier) -> Classifier:
     """The export from its files alone."""
     tokenizer = open_tokenizer(str(place), trust_remote_code=False)
-    return Classifier(open_export(place), tokenizer, "cpu", read_answering(place, classifier.labels))
+    return Classifier(open_export(place), tokenizer, "cpu", read_inference_config(place, classifier.labels))
 
 
 def _must_repeat(name: str, kind: str, model: Classifier, graph: Classifier, texts: list) -> None:

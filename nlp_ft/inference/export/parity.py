@@ -148,7 +148,7 @@ def _agreement(classifier: Classifier, wanted: np.ndarray, got: np.ndarray) -> f
             return float(np.allclose(wanted, got, atol=1e-4))
         with np.errstate(invalid="ignore", divide="ignore"):
             return float(np.nan_to_num(np.corrcoef(wanted[:, 0], got[:, 0])[0, 1]))
-    limits = classifier.answering.limits(classifier.labels)
+    limits = classifier.inference_config.limits(classifier.labels)
     answers = [predicted(classifier.problem_type, logits, limits) for logits in (wanted, got)]
     same = answers[0] == answers[1]
     return float(np.mean(same.all(axis=1) if same.ndim == 2 else same))
@@ -157,5 +157,5 @@ def _agreement(classifier: Classifier, wanted: np.ndarray, got: np.ndarray) -> f
 def _metrics(classifier: Classifier, logits: np.ndarray, labels: Any) -> dict[str, float]:
     if labels is None:
         return {}
-    applied = classifier.answering.applied(classifier.problem_type, logits, classifier.labels)
+    applied = classifier.inference_config.applied(classifier.problem_type, logits, classifier.labels)
     return compute_metrics(classifier.problem_type, applied, labels, classifier.labels)

@@ -79,8 +79,8 @@ def _own(directory: Path) -> list[tuple[Any, dict[str, Any]]]:
 def made_up(classifier: Classifier, count: int, lengths: Sequence[int] = ()) -> list[Any]:
     """Texts of words drawn from the vocabulary, always the same ones; of these many words each, or of 1 to 40."""
     tokenizer = classifier.tokenizer
-    chance = random.Random(0)
+    rng = random.Random(0)
     special = set(tokenizer.all_special_ids)
     ids = [number for number in range(len(tokenizer)) if number not in special]
-    wanted = list(lengths) or [chance.randint(1, 40) for _ in range(count)]
-    return [tokenizer.decode([chance.choice(ids) for _ in range(length)]) for length in wanted]
+    wanted = list(lengths) or [rng.randint(1, 40) for _ in range(count)]
+    return [tokenizer.decode([rng.choice(ids) for _ in range(length)]) for length in wanted]

@@ -16,7 +16,7 @@ from nlp_ft.data import Size, TextFile, counted, open_texts
 from nlp_ft.errors import ConfigError
 from nlp_ft.inference.files.columns import answer_columns
 from nlp_ft.inference.files.formats import SUFFIXES, format_of
-from nlp_ft.inference.files.resume import Parts
+from nlp_ft.inference.files.resume import PartFiles
 from nlp_ft.inference.files.stream import Answer, answers_at
 
 _PROBES = ("a", "This was not what we had hoped for.", "Great, thanks! 10 of 10")
@@ -67,7 +67,7 @@ def check_file(
     if not output.absolute().parent.is_dir():
         raise ConfigError(f"{output}: there is no directory {output.parent}.")
     if _process()[0] == 0:  # the others find the output where it was quick
-        Parts(output).require_free()
+        PartFiles(output).require_free()
     file = open_texts(
         source,
         text_column_names,
@@ -122,7 +122,7 @@ def answer_file(
     """
     index, processes = _process()
     main, started = index == 0, time.monotonic()
-    parts, file = Parts(task.output), task.file
+    parts, file = PartFiles(task.output), task.file
     columns = answer_columns(classifier.labels, classifier.problem_type, options or {}, file.names)
     form = format_of(task.output, file, columns)
     if main:
@@ -159,7 +159,7 @@ def _process() -> tuple[int, int]:
 
 def _made_of(file: TextFile, classifier: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """What must not change between a run that was cut and the one that goes on, by what a user calls it."""
-    answering: Any = getattr(classifier, "answering", None)
+    inference_config: Any = getattr(classifier, "answering", None)
     return {
         "the input": file.digest,
         "the columns to read": [file.columns.texts, file.columns.text_pair, file.columns.delimiter, file.names],
@@ -168,7 +168,7 @@ def _made_of(file: TextFile, classifier: Any, options: Mapping[str, Any]) -> dic
         "the model": {
             "labels": classifier.labels,
             "problem_type": classifier.problem_type,
-            "answering": None if answering is None else dataclasses.asdict(answering),
+            "answering": None if inference_config is None else dataclasses.asdict(inference_config),
         },
     }
 

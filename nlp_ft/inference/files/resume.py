@@ -20,7 +20,7 @@ _CLOSE = 1e-4  # logits of one model on one kind of machine; another model's are
 _WAIT = 0.1  # seconds between two looks for what another process is to write
 
 
-class Parts:
+class PartFiles:
     """The directory beside an output in which its blocks wait.
 
     manifest.json says what they were made of; a block is a file of its number. Every file is written under another name and

@@ -26,7 +26,7 @@ from nlp_ft.training.augmentation.augment import augment_train
 from nlp_ft.training.controls import discard
 from nlp_ft.training.fit import Job
 from nlp_ft.training.job import Settings, make_job
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 
 def student_job(data: TextData, settings: Settings, teacher: Teacher) -> Job:
@@ -49,7 +49,7 @@ def student_job(data: TextData, settings: Settings, teacher: Teacher) -> Job:
         start, said = student.start_directory(start, data.problem_type, data.labels, own.student_layers, folder)
         notes += said
     for note in notes:
-        say(note)
+        log(note)
     set_seed(settings.training.seed)  # the student starts as it would have without a teacher
     job = make_job(data, replace(settings, model=start))
     if not settings.lora.use_peft:  # adapters name it as their base
@@ -80,7 +80,7 @@ def student_job(data: TextData, settings: Settings, teacher: Teacher) -> Job:
     )
 
 
-def twin(job: Job, settings: Settings) -> Job:
+def control_job(job: Job, settings: Settings) -> Job:
     """The same student from the same start, for as many updates, with its own labels alone."""
     tokens, training = job.splits["train"], copy.copy(job.training)
     if LABELLED in tokens.column_names:
@@ -116,7 +116,7 @@ def _settle_again(job: Job, settings: Settings, more: int) -> list[str]:
     notes = hyperparameters.settle(job.training, settings.given, rows, parameters, peft, problem)
     notes = [f"with the unlabelled rows, {note}" for note in notes]
     for note in notes:
-        say(note)
+        log(note)
     return notes
 
 

@@ -20,7 +20,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     file. Raises: ConfigError for a teacher of other labels, and flags that do not go with a teacher; else as `training.fit`.
     """
     from nlp_ft.hub.push import push_if_asked
-    from nlp_ft.methods.distill.job import student_job, twin
+    from nlp_ft.methods.distill.job import control_job, student_job
     from nlp_ft.methods.distill.report import complete
     from nlp_ft.methods.distill.teacher import Teacher
     from nlp_ft.training import controls
@@ -35,7 +35,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     against = [controls.as_control("teacher", "the teacher", teacher.answers(data.test), data)]
     job = student_job(data, settings, teacher)
     if settings.fit.with_control:
-        against.append(controls.run_control(twin(job, settings), "labels", "the same student without a teacher"))
+        against.append(controls.run_control(control_job(job, settings), "labels", "the same student without a teacher"))
     report = finish(job, train(job), controls=against)
     return push_if_asked(complete(report, job.data, settings), settings)
 

@@ -18,7 +18,7 @@ from nlp_ft.inference.load import load
 from nlp_ft.models.classifier import trainable_share
 from nlp_ft.training.job import Settings
 from nlp_ft.training.run_report import RunReport, write_report
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 # Metrics of which the student's share of the teacher's is told: those whose zero means nothing learned.
 _RETAINED = {
@@ -137,5 +137,5 @@ def complete(report: RunReport, data: TextData, settings: Settings) -> RunReport
     if state.is_main_process:
         write_report(report, data)
     state.wait_for_everyone()
-    say("\n".join(lines))
+    log("\n".join(lines))
     return report

@@ -23,7 +23,7 @@ from nlp_ft.inference.feature_cache import cached_rows, row_digests, weights_key
 from nlp_ft.inference.load import load
 from nlp_ft.methods.distill.trainer import LABELLED, LOGITS
 from nlp_ft.models.layers import encoder_layers, unwrapped
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 _TEXTS_COMPARED = 200
 
@@ -41,7 +41,7 @@ class Teacher:
         self.labels = list(data.labels)
         _check_labels(name, self.classifier, data)
         own = self.classifier
-        long_texts = asdict(own.answering.long_documents)
+        long_texts = asdict(own.inference_config.long_documents)
         self.key = weights_key(own.model, own.tokenizer, own.max_seq_length, long_texts)
 
     def answers(self, rows: Dataset) -> np.ndarray:
@@ -53,8 +53,8 @@ class Teacher:
         own = self.classifier
         asked = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
 
-        def compute(places: list[int]) -> np.ndarray:
-            return _shared(self.classifier, [asked[place] for place in places])
+        def compute(indices: list[int]) -> np.ndarray:
+            return _shared(self.classifier, [asked[place] for place in indices])
 
         logits = cached_rows(LOGITS, self.key, row_digests(texts, pairs), compute)
         return logits[:, [own.labels.index(label) for label in self.labels]] if self.labels else logits
@@ -69,7 +69,7 @@ def _shared(classifier: Classifier, texts: Sequence[Any]) -> np.ndarray:
     if state.num_processes > 1:
         total: Any = reduce(torch.from_numpy(out).to(state.device), "sum")
         out = total.cpu().numpy()
-    say(f"teacher: read {counted(len(texts), 'text')} in {time.monotonic() - started:.1f} s; its answers are kept")
+    log(f"teacher: read {counted(len(texts), 'text')} in {time.monotonic() - started:.1f} s; its answers are kept")
     return out
 
 

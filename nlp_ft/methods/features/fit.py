@@ -24,7 +24,7 @@ from nlp_ft.models.pooling import choose_pooling, set_pooling
 from nlp_ft.training import losses, setup
 from nlp_ft.training.fit import Fitted, Job
 from nlp_ft.training.job import Settings
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 _SPLITS: tuple[str, ...] = ("train", "validation", "test")
 _SCORES = {  # by kind of problem, and whether the head is linear
@@ -70,7 +70,7 @@ _IDLE = (  # flags of every method that say nothing here
 )
 
 
-def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
+def make_job(data: TextData, settings: Settings, *, silent: bool = False) -> Job:
     """The checkpoint as a classifier with the pooling that suits it, and token ids; says what was decided."""
     if settings.fit.threshold_metric is not None and data.problem_type != MULTI:
         raise ConfigError(
@@ -92,8 +92,8 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
         notes.append(
             f"without effect, as the encoder stays frozen and its head is fitted as a whole: {', '.join(idle)}"
         )
-    for note in () if brief else notes:
-        say(note)
+    for note in () if silent else notes:
+        log(note)
     return Job(
         model=model.to(training.device),  # type: ignore[arg-type]
         tokenizer=tokenizer,
@@ -106,7 +106,7 @@ def make_job(data: TextData, settings: Settings, *, brief: bool = False) -> Job:
         settings=settings.to_dict(training),
         given=settings.given or (),
         notes=[*data.notes, *notes],
-        brief=brief,
+        silent=silent,
         title="frozen features",
         doing=f"A {settings.own.head} head on frozen features",
     )
@@ -184,8 +184,8 @@ def _say(job: Job, *lines: str) -> None:
     """Note what was found, and say it unless the job is one of several."""
     for line in lines:
         job.notes.append(line)
-        if not job.brief:
-            say(line)
+        if not job.silent:
+            log(line)
 
 
 def _weights(job: Job) -> np.ndarray | None:

@@ -30,7 +30,7 @@ def _fit_one(data: TextData, settings: Settings, scores: Mapping[str, float] | N
     from nlp_ft.methods.features.head import head_of
     from nlp_ft.training.fit import finish
 
-    job = fit.make_job(data, settings, brief=scores is None)
+    job = fit.make_job(data, settings, silent=scores is None)
     head = head_of(job.model, settings.own.head)
     features = fit.read(job, head, poolings=settings.own.compare_poolings)
     if settings.own.compare_poolings:

@@ -46,7 +46,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     others = [a for a in choice.TITLES if a != approach and (a == "frozen" or settings.fit.with_control)]
     found = [
         controls.run_control(
-            choice.job_for(a, data, settings, selects=selects, brief=True), a, choice.title(a, settings)
+            choice.job_for(a, data, settings, selects=selects, silent=True), a, choice.title(a, settings)
         )
         for a in others
     ]
@@ -59,7 +59,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
 def _rows(settings: Settings, frames: dict[str, Any]) -> tuple[TextData, bool]:
     """The data, with shots drawn and templates added; and whether validation rows came that may choose a checkpoint."""
     from nlp_ft.data import sampled
-    from nlp_ft.utils import say
+    from nlp_ft.utils import log
 
     data = _read(settings, frames)
     said, selects = len(data.notes), "validation" in data.given
@@ -78,7 +78,7 @@ def _rows(settings: Settings, frames: dict[str, Any]) -> tuple[TextData, bool]:
     if settings.own.templates is not None:
         data = _add_templates(data, settings.own.templates)
     for note in data.notes[said:]:
-        say(note)
+        log(note)
     return data, selects
 
 
@@ -88,7 +88,7 @@ def _read(settings: Settings, frames: dict[str, Any]) -> TextData:
     from nlp_ft.data.checks import run_checks
     from nlp_ft.errors import DataError
     from nlp_ft.training.job import read
-    from nlp_ft.utils import say
+    from nlp_ft.utils import log
 
     files = settings.data
     try:
@@ -99,7 +99,7 @@ def _read(settings: Settings, frames: dict[str, Any]) -> TextData:
     data = load_data(files, settings.training.seed, frames, split_off=("test",))  # what else is wrong is raised again
     data.notes.append(run_checks.summary(data))
     for note in data.notes:
-        say(note)
+        log(note)
     return data
 
 

@@ -23,7 +23,7 @@ from nlp_ft.models.linear_probe import no_probe
 from nlp_ft.training.controls import discard
 from nlp_ft.training.fit import Job, train
 from nlp_ft.training.job import Settings, make_job
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 TITLES = {  # the cheapest first: no pass back, 20 passes over the rows at most, 40 pairs (80 texts) a row
     "frozen": "frozen encoder + linear head",
@@ -38,7 +38,7 @@ _FEWEST_VALIDATION_ROWS = 50
 _RESAMPLES = 500
 
 
-def job_for(approach: str, data: TextData, settings: Settings, *, selects: bool = False, brief: bool = False) -> Job:
+def job_for(approach: str, data: TextData, settings: Settings, *, selects: bool = False, silent: bool = False) -> Job:
     """A job of one approach, ready for training.fit.
 
     selects: whether validation rows of the user's own may pick the best checkpoint; elsewhere nothing picks, and the number of
@@ -65,13 +65,13 @@ def job_for(approach: str, data: TextData, settings: Settings, *, selects: bool 
     if approach != "finetune" and given is not None:
         names = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")
         given = {*given, *names}
-    job = make_job(data, replace(settings, model=model, training=args, given=given), brief=True)
+    job = make_job(data, replace(settings, model=model, training=args, given=given), silent=True)
     notes = [note for note in job.notes[len(data.notes) :] if approach != "frozen" or not note.startswith("training ")]
-    for note in () if brief else (*notes, *said):
-        say(note)
+    for note in () if silent else (*notes, *said):
+        log(note)
     job.settings["model"]["head_start"] = settings.model.head_start
     job.title, job.doing, job.notes = title(approach, settings), _DOING[approach], [*data.notes, *notes, *said]
-    job.given, job.brief = settings.given or (), brief
+    job.given, job.silent = settings.given or (), silent
     job.trainer = {"frozen": HeadTrainer, "contrastive": partial(PairTrainer, pairs=pairs), "finetune": None}[approach]
     return job
 
@@ -119,7 +119,7 @@ def choose(data: TextData, settings: Settings, selects: bool) -> tuple[str, list
     """
     parts = _parts(data, selects)
     if not parts:
-        say(
+        log(
             line
             := "approach: frozen, the cheapest; a class has too few texts to hold one out and compare approaches on"
         )
@@ -129,7 +129,7 @@ def choose(data: TextData, settings: Settings, selects: bool) -> tuple[str, list
         if selects and len(data.validation) >= _FEWEST_VALIDATION_ROWS
         else f"{len(parts)} folds of the {len(data.train)} training rows"
     )
-    say(f"approach: comparing {', '.join(TITLES)} on {how}")
+    log(f"approach: comparing {', '.join(TITLES)} on {how}")
     trials = {approach: _trial(approach, parts, settings) for approach in TITLES}
     truth = np.concatenate([np.asarray(part.test["label"][:]) for part in parts])
     truth = truth if data.problem_type == REGRESSION else truth.astype(np.int64)
@@ -141,7 +141,7 @@ def choose(data: TextData, settings: Settings, selects: bool) -> tuple[str, list
     lines = [f"  {a:<12}{name} {np.mean(t.parts):.3f}, {kind} {spreads[a]:.3f}" for a, t in trials.items()]
     lines.append(f"approach: {best}, {why}")
     for line in lines:
-        say(line)
+        log(line)
     found = {f"choice_{a}_{name}": float(np.mean(trial.parts)) for a, trial in trials.items()}
     found |= {f"choice_{a}_{name}_spread": float(spread) for a, spread in spreads.items()}
     return best, lines, found
@@ -191,7 +191,7 @@ def _trial(approach: str, parts: Sequence[TextData], settings: Settings) -> Tria
     args.save_strategy, args.resume_from_checkpoint = SaveStrategy.NO, None
     logits, scores = [], []
     for part in parts:
-        job = job_for(approach, part, replace(settings, training=args), brief=True)
+        job = job_for(approach, part, replace(settings, training=args), silent=True)
         fitted = train(job)
         logits.append(fitted.logits["test"])
         scores.append(fitted.metrics[f"test_{SELECTION_METRIC[part.problem_type][0]}"])
@@ -201,9 +201,9 @@ def _trial(approach: str, parts: Sequence[TextData], settings: Settings) -> Tria
 
 def _resampled(problem_type: str, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The score on 500 resamples of the rows, the same ones in every call: differences of two of them are paired."""
-    chosen, chance = predicted(problem_type, logits), np.random.default_rng(0)
+    chosen, rng = predicted(problem_type, logits), np.random.default_rng(0)
     classes = logits.shape[-1]
-    drawn = (chance.integers(len(labels), size=len(labels)) for _ in range(_RESAMPLES))
+    drawn = (rng.integers(len(labels), size=len(labels)) for _ in range(_RESAMPLES))
     return np.array([selection_score(problem_type, chosen[rows], labels[rows], classes) for rows in drawn])
 
 

@@ -73,15 +73,15 @@ def _draw_classes(labels: np.ndarray) -> Draw:
     if len(members) < 2:
         raise DataError("pairs need rows of two classes; all training rows are of one.")
 
-    def draw(chance: np.random.Generator, number: int) -> tuple[int, int, float]:
+    def draw(rng: np.random.Generator, number: int) -> tuple[int, int, float]:
         turn = number // 2 % len(members)
         own = members[turn]
-        place = chance.integers(len(own))
+        place = rng.integers(len(own))
         if number % 2 == 0:
-            other = (place + chance.integers(1, len(own))) % len(own) if len(own) > 1 else place
+            other = (place + rng.integers(1, len(own))) % len(own) if len(own) > 1 else place
             return int(own[place]), int(own[other]), 1.0
-        others = members[(turn + chance.integers(1, len(members))) % len(members)]
-        return int(own[place]), int(chance.choice(others)), 0.0
+        others = members[(turn + rng.integers(1, len(members))) % len(members)]
+        return int(own[place]), int(rng.choice(others)), 0.0
 
     return draw
 
@@ -90,11 +90,11 @@ def _draw_label_sets(labels: np.ndarray) -> Draw:
     cells = labels > 0
     members = [held for held in map(np.flatnonzero, cells.T) if len(held)]
 
-    def draw(chance: np.random.Generator, number: int) -> tuple[int, int, float]:
+    def draw(rng: np.random.Generator, number: int) -> tuple[int, int, float]:
         own = members[number // 2 % len(members)]
-        first, second = (int(row) for row in chance.choice(own, 2, replace=len(own) < 2))
+        first, second = (int(row) for row in rng.choice(own, 2, replace=len(own) < 2))
         for _ in range(_TRIES if number % 2 else 0):
-            first, second = int(chance.choice(own)), int(chance.integers(len(cells)))
+            first, second = int(rng.choice(own)), int(rng.integers(len(cells)))
             if not (cells[first] & cells[second]).any():
                 break
         return first, second, float((cells[first] & cells[second]).any())
@@ -109,9 +109,9 @@ def _draw_ranks(labels: np.ndarray) -> Draw:
         raise DataError("pairs need rows with different targets; all training rows have one.")
     ranks = (rankdata(labels) - 1) / (len(labels) - 1)
 
-    def draw(chance: np.random.Generator, number: int) -> tuple[int, int, float]:
-        first = int(chance.integers(len(ranks)))
-        second = int((first + chance.integers(1, len(ranks))) % len(ranks))
+    def draw(rng: np.random.Generator, number: int) -> tuple[int, int, float]:
+        first = int(rng.integers(len(ranks)))
+        second = int((first + rng.integers(1, len(ranks))) % len(ranks))
         return first, second, float(1 - abs(ranks[first] - ranks[second]))
 
     return draw

@@ -15,7 +15,7 @@ from nlp_ft.training.fit import Fitted, Job
 from nlp_ft.training.job import Settings, make_job
 from nlp_ft.training.run_report import RunReport
 from nlp_ft.training.save import save_and_verify
-from nlp_ft.utils import say, versions, write_json
+from nlp_ft.utils import log, versions, write_json
 
 
 def zero_shot_job(data: TextData, settings: Settings) -> Job:
@@ -23,11 +23,11 @@ def zero_shot_job(data: TextData, settings: Settings) -> Job:
     args = copy.copy(settings.training)
     args.eval_strategy, args.load_best_model_at_end, args.resume_from_checkpoint = IntervalStrategy.NO, False, None
     model = replace(settings.model, head_start="random")
-    job = make_job(data, replace(settings, model=model, training=args, given=None), brief=True)
+    job = make_job(data, replace(settings, model=model, training=args, given=None), silent=True)
     notes = [note for note in job.notes[len(data.notes) :] if not note.startswith("training ")]
     notes.append(f"head: made of {len(data.train)} sentences about {len(data.labels)} labels; no text is trained on")
     for note in notes:
-        say(note)
+        log(note)
     return replace(
         job,
         trainer=TemplateTrainer,
@@ -35,7 +35,7 @@ def zero_shot_job(data: TextData, settings: Settings) -> Job:
         doing="Zero-shot",
         notes=[*data.notes, *notes],
         given=settings.given or (),
-        brief=False,
+        silent=False,
         held_out=False,
     )
 
@@ -50,5 +50,5 @@ def save_unmeasured(job: Job, fitted: Fitted) -> RunReport:
         run = {"arguments": job.settings, "versions": versions(), "seed": job.training.seed, "notes": job.notes}
         write_json(output / "run.json", {**run, "data": job.data.fingerprint, "verdict": line, "metrics": {}})
     state.wait_for_everyone()
-    say(f"{line} Saved in {output}, and checked: a fresh load repeats its logits.")
+    log(f"{line} Saved in {output}, and checked: a fresh load repeats its logits.")
     return report

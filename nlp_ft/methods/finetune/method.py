@@ -39,13 +39,13 @@ def _fit_one(data: TextData, settings: Settings, scores: Mapping[str, float] | N
 
     found = []
     if settings.fit.with_control and scores is not None:
-        job = make_job(data, _plain(settings), brief=True)
+        job = make_job(data, _plain(settings), silent=True)
         found.append(controls.run_control(job, "plain", "the plain run"))
-    return fit(make_job(data, settings, brief=scores is None), scores, found)
+    return fit(make_job(data, settings, silent=scores is None), scores, found)
 
 
 def _plain(settings: Settings) -> Settings:
     """All layers, one learning rate, no made-up rows. Raises: ConfigError if the run is like that itself."""
-    from nlp_ft.training.job import twin
+    from nlp_ft.training.job import control_settings
 
-    return twin(settings, augment=AugmentArguments(), freeze=FreezeArguments())
+    return control_settings(settings, augment=AugmentArguments(), freeze=FreezeArguments())

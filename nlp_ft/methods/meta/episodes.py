@@ -35,7 +35,7 @@ class Pool:
 
     name: str
     labels: list[str]
-    places: list[np.ndarray]
+    indices: list[np.ndarray]
     rows: Dataset
     keys: list[bytes]
     where: Callable[[int], str]
@@ -43,7 +43,7 @@ class Pool:
     def only(self, labels: Collection[str]) -> Pool:
         """The same rows with some of the classes."""
         kept = [i for i, label in enumerate(self.labels) if label in labels]
-        return replace(self, labels=[self.labels[i] for i in kept], places=[self.places[i] for i in kept])
+        return replace(self, labels=[self.labels[i] for i in kept], indices=[self.indices[i] for i in kept])
 
     def ways(self, asked: int) -> int:
         """Classes in an episode: as many as asked for, or all there are."""
@@ -116,8 +116,8 @@ def _read(file: str, data: DataArguments, notes: list[str], rejected: list[BadRo
     if again := len(rows) - len(first):
         notes.append(f"{file}: {counted(again, 'row')} left out, of a text that stands there before")
     labels = np.asarray(rows.labels)
-    places = np.fromiter(first.values(), dtype=np.int64)
-    by_class = [places[labels[places] == number] for number in range(len(found.labels))]
+    indices = np.fromiter(first.values(), dtype=np.int64)
+    by_class = [indices[labels[indices] == number] for number in range(len(found.labels))]
     return Pool(file, found.labels, by_class, rows.data, rows.keys, table.where)
 
 
@@ -145,7 +145,7 @@ def _by_class(pools: list[Pool], held_out: Sequence[str]) -> tuple[list[Pool], l
 
 
 def _large_enough(pool: Pool, rows: int, notes: list[str]) -> Pool:
-    counts = dict(zip(pool.labels, map(len, pool.places), strict=True))
+    counts = dict(zip(pool.labels, map(len, pool.indices), strict=True))
     small = [f"{label} ({count})" for label, count in counts.items() if count < rows]
     if small:
         notes.append(f"{pool.name}: left out, with fewer than the {rows} rows of an episode: {', '.join(small[:20])}")
@@ -162,10 +162,10 @@ def refuse_shared_texts(train: Sequence[Pool], test: Sequence[Pool]) -> None:
     """Raises: DataError if a text of a meta-test class is one of a meta-train class, too."""
     seen: dict[bytes, str] = {}
     for pool in train:
-        for place in np.concatenate(pool.places):
+        for place in np.concatenate(pool.indices):
             seen.setdefault(pool.keys[place], pool.where(int(place)))
     for pool in test:
-        held = [int(place) for place in np.sort(np.concatenate(pool.places))]
+        held = [int(place) for place in np.sort(np.concatenate(pool.indices))]
         if shared := [place for place in held if pool.keys[place] in seen]:
             shown = ", ".join(f"{pool.where(place)} = {seen[pool.keys[place]]}" for place in shared[:_SHOWN])
             raise DataError(
@@ -180,9 +180,9 @@ def fingerprint(pools: Iterable[Pool]) -> list[dict[str, Any]]:
     found = []
     for pool in pools:
         digest = hashlib.sha256()
-        for label, places in zip(pool.labels, pool.places, strict=True):
-            digest.update(label.encode() + b"\0" + b"".join(pool.keys[place] for place in places))
-        counts = dict(zip(pool.labels, map(len, pool.places), strict=True))
+        for label, indices in zip(pool.labels, pool.indices, strict=True):
+            digest.update(label.encode() + b"\0" + b"".join(pool.keys[place] for place in indices))
+        counts = dict(zip(pool.labels, map(len, pool.indices), strict=True))
         found.append({"name": pool.name, "classes": counts, "sha256": digest.hexdigest()})
     return found
 
@@ -196,7 +196,7 @@ def draw(pools: Sequence[Pool], ways: int, shots: int, query: int, *, seed: int,
     chosen = int(generator.integers(len(pools)))
     pool = pools[chosen]
     classes = generator.permutation(len(pool.labels))[: pool.ways(ways)]
-    rows = np.stack([generator.choice(pool.places[i], shots + query, replace=False) for i in classes])
+    rows = np.stack([generator.choice(pool.indices[i], shots + query, replace=False) for i in classes])
     return Drawn(chosen, classes, rows[:, :shots], rows[:, shots:])
 
 

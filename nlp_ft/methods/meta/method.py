@@ -52,7 +52,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     from nlp_ft.methods.meta.episodes import read_tasks
     from nlp_ft.training import setup
     from nlp_ft.training.job import Settings
-    from nlp_ft.utils import say
+    from nlp_ft.utils import log
 
     settings = Settings.of("meta", arguments)
     _check(settings, frames)
@@ -64,12 +64,12 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     learning, test = trainer.episodes(tasks, start, settings, args)
     notes = [*tasks.notes, *learning.notes, *test.notes, *start.notes, *chosen]
     for note in notes:
-        say(note)
+        log(note)
     learner = _learner(start.encoder, own)
-    say(f"meta-test of the plain checkpoint: {own.test_episodes} episodes")
+    log(f"meta-test of the plain checkpoint: {own.test_episodes} episodes")
     plain = report.measure(learner, test, args.device)
     trained = trainer.train(learner, learning, args, trainer.identity(settings, args, tasks))
-    say(f"meta-test of the initialisation: {own.test_episodes} episodes")
+    log(f"meta-test of the initialisation: {own.test_episodes} episodes")
     arms = [
         report.Arm("meta", f"meta-learned ({own.algorithm})", report.measure(learner, test, args.device)),
         report.Arm("plain", "the plain checkpoint", plain),
@@ -91,14 +91,14 @@ def _control(
     """Ordinary multi-task training on the same rows, then the same test."""
     from nlp_ft.methods.meta import report, trainer
     from nlp_ft.methods.meta.learner import MultiTask
-    from nlp_ft.utils import say
+    from nlp_ft.utils import log
 
     own = settings.own
-    say("control: multi-task training on the same rows, a linear head for each data set")
+    log("control: multi-task training on the same rows, a linear head for each data set")
     start = trainer.make_encoder(settings)
     control = MultiTask(start.encoder, start.width, [len(pool.labels) for pool in tasks.train])
     trainer.train_control(control, learning, args, trainer.identity(settings, args, tasks))
-    say(f"meta-test of the control: {own.test_episodes} episodes")
+    log(f"meta-test of the control: {own.test_episodes} episodes")
     found = report.measure(_learner(start.encoder, own), test, args.device)
     return report.Arm("multitask", "multi-task training", found)
 

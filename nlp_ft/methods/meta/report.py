@@ -20,7 +20,7 @@ from nlp_ft.methods.meta.trainer import Start, Trained, save_body
 from nlp_ft.models.compare import ROWS_COMPARED
 from nlp_ft.training import checkpointing
 from nlp_ft.training.run_report import RunReport
-from nlp_ft.utils import say, versions, write_json
+from nlp_ft.utils import log, versions, write_json
 
 ENOUGH = 100  # episodes below which the intervals are too wide to say much
 
@@ -206,7 +206,7 @@ def finish(
         write_json(directory / "run.json", _record(report, tasks))  # last: its presence means that the run is whole
         checkpointing.remove_finished(directory, given=given or ())
     state.wait_for_everyone()
-    say(
+    log(
         f"\n\n{table(arms)}\n\n{said}\nTrained in {trained.minutes:.1f} minutes. Saved in {directory}, and checked: a fresh "
         f"load repeats its features.\nGo on from it: nlp-ft finetune --model_name_or_path {directory} --train_file ..."
     )

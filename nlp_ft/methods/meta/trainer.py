@@ -29,7 +29,7 @@ from nlp_ft.training.cross_validation import arguments_for
 from nlp_ft.training.job import Settings
 from nlp_ft.training.save import check_finite, staged
 from nlp_ft.training.trainer import BarOnly, CheckedTrainer
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 _KIND = "single_label_classification"
 _LABELS = ["LABEL_0", "LABEL_1"]  # as transformers has them where nobody named any
@@ -147,7 +147,7 @@ class UpdateLines(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """Say it."""
         if logs and "loss" in logs:
-            say(f"  update {state.global_step} of {state.max_steps}: loss {logs['loss']:.4f}")
+            log(f"  update {state.global_step} of {state.max_steps}: loss {logs['loss']:.4f}")
 
 
 class Trained(NamedTuple):
@@ -166,7 +166,7 @@ def train(learner: nn.Module, episodes: EpisodeDataset, args: Any, identity: Map
     if args.resume_from_checkpoint:
         path, warnings = checkpointing.choose(str(args.resume_from_checkpoint), Path(str(args.output_dir)), identity)
         for line in (*(f"warning: {warning}" for warning in warnings), f"resuming from {path}"):
-            say(line)
+            log(line)
         resume = str(path)
     trainer = CheckedTrainer(
         model=learner,

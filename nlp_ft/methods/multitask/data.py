@@ -18,7 +18,7 @@ from nlp_ft.errors import ConfigError, DataError, did_you_mean
 from nlp_ft.evaluation.metrics import MULTI, REGRESSION, SINGLE, compute_metrics
 from nlp_ft.methods.multitask.trainer import MultiTaskLoss, TaskKind
 from nlp_ft.training.job import Settings
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 SCORE = {SINGLE: "f1_macro", MULTI: "f1_micro", REGRESSION: "r2"}  # greater is better; their mean picks the checkpoint
 _SHOWN = 3
@@ -54,15 +54,15 @@ def read_tasks(settings: Settings, frames: Mapping[str, Mapping[str, Any]]) -> l
         if name not in named:
             raise ConfigError(f"frames: '{name}' is no task ({', '.join(named)}).{did_you_mean(name, named)}")
     for name, args in named.items():
-        say(f"\ntask {name}")
+        log(f"\ntask {name}")
         data = load_data(args, seed=settings.training.seed, frames=frames.get(name))
         for note in data.notes:
-            say(note)
-        say(run_checks.summary(data))
+            log(note)
+        log(run_checks.summary(data))
         tasks.append(Task(name, replace(settings, data=args), data))
-    say("")
+    log("")
     for note in shared_texts(tasks):
-        say(note)
+        log(note)
     return _with_class_weights(_with_thresholds(tasks, settings.fit.threshold_metric), settings.fit.class_weights)
 
 
@@ -78,14 +78,14 @@ def shared_texts(tasks: Sequence[Task]) -> list[str]:
             rows: Dataset = getattr(task.data, split)
             keys = keys_of(rows)
             for other in (name for name in trained if name != task.name):
-                places = [place for place, key in enumerate(keys) if key in trained[other]]
-                if not places:
+                indices = [place for place, key in enumerate(keys) if key in trained[other]]
+                if not indices:
                     continue
-                shown = ", ".join(repr(str(rows[place]["text"])[:40]) for place in places[:_SHOWN])
-                have = "has" if len(places) == 1 else "have"
+                shown = ", ".join(repr(str(rows[place]["text"])[:40]) for place in indices[:_SHOWN])
+                have = "has" if len(indices) == 1 else "have"
                 where = f"in {split} {have} a text that is in train of task {other}"
-                more = ", ..." if len(places) > _SHOWN else ""
-                told = f"task {task.name}: {counted(len(places), 'row')} of {len(rows)} {where} ({shown}{more})"
+                more = ", ..." if len(indices) > _SHOWN else ""
+                told = f"task {task.name}: {counted(len(indices), 'row')} of {len(rows)} {where} ({shown}{more})"
                 if split == "test" and not task.settings.data.allow_leakage:
                     raise DataError(
                         f"{told}, so the test figures would flatter the model; take them out, or go on with --allow_leakage."

@@ -28,7 +28,7 @@ from nlp_ft.training import hyperparameters, losses, setup
 from nlp_ft.training.augmentation.augment import augment_train
 from nlp_ft.training.fit import Job
 from nlp_ft.training.job import Settings
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 _LESS_IS_BETTER = ("loss", "mse", "rmse", "mae")
 
@@ -61,7 +61,7 @@ def make_group(tasks: list[Task], settings: Settings) -> Group:
     sampler, said = make_sampler(tasks, splits["train"], training, settings.own)
     notes += said
     for note in notes:
-        say(note)
+        log(note)
     loss = _loss(tasks, settings.own, model)
     measure = functools.partial(scores, tasks, loss)
     job = Job(

@@ -24,7 +24,7 @@ from nlp_ft.training import checkpointing, controls, hyperparameters
 from nlp_ft.training.fit import Fitted, finish
 from nlp_ft.training.job import make_job
 from nlp_ft.training.run_report import RunReport
-from nlp_ft.utils import say, versions, write_json
+from nlp_ft.utils import log, versions, write_json
 
 _FEWEST_ROWS = 30  # below this the resampled error of a difference says little
 
@@ -32,17 +32,21 @@ _FEWEST_ROWS = 30  # below this the resampled error of a difference says little
 def report_tasks(group: Group, fitted: Fitted) -> RunReport:
     """Twins where they are asked for, then every directory, the table, and run.json at the root."""
     job, output = group.job, Path(str(group.job.training.output_dir))
-    twins = {task.name: _twin(group, number) for number, task in enumerate(group.tasks)} if job.fit.with_control else {}
+    single_task_runs = (
+        {task.name: _run_single_task(group, number) for number, task in enumerate(group.tasks)}
+        if job.fit.with_control
+        else {}
+    )
     group.adapted = classifier.merged(group.adapted)  # takes the adapters of all classifiers into their common body
     metrics, verdicts, rows = dict(fitted.metrics), [], []
     for number, task in enumerate(group.tasks):
-        say(f"\n== task {task.name}")
-        twin = twins.get(task.name)
-        report = _finish_task(group, number, fitted, [] if twin is None else [twin])
+        log(f"\n== task {task.name}")
+        single_task = single_task_runs.get(task.name)
+        report = _finish_task(group, number, fitted, [] if single_task is None else [single_task])
         for name, score in shown_scores(task).items():
-            rows.append(_compared(task, name, score, report, twin))
+            rows.append(_compared(task, name, score, report, single_task))
         metrics |= {f"{task.name}_{k}": v for k, v in report.metrics.items() if k.startswith(("baseline_", "control_"))}
-        verdicts += [] if twin is None else [gained(next(row for row in rows if row["task"] == task.name))]
+        verdicts += [] if single_task is None else [gained(next(row for row in rows if row["task"] == task.name))]
     for row in rows:
         if "difference" in row:
             metrics |= {f"gain_{row['task']}_{row['metric']}": row["difference"]}
@@ -64,7 +68,7 @@ def report_tasks(group: Group, fitted: Fitted) -> RunReport:
         _write(report, group, rows)
         checkpointing.remove_finished(output, given=job.given)
     PartialState().wait_for_everyone()
-    say(
+    log(
         f"\n{table(rows)}\n\n{report.verdict}\nA directory for each task, and body, the encoder alone, are in {output}."
     )
     return report
@@ -77,7 +81,7 @@ def own_rows(group: Group, number: int, fitted: Fitted, split: str) -> np.ndarra
     return fitted.logits[split][start : start + sizes[number], : group.tasks[number].kind.outputs]
 
 
-def _finish_task(group: Group, number: int, fitted: Fitted, twins: list[Baseline]) -> RunReport:
+def _finish_task(group: Group, number: int, fitted: Fitted, single_task_runs: list[Baseline]) -> RunReport:
     """An ordinary run directory for one task, named after it."""
     task, job = group.tasks[number], group.job
     args = copy.copy(job.training)
@@ -101,10 +105,10 @@ def _finish_task(group: Group, number: int, fitted: Fitted, twins: list[Baseline
         title="multi-task",
         doing="Multi-task training",
     )
-    return finish(own, Fitted(task.model, logits, metrics, fitted.log_history), controls=twins)
+    return finish(own, Fitted(task.model, logits, metrics, fitted.log_history), controls=single_task_runs)
 
 
-def _twin(group: Group, number: int) -> Baseline:
+def _run_single_task(group: Group, number: int) -> Baseline:
     """The task on its own: the same settings, and as many of its rows seen."""
     task, job = group.tasks[number], group.job
     args = copy.copy(job.training)
@@ -114,10 +118,10 @@ def _twin(group: Group, number: int) -> Baseline:
     hyperparameters.suit(args, task.data.problem_type)
     if args.warmup_steps >= 1:
         args.warmup_steps *= rows_seen(group)[number] / sum(rows_seen(group))
-    say(f"\ncontrol: task {task.name} alone, {epochs:.4g} epochs")
+    log(f"\ncontrol: task {task.name} alone, {epochs:.4g} epochs")
     set_seed(args.seed)
     settings = replace(task.settings, training=args, given=None)
-    return controls.run_control(make_job(task.data, settings, brief=True), "single_task", "the task alone")
+    return controls.run_control(make_job(task.data, settings, silent=True), "single_task", "the task alone")
 
 
 def rows_seen(group: Group) -> list[float]:
@@ -160,14 +164,18 @@ def _pearson(guesses: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _compared(
-    task: Task, name: str, score: Callable[[np.ndarray, np.ndarray], float], report: RunReport, twin: Baseline | None
+    task: Task,
+    name: str,
+    score: Callable[[np.ndarray, np.ndarray], float],
+    report: RunReport,
+    single_task: Baseline | None,
 ) -> dict[str, Any]:
     """A row of the table: the metric, the twin's, their difference and its paired bootstrap standard error."""
     row: dict[str, Any] = {"task": task.name, "metric": name, "rows": len(task.data.test)}
     row["multi-task"] = report.metrics.get(f"test_{name}")
-    if twin is not None and row["multi-task"] is not None:
+    if single_task is not None and row["multi-task"] is not None:
         truth = np.asarray(task.data.test["label"][:])
-        ours, theirs, error = compare(task.data.problem_type, report.test_logits, twin.logits, truth, score)
+        ours, theirs, error = compare(task.data.problem_type, report.test_logits, single_task.logits, truth, score)
         row |= {"alone": theirs, "difference": ours - theirs, "error": error}
     return row
 

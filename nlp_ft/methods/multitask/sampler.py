@@ -64,9 +64,9 @@ class TaskSampler(Sampler[int]):
         ]
         rows = np.concatenate(drawn)
         if not self.in_order:
-            chance = np.random.default_rng([self.seed, 0, self.epoch])
-            rows = chance.permutation(rows)
-            rows = rows if self.lengths is None else self._by_length(rows, chance)
+            rng = np.random.default_rng([self.seed, 0, self.epoch])
+            rows = rng.permutation(rows)
+            rows = rows if self.lengths is None else self._by_length(rows, rng)
         return iter(rows.tolist())
 
     def _stretch(self, task: int, start: int, count: int) -> np.ndarray:
@@ -74,12 +74,12 @@ class TaskSampler(Sampler[int]):
         size = self.sizes[task]
         parts = [np.zeros(0, int)]
         for lap in range(start // size, -(-(start + count) // size)):
-            chance = np.random.default_rng([self.seed, task + 1, lap])
-            order = np.arange(size) if self.in_order else chance.permutation(size)
+            rng = np.random.default_rng([self.seed, task + 1, lap])
+            order = np.arange(size) if self.in_order else rng.permutation(size)
             parts.append(order[max(start - lap * size, 0) : start + count - lap * size])
         return np.concatenate(parts)
 
-    def _by_length(self, rows: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    def _by_length(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Rows of like length into one update; what is left over, less than an update, stays last."""
         assert self.lengths is not None
         updates = []
@@ -88,7 +88,7 @@ class TaskSampler(Sampler[int]):
             pool = pool[np.argsort(-self.lengths[pool], kind="stable")]
             whole = len(pool) // self.per_update
             cut = pool[: whole * self.per_update].reshape(whole, self.per_update)
-            updates += [*chance.permutation(cut), pool[whole * self.per_update :]]
+            updates += [*rng.permutation(cut), pool[whole * self.per_update :]]
         return np.concatenate(updates)
 
 

@@ -43,7 +43,7 @@ class Masking:
         ordinary = np.setdiff1d(np.arange(len(tokenizer)), special)
         return cls(probability, tokenizer.mask_token_id, special, ordinary)
 
-    def draw(self, ids: Ids, words: Ids | None, chance: np.random.Generator) -> tuple[Ids, Ids]:
+    def draw(self, ids: Ids, words: Ids | None, rng: np.random.Generator) -> tuple[Ids, Ids]:
         """(inputs, labels) of one text: labels are the ids of the chosen tokens, IGNORED elsewhere.
 
         ids: (tokens,). words: (tokens,) the word of each token, or None to choose tokens one by one. The number chosen is
@@ -54,15 +54,15 @@ class Masking:
         units = np.arange(len(ids)) if words is None else words.copy()
         units[np.isin(ids, self.special)] = -1
         names = np.unique(units[units >= 0])
-        count = int(self.probability * len(names) + chance.random())
-        chosen = chance.choice(names, size=count, replace=False)
+        count = int(self.probability * len(names) + rng.random())
+        chosen = rng.choice(names, size=count, replace=False)
         fate = np.full(max(units.max(initial=-1), 0) + 2, 2.0)  # the last is that of units of -1
-        fate[chosen] = chance.random(count)
+        fate[chosen] = rng.random(count)
         drawn = fate[units]
         inputs, labels = ids.copy(), np.where(drawn < 1, ids, IGNORED)
         inputs[drawn < _MASKED] = self.mask
         swapped = (drawn >= _MASKED) & (drawn < _MASKED + _RANDOM)
-        inputs[swapped] = chance.choice(self.ordinary, size=int(swapped.sum()))
+        inputs[swapped] = rng.choice(self.ordinary, size=int(swapped.sum()))
         return inputs, labels
 
 
@@ -94,8 +94,8 @@ class Collator:
         if "labels" in row:
             return ids, np.asarray(row["labels"], np.int64)
         if self.masking is not None:
-            chance = np.random.default_rng([self.seed, _TRAIN, self.clock.epoch, row["place"]])
-            return self.masking.draw(ids, _words(row), chance)
+            rng = np.random.default_rng([self.seed, _TRAIN, self.clock.epoch, row["place"]])
+            return self.masking.draw(ids, _words(row), rng)
         return ids, np.concatenate([[IGNORED], ids[1:]])
 
 
@@ -107,8 +107,8 @@ def with_fixed_masks(rows: Dataset, masking: Masking, seed: int) -> Dataset:
     """Held-out rows, their masks drawn once, so that every evaluation asks the same. Raises: DataError if none is masked."""
 
     def drawn(row: dict[str, Any]) -> dict[str, Any]:
-        chance = np.random.default_rng([seed, _HELD_OUT, row["place"]])
-        inputs, labels = masking.draw(np.asarray(row["input_ids"], np.int64), _words(row), chance)
+        rng = np.random.default_rng([seed, _HELD_OUT, row["place"]])
+        inputs, labels = masking.draw(np.asarray(row["input_ids"], np.int64), _words(row), rng)
         return {"input_ids": inputs, "labels": labels, "masked": int((labels != IGNORED).sum())}
 
     rows = rows.map(drawn, desc="Masking validation")

@@ -48,7 +48,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     from nlp_ft.methods.pretrain import trainer
     from nlp_ft.training import setup
     from nlp_ft.training.job import Settings
-    from nlp_ft.utils import say
+    from nlp_ft.utils import log
 
     settings = Settings.of("pretrain", arguments)
     frames = dict(frames or {})
@@ -56,10 +56,10 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     setup.prepare(settings.training, settings.given)
     texts, labelled = _read(settings, frames)
     for note in texts.notes:
-        say(note)
+        log(note)
     body, task, notes = _make(settings, texts)
     for note in notes:
-        say(note)
+        log(note)
     head_alone = _head_alone(settings, texts) if settings.fit.with_control and body.new_head else None
     trained = trainer.train(task)
     return _finish(settings, texts, labelled, body, task, trained, [*texts.notes, *notes], head_alone)
@@ -152,14 +152,14 @@ def _head_alone(settings: Settings, texts: Unlabelled) -> float:
     from nlp_ft.methods.pretrain import trainer
     from nlp_ft.models.layers import keep_evaluating
     from nlp_ft.training.controls import FOLDER, discard
-    from nlp_ft.utils import say
+    from nlp_ft.utils import log
 
     directory = Path(str(settings.training.output_dir)) / FOLDER / "head_alone"
     training = copy.copy(settings.training)
     training.output_dir = str(directory)
     if not any(directory.glob("checkpoint-*")):
         training.resume_from_checkpoint = None
-    say("control: a new head on the frozen body")
+    log("control: a new head on the frozen body")
     body, task, _ = _make(replace(settings, training=training, lora=LoraArguments()), texts)
     inside = {id(parameter) for parameter in body.model.base_model.parameters()}
     for parameter in body.model.parameters():
@@ -190,7 +190,7 @@ def _finish(
     from nlp_ft.methods.pretrain import report as pretrain_report
     from nlp_ft.training import checkpointing
     from nlp_ft.training.run_report import RunReport
-    from nlp_ft.utils import say
+    from nlp_ft.utils import log
 
     state, directory = PartialState(), Path(str(settings.training.output_dir))
     if state.is_main_process:
@@ -222,5 +222,5 @@ def _finish(
         pretrain_report.write_report(report, texts, facts)
         checkpointing.remove_finished(directory, given=settings.given or ())
     state.wait_for_everyone()
-    say(pretrain_report.describe(report))
+    log(pretrain_report.describe(report))
     return report

@@ -22,7 +22,7 @@ from nlp_ft.methods.pretrain.masking import IGNORED, Collator, Masking
 from nlp_ft.training import checkpointing, hyperparameters
 from nlp_ft.training.sampler import Clock
 from nlp_ft.training.trainer import CheckedTrainer, EvaluationLines, settle_callbacks
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 _SMALL_MODEL = 50_000_000
 _UPDATES_WANTED, _MOST_EPOCHS = 1500, 50
@@ -195,8 +195,8 @@ def _resume(task: Task) -> str | None:
         return None
     path, warnings = checkpointing.choose(str(args.resume_from_checkpoint), Path(str(args.output_dir)), task.identity)
     for warning in warnings:
-        say(f"warning: {warning}")
-    say(f"resuming from {path}")
+        log(f"warning: {warning}")
+    log(f"resuming from {path}")
     return str(path)
 
 

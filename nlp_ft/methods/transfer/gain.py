@@ -24,7 +24,7 @@ from nlp_ft.inference.load import load
 from nlp_ft.training import checkpointing
 from nlp_ft.training.fit import Job, identity, train
 from nlp_ft.training.job import Settings, make_job
-from nlp_ft.utils import say
+from nlp_ft.utils import log
 
 ALONE = "target alone"
 Answers = dict[str, Any]  # the logits (rows, classes) of "validation" and "test"
@@ -58,17 +58,17 @@ def measure(
     for shots in wanted:
         part, found[shots] = sampled(data, shots, settings.training.seed), {}
         for name, model in models.items():
-            say(f"{shots} target rows, {name if name == ALONE else f'from {name}'}")
+            log(f"{shots} target rows, {name if name == ALONE else f'from {name}'}")
             short = replace(settings, model=model, training=_brief(settings.training))
-            found[shots][name] = _answers(make_job(part, short, brief=True), f"{shots}-{name.replace(' ', '-')}")
+            found[shots][name] = _answers(make_job(part, short, silent=True), f"{shots}-{name.replace(' ', '-')}")
     scores = _score(found, data)
     best = next(iter(sources))
     if len(sources) > 1:
         ranks = {name: sum(scores[shots][name]["validation"] for shots in wanted) / len(wanted) for name in sources}
         best = max(ranks, key=lambda name: ranks[name])
         ranked = ", ".join(f"{name} {ranks[name]:.3f}" for name in sorted(ranks, key=lambda name: -ranks[name]))
-        say(f"\nsources, by {_metric(data)} on validation, mean over {', '.join(map(str, wanted))} rows: {ranked}")
-    say(_table(scores, found, data, [*sources]))
+        log(f"\nsources, by {_metric(data)} on validation, mean over {', '.join(map(str, wanted))} rows: {ranked}")
+    log(_table(scores, found, data, [*sources]))
     metrics = {
         f"transfer_{shots}_{'target_only' if name == ALONE else name}": held["test"]
         for shots, row in scores.items()

@@ -48,7 +48,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     from nlp_ft.training import controls, setup
     from nlp_ft.training.fit import fit
     from nlp_ft.training.job import Settings, cross_validated, make_job, read
-    from nlp_ft.utils import say
+    from nlp_ft.utils import log
 
     settings = Settings.of("transfer", arguments)
     data = read(settings, frames)
@@ -56,17 +56,17 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     scores, best = measure(settings, data, sources, settings.own.transfer_shots)
     setup.start_afresh(settings.training)
     if len(sources) > 1:
-        say(f"\nthe target in full, from {best}")
+        log(f"\nthe target in full, from {best}")
     chosen = replace(settings, model=start_from(settings, sources[best]))
 
     def fit_one(part: TextData, own: Settings, found: Mapping[str, float] | None) -> RunReport:
-        twins: list[Baseline] = []
+        control_results: list[Baseline] = []
         if settings.fit.with_control and found is not None:
-            job = make_job(part, replace(own, model=settings.model), brief=True)
-            twins.append(controls.run_control(job, "target_only", "the target alone"))
-        job = make_job(part, own, brief=found is None)
+            job = make_job(part, replace(own, model=settings.model), silent=True)
+            control_results.append(controls.run_control(job, "target_only", "the target alone"))
+        job = make_job(part, own, silent=found is None)
         job.title, job.doing = "transferred", f"Transfer from {best}"
-        return fit(job, None if found is None else {**scores, **found}, twins)
+        return fit(job, None if found is None else {**scores, **found}, control_results)
 
     return push_if_asked(cross_validated(data, chosen, fit_one), settings)
 
@@ -74,13 +74,13 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
 def _sources(settings: Settings, data: TextData) -> dict[str, str]:
     """The directory of each source's model by its name; those that come as rows are fine-tuned first."""
     from nlp_ft.models import classifier
-    from nlp_ft.utils import say
+    from nlp_ft.utils import log
 
     own: TransferArguments = settings.own
     found: dict[str, str] = {}
     for path in own.source_name_or_path or []:
         found[_free(Path(path).name, found)] = classifier.check_directory(path)
-        say(f"source {path}: whether texts of the test split were among its training rows cannot be told")
+        log(f"source {path}: whether texts of the test split were among its training rows cannot be told")
     for file in own.source_file or []:
         name = _free(Path(file).parent.name if Path(file).stem == "train" else Path(file).stem, found)
         found[name] = str(_fit_source(settings, data, name, file))
@@ -103,14 +103,14 @@ def _fit_source(settings: Settings, target: TextData, name: str, file: str) -> P
     from nlp_ft.training.cross_validation import arguments_for
     from nlp_ft.training.fit import asked, fit
     from nlp_ft.training.job import make_job
-    from nlp_ft.utils import say
+    from nlp_ft.utils import log
 
     directory = Path(str(settings.training.output_dir)) / "sources" / name
     arguments = source_data(settings.data, settings.own, file)
-    say(f"\nsource {name}")
+    log(f"\nsource {name}")
     data = load_data(arguments, seed=settings.training.seed)
     for note in data.notes:
-        say(note)
+        log(note)
     _refuse_leak(target, data, file, settings.data)
     own_training, own_fit = _suited(settings, data, target)
     plain = replace(
@@ -126,7 +126,7 @@ def _fit_source(settings: Settings, target: TextData, name: str, file: str) -> P
     del groups[plain.method]  # which other sources there are, and on how many rows they are compared
     asked = {**asked(groups, plain.given), "data": data.fingerprint["sha256"]}
     if checkpointing.finished(directory, asked):
-        say(f"{directory} is finished and taken as it is")
+        log(f"{directory} is finished and taken as it is")
         return directory
     checkpointing.begin(directory, asked)
     fit(make_job(data, replace(plain, training=arguments_for(own_training, directory))))
@@ -165,18 +165,16 @@ def _refuse_leak(target: TextData, source: TextData, file: str, args: DataArgume
     Raises: DataError, unless --allow_leakage.
     """
     from nlp_ft.data import keys_of
-    from nlp_ft.utils import say
+    from nlp_ft.utils import log
 
     shown = {*keys_of(source.train), *keys_of(source.validation)}
 
     def found(split: str) -> str | None:
         rows = getattr(target, split)
-        places = [place for place, key in enumerate(keys_of(rows)) if key in shown]
-        first = f"{str(rows[places[0]]['text'])[:60]!r}" if places else ""
-        told = (
-            f"{file}: {len(places)} of the {len(rows)} {split} rows of the target are among its rows, the first {first}"
-        )
-        return told if places else None
+        indices = [place for place, key in enumerate(keys_of(rows)) if key in shown]
+        first = f"{str(rows[indices[0]]['text'])[:60]!r}" if indices else ""
+        told = f"{file}: {len(indices)} of the {len(rows)} {split} rows of the target are among its rows, the first {first}"
+        return told if indices else None
 
     folded = () if args.num_folds is None else ("train", "validation")
     tested = ("test", *(split for split in folded if split == "train" or split not in target.given))
@@ -186,8 +184,8 @@ def _refuse_leak(target: TextData, source: TextData, file: str, args: DataArgume
                 said += "; with --num_folds each of them is tested on once"
             if not args.allow_leakage:
                 raise DataError(f"{said}; remove them from the source, or give --allow_leakage.")
-            say(f"warning: {said}")
+            log(f"warning: {said}")
     if "validation" not in tested and (said := found("validation")):
-        say(
+        log(
             f"warning: {said}; by these rows sources are ranked and the checkpoint is chosen, which flatters this source"
         )

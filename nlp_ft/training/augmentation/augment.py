@@ -139,11 +139,11 @@ def describe_rows(
 def _turns(texts: Sequence[str], pairs: Sequence[str] | None, args: AugmentArguments, seed: int) -> list[_Turn]:
     turns, names = [], args.row_operations
     for row, text in enumerate(texts):
-        chance = _chance(seed, text, pairs[row] if pairs else "")
-        order = chance.sample(names, len(names))
+        rng = _chance(seed, text, pairs[row] if pairs else "")
+        order = rng.sample(names, len(names))
         for copy in range(args.augment_copies):
             first = copy % len(order)
-            sides = chance.sample([0, 1], 2) if pairs else [0]
+            sides = rng.sample([0, 1], 2) if pairs else [0]
             turns.append(_Turn(row, copy, order[first:] + order[:first], sides))
     return turns
 
@@ -158,11 +158,11 @@ def _operations(args: AugmentArguments) -> dict[str, Operation]:
     rate, found = args.augment_rate, dict[str, Operation]()
     if {"synonym", "insert"} & set(args.row_operations):
         lexicon = load_lexicon()
-        found["synonym"] = lambda text, chance: eda.replace_synonyms(text, rate, chance, lexicon)
-        found["insert"] = lambda text, chance: eda.insert(text, rate, chance, lexicon)
-    found["swap"] = lambda text, chance: eda.swap(text, rate, chance)
-    found["delete"] = lambda text, chance: eda.delete(text, rate, chance)
-    found["noise"] = lambda text, chance: typos.add_noise(text, rate, chance)
+        found["synonym"] = lambda text, rng: eda.replace_synonyms(text, rate, rng, lexicon)
+        found["insert"] = lambda text, rng: eda.insert(text, rate, rng, lexicon)
+    found["swap"] = lambda text, rng: eda.swap(text, rate, rng)
+    found["delete"] = lambda text, rng: eda.delete(text, rate, rng)
+    found["noise"] = lambda text, rng: typos.add_noise(text, rate, rng)
     return found
 
 

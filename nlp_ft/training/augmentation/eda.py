@@ -13,11 +13,11 @@ from nlp_ft.training.augmentation.wordnet import Lexicon
 from nlp_ft.training.augmentation.words import Word, join_words, split_words
 
 
-def swap(text: str, rate: float, chance: Random) -> str | None:
+def swap(text: str, rate: float, rng: Random) -> str | None:
     """Pairs of content words of one clause change places, `rate` of all words moved; None where no two can."""
     words, tail = split_words(text)
     left = [word for word in words if word.content and not word.starts]
-    chance.shuffle(left)
+    rng.shuffle(left)
     for _ in range(_number(words, rate / 2)):
         pair = next(
             ((a, b) for i, a in enumerate(left) for b in left[i + 1 :] if a.clause == b.clause and a.plain != b.plain),
@@ -31,37 +31,37 @@ def swap(text: str, rate: float, chance: Random) -> str | None:
     return _changed(text, join_words(words, tail))
 
 
-def delete(text: str, rate: float, chance: Random) -> str | None:
+def delete(text: str, rate: float, rng: Random) -> str | None:
     """`rate` of the words go: content words without punctuation, a quarter of those at most; None under four of them."""
     words, tail = split_words(text)
     content = [word for word in words if word.content]
     bare = [word for word in content if not (word.starts or word.after or word.before.strip())]
-    gone = chance.sample(bare, min(len(bare), len(content) // 4, _number(words, rate)))
+    gone = rng.sample(bare, min(len(bare), len(content) // 4, _number(words, rate)))
     return _changed(text, join_words([word for word in words if not any(word is one for one in gone)], tail))
 
 
-def replace_synonyms(text: str, rate: float, chance: Random, lexicon: Lexicon) -> str | None:
+def replace_synonyms(text: str, rate: float, rng: Random, lexicon: Lexicon) -> str | None:
     """`rate` of the words give way to a synonym each; None where no word has one."""
     words, tail = split_words(text)
     found = _with_synonyms(words, lexicon)
-    for place in chance.sample(sorted(found), min(len(found), _number(words, rate))):
+    for place in rng.sample(sorted(found), min(len(found), _number(words, rate))):
         word, article = words[place], words[place - 1].plain if place else ""
         fitting = [s for s in found[place] if article not in ("a", "an") or (article == "an") == (s[0] in "aeiou")]
         if fitting:
-            new = chance.choice(fitting)
+            new = rng.choice(fitting)
             word.core = new.capitalize() if word.core[0].isupper() else new
     return _changed(text, join_words(words, tail))
 
 
-def insert(text: str, rate: float, chance: Random, lexicon: Lexicon) -> str | None:
+def insert(text: str, rate: float, rng: Random, lexicon: Lexicon) -> str | None:
     """Synonyms of `rate` of the words come in after content words; None where no word has one, or each ends a clause."""
     words, tail = split_words(text)
     found = _with_synonyms(words, lexicon)
-    new = [chance.choice(found[place]) for place in chance.sample(sorted(found), min(len(found), _number(words, rate)))]
+    new = [rng.choice(found[place]) for place in rng.sample(sorted(found), min(len(found), _number(words, rate)))]
     for synonym in new:
-        if not (places := [place for place, word in enumerate(words) if word.content and not word.after]):
+        if not (indices := [place for place, word in enumerate(words) if word.content and not word.after]):
             break
-        words.insert(chance.choice(places) + 1, Word(" ", synonym, "", fixed=True))
+        words.insert(rng.choice(indices) + 1, Word(" ", synonym, "", fixed=True))
     return _changed(text, join_words(words, tail))
 
 

@@ -67,8 +67,10 @@ def _generate(
     order = [place for place in sorted(range(len(texts)), key=lambda place: lengths[place]) if lengths[place] <= limit]
     found: list[list[str]] = [[] for _ in texts]
     with tqdm(total=len(order), desc=f"Generating with {name}", disable=not sys.stderr.isatty()) as bar:
-        for places in [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]:
-            batch = tokenizer([prefix + texts[place] for place in places], padding=True, return_tensors="pt").to(device)
+        for indices in [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]:
+            batch = tokenizer([prefix + texts[place] for place in indices], padding=True, return_tensors="pt").to(
+                device
+            )
             outputs = model.generate(
                 input_ids=batch["input_ids"],
                 attention_mask=batch["attention_mask"],
@@ -76,15 +78,15 @@ def _generate(
                 num_beams=max(sequences, _BEAMS),
                 num_return_sequences=sequences,
                 max_length=None,
-                max_new_tokens=2 * max(lengths[place] for place in places) + 8,
+                max_new_tokens=2 * max(lengths[place] for place in indices) + 8,
                 early_stopping=True,
             )
             ended = (outputs[:, 1:] == tokenizer.eos_token_id).any(dim=1).tolist()
             decoded = tokenizer.batch_decode(outputs, skip_special_tokens=True)
             for at, (text, whole) in enumerate(zip(decoded, ended, strict=True)):
                 if whole:
-                    found[places[at // sequences]].append(text.strip())
-            bar.update(len(places))
+                    found[indices[at // sequences]].append(text.strip())
+            bar.update(len(indices))
     return found
 
 

@@ -22,7 +22,7 @@ def _neighbours() -> dict[str, str]:
 NEIGHBOURS = _neighbours()
 
 
-def add_noise(text: str, rate: float, chance: Random) -> str | None:
+def add_noise(text: str, rate: float, rng: Random) -> str | None:
     """`rate` of the letters get an error, one a word at most and never its first letter; None where no word can take one.
 
     Words of four letters and more, without an apostrophe, of scripts with capitals (Latin, Greek,
@@ -31,8 +31,8 @@ def add_noise(text: str, rate: float, chance: Random) -> str | None:
     words, tail = split_words(text)
     free = [word for word in words if _takes_noise(word)]
     number = max(1, round(rate * sum(len(word.core) for word in free)))
-    for word in chance.sample(free, min(len(free), number)):
-        word.core = _with_error(word.core, chance)
+    for word in rng.sample(free, min(len(free), number)):
+        word.core = _with_error(word.core, rng)
     new = join_words(words, tail)
     return None if new == text else new
 
@@ -42,20 +42,20 @@ def _takes_noise(word: Word) -> bool:
     return has_case and word.core.isalpha() and len(word.core) >= _SHORTEST and not word.fixed and not word.negates
 
 
-def _with_error(word: str, chance: Random) -> str:
+def _with_error(word: str, rng: Random) -> str:
     """One error in a word, after its first letter; always another word than before."""
-    place = chance.randrange(1, len(word))
+    place = rng.randrange(1, len(word))
     letter, kinds = word[place], ["drop", "double"]
     if letter.lower() in NEIGHBOURS:
         kinds.append("neighbour")
     if place + 1 < len(word) and word[place + 1] != letter:
         kinds.append("swap")
-    kind = chance.choice(kinds)
+    kind = rng.choice(kinds)
     if kind == "drop":
         return word[:place] + word[place + 1 :]
     if kind == "double":
         return word[:place] + letter + word[place:]
     if kind == "swap":
         return word[:place] + word[place + 1] + letter + word[place + 2 :]
-    near = chance.choice(NEIGHBOURS[letter.lower()])
+    near = rng.choice(NEIGHBOURS[letter.lower()])
     return word[:place] + (near.upper() if letter.isupper() else near) + word[place + 1 :]

@@ -58,14 +58,14 @@ def test_fix_writes_clean_files_that_training_takes_and_a_log_of_every_change(ru
     code, out, _ = run_cli(["data", "check", "train.csv", "--test_file", "test.csv", "--fix", "out"])
     assert code == 0
     changes = read("out/changes.csv")
-    places = {(change["place"], change["action"]) for change in changes}
+    indices = {(change["place"], change["action"]) for change in changes}
     assert {
         ("train.csv:4", "drop"),
         ("train.csv:6", "drop"),
         ("train.csv:11", "drop"),
         ("train.csv:32", "drop"),
-    } <= places
-    assert ("train.csv:22", "rewrite") in places
+    } <= indices
+    assert ("train.csv:22", "rewrite") in indices
     assert "every change, with its reason: out/changes.csv" in out
     assert any(row["text"].endswith("caf\u00e9") for row in read("out/train.csv"))
     dropped = sum(change["action"] == "drop" and change["split"] == "train" for change in changes)

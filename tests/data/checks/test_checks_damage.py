@@ -101,7 +101,7 @@ def test_lost_characters_are_found_and_not_rewritten() -> None:
         message="characters broken by a wrong encoding",
         advice="read the source again in its own encoding, or mend what can be mended with --fix; 1 cannot be mended.",
         examples=[Example("train.csv:3", "caf\ufffd noir", "bad", "cannot be mended: the characters are lost")],
-        places={"train": [1]},
+        indices={"train": [1]},
         measures={"mended": 0, "second_texts": 0},
     )
 
@@ -202,7 +202,7 @@ def test_each_kind_is_mended_by_itself() -> None:
 
 def test_each_split_has_findings_of_its_own_with_places() -> None:
     found = damage(check(["a &amp; b", "whole", "c\x00d"], test=["whole", "&lt;3"]))
-    assert [(one.check, one.split, one.rows, one.of, one.places) for one in found] == [
+    assert [(one.check, one.split, one.rows, one.of, one.indices) for one in found] == [
         ("html", "train", 1, 3, {"train": [0]}),
         ("control_characters", "train", 1, 3, {"train": [2]}),
         ("html", "test", 1, 2, {"test": [1]}),
@@ -211,7 +211,7 @@ def test_each_split_has_findings_of_its_own_with_places() -> None:
 
 def test_a_pair_is_found_but_its_second_text_not_rewritten() -> None:
     (found,) = damage(check(["whole", "a &amp; b", "c &amp; d"], ["x &amp; y", "whole", "&lt;3"]))
-    assert found.places == {"train": [0, 1, 2]}
+    assert found.indices == {"train": [0, 1, 2]}
     assert found.rewrite == {"train": {1: "a & b", 2: "c & d"}}
     assert found.advice.endswith(
         "; --fix leaves second texts as they are (2 damaged, 1 of them alone): mend them by hand."
@@ -234,7 +234,7 @@ def test_urls_and_mentions_are_a_note_from_more_than_one_percent_of_rows() -> No
     (found,) = damage(check(texts))
     assert (found.check, found.severity, found.rows, found.rewrite) == ("urls", "note", 2, {})
     assert found.message == "a web address, in 2.0% of rows"
-    assert found.places == {"train": [98, 99]}
+    assert found.indices == {"train": [98, 99]}
     names = damage(check(["hi @ann", "hi @bob", "plain"]))
     assert [(one.check, one.rows) for one in names] == [("mentions", 2)]
 

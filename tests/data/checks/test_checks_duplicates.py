@@ -51,7 +51,7 @@ def test_texts_that_differ_in_case_and_white_space_are_one_and_the_first_is_kept
                 Example("train.csv:4", "a GOOD film", "good", "= train.csv:2"),
                 Example("train.csv:6", "a good film", "good", "= train.csv:2"),
             ],
-            places={"train": [2, 4]},
+            indices={"train": [2, 4]},
             drop={"train": [2, 4]},
             measures={"texts": 1},
         )
@@ -73,7 +73,7 @@ def test_duplicates_of_each_split_are_a_finding_of_its_own() -> None:
 def test_pairs_are_equal_only_if_both_texts_are() -> None:
     rows = [("same", "one", 0), ("same", "two", 0), ("Same", "ONE", 0), ("sam", "e one", 0)]
     (found,) = exact(check(train=rows))
-    assert found.places == {"train": [2]}
+    assert found.indices == {"train": [2]}
     assert found.examples == [Example("train.csv:4", "Same | ONE", "bad", "= train.csv:2")]
 
 
@@ -95,7 +95,7 @@ def test_a_text_with_two_labels_is_a_conflict_and_no_duplicate() -> None:
             advice="decide which label is right; nothing in the table tells, so no row of a conflict within train is kept by "
             "--fix, and validation and test are left as they are.",
             examples=[Example("train.csv:2", "film", "bad", "good at train.csv:4")],
-            places={"train": [0, 2, 3]},
+            indices={"train": [0, 2, 3]},
             drop={"train": [0, 2, 3]},
             measures={"texts": 1},
         )
@@ -109,7 +109,7 @@ def test_conflicts_across_splits_drop_nothing_but_the_leak() -> None:
     assert (
         conflict.message == "the same text with different labels (1 row of train, 2 rows of validation, 1 row of test)"
     )
-    assert conflict.places == {"train": [0], "validation": [0, 1], "test": [0]}
+    assert conflict.indices == {"train": [0], "validation": [0, 1], "test": [0]}
     assert [(one.where, one.label, one.note) for one in conflict.examples] == [
         ("train.csv:2", "bad", "good at test.csv:2"),
         ("validation.csv:2", "good", "bad at validation.csv:3"),
@@ -119,7 +119,7 @@ def test_conflicts_across_splits_drop_nothing_but_the_leak() -> None:
 
 def test_sets_of_labels_conflict_as_a_whole() -> None:
     found = exact(check(MULTI, train=[("a", [1.0, 0.0]), ("a", [1, 0]), ("b", [1.0, 0.0]), ("b", [1.0, 1.0])]))
-    assert [(one.check, one.places) for one in found] == [
+    assert [(one.check, one.indices) for one in found] == [
         ("conflicting_labels", {"train": [2, 3]}),
         ("exact_duplicates", {"train": [1]}),
     ]
@@ -154,7 +154,7 @@ def test_a_test_text_in_train_is_a_leak_and_the_copies_in_train_are_dropped() ->
                 Example("test.csv:3", "leaked text", "good", "= train.csv:3"),
                 Example("test.csv:4", "Leaked Text", "good", "= train.csv:3"),
             ],
-            places={"train": [1, 3], "test": [1, 2]},
+            indices={"train": [1, 3], "test": [1, 2]},
             drop={"train": [1, 3]},
             measures={"texts": 1, "test_rows": 2, "test_share": 0.5},
         )
@@ -171,9 +171,9 @@ def test_leaks_between_other_splits_are_warnings_and_test_is_never_touched() -> 
 
 
 def test_leaks_are_the_leak_findings_of_the_whole_check() -> None:
-    chance = random.Random(3)
+    rng = random.Random(3)
     splits = {
-        name: [(f"text {chance.randrange(200)}", chance.randrange(2)) for _ in range(rows)]
+        name: [(f"text {rng.randrange(200)}", rng.randrange(2)) for _ in range(rows)]
         for name, rows in (("train", 150), ("validation", 40), ("test", 40))
     }
     checked = check(SINGLE, **splits)
@@ -184,14 +184,14 @@ def test_leaks_are_the_leak_findings_of_the_whole_check() -> None:
     for one, (earlier, later) in zip(
         found, [("train", "test"), ("train", "validation"), ("validation", "test")], strict=True
     ):
-        assert one.places[later] == [row for row, (text, _) in enumerate(splits[later]) if text in texts[earlier]]
+        assert one.indices[later] == [row for row, (text, _) in enumerate(splits[later]) if text in texts[earlier]]
         assert one.drop[earlier] == [row for row, (text, _) in enumerate(splits[earlier]) if text in texts[later]]
 
 
 def test_after_the_drops_nothing_but_conflicts_of_held_out_rows_is_found() -> None:
-    chance = random.Random(5)
+    rng = random.Random(5)
     splits = {
-        name: [(f"text {chance.randrange(90)}", chance.randrange(2)) for _ in range(60)]
+        name: [(f"text {rng.randrange(90)}", rng.randrange(2)) for _ in range(60)]
         for name in ("train", "validation", "test")
     }
     dropped: dict[str, set[int]] = {name: set() for name in splits}
@@ -232,9 +232,9 @@ def test_columns_are_read_through_once_and_then_by_row_number() -> None:
     column = OnDisk(["a", "b", "A"])
     train = Split("train", column, None, [0, 0, 0], lambda row: str(row))
     (found,) = exact(Checked({"train": train}, SINGLE, ["bad"]))
-    assert (found.places, column.readings) == ({"train": [2]}, 1)
+    assert (found.indices, column.readings) == ({"train": [2]}, 1)
 
 
 def test_lone_surrogates_are_texts_like_others() -> None:
     (found,) = exact(check(train=[("\ud83d x", 0), ("x", 0), ("\ud83d  X", 0)]))
-    assert found.places == {"train": [2]}
+    assert found.indices == {"train": [2]}

@@ -79,7 +79,7 @@ def test_rows_in_another_language_are_a_note() -> None:
         "not in English, as most of train is: French 4.0%, Cyrillic script 2.0% of 100 rows whose language is known"
     )
     assert found.advice == "leave these rows out, or take a checkpoint that was trained on all these languages."
-    assert found.places == {"train": [94, 95, 96, 97, 98, 99]}
+    assert found.indices == {"train": [94, 95, 96, 97, 98, 99]}
     assert found.examples[:2] == [
         Example("train:94", FR, "bad", "French"),
         Example("train:98", RU, "bad", "Cyrillic script"),
@@ -157,7 +157,7 @@ def test_of_many_rows_a_seeded_sample_is_read_and_said(monkeypatch: pytest.Monke
     assert found.of == 1000
     assert 20 < found.rows < 80
     assert found.message.endswith(" rows whose language is known in a seeded sample of 1000 rows")
-    assert all(rows[place][0] == FR for place in found.places["train"])
-    assert max(found.places["train"]) > 1000
+    assert all(rows[place][0] == FR for place in found.indices["train"])
+    assert max(found.indices["train"]) > 1000
     assert languages(checked, seed=3) == [found]
     assert languages(checked, seed=4) != [found]

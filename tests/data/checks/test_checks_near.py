@@ -10,7 +10,7 @@ import pytest
 
 from nlp_ft.data.checks.finding import Checked, Finding, Split
 from nlp_ft.data.checks.near_duplicates.candidates import candidates
-from nlp_ft.data.checks.near_duplicates.minhash import BANDS, ROWS, Sketches, chance, minima
+from nlp_ft.data.checks.near_duplicates.minhash import BANDS, ROWS, Sketches, minima, rng
 from nlp_ft.data.checks.near_duplicates.search import near_duplicates
 from nlp_ft.data.checks.near_duplicates.shingles import jaccard, shingle_sets, shingles
 
@@ -114,11 +114,11 @@ def test_a_batch_gives_each_text_its_own_shingles() -> None:
 
 
 def test_the_odds_of_a_candidate() -> None:
-    assert chance(0.5, bands=2, rows=3) == 1 - (7 / 8) ** 2
-    assert (chance(0), chance(1)) == (0, 1)
-    assert chance(0.65) == pytest.approx(0.98, abs=0.005)
-    assert chance(0.7) == pytest.approx(0.997, abs=0.001)
-    assert chance(0.1) < 0.001
+    assert rng(0.5, bands=2, rows=3) == 1 - (7 / 8) ** 2
+    assert (rng(0), rng(1)) == (0, 1)
+    assert rng(0.65) == pytest.approx(0.98, abs=0.005)
+    assert rng(0.7) == pytest.approx(0.997, abs=0.001)
+    assert rng(0.1) < 0.001
 
 
 @pytest.mark.parametrize("similarity", [0.2, 0.5, 0.8])
@@ -132,13 +132,13 @@ def test_estimates_and_bands_agree_with_theory(similarity: float) -> None:
     sketches = Sketches.empty(2 * pairs)
     counts = np.full(2 * pairs, 100)
     sketches.fill(0, minima(hashes.ravel(), counts), counts)
-    places = np.arange(pairs) * 2
-    estimates = sketches.estimate(places, places + 1)
+    indices = np.arange(pairs) * 2
+    estimates = sketches.estimate(indices, indices + 1)
     error = (truth * (1 - truth) / (BANDS * ROWS)) ** 0.5
     assert estimates.mean() == pytest.approx(truth, abs=0.01)
     assert estimates.std() == pytest.approx(error, rel=0.15)
-    agree = (sketches.bands[:, places] == sketches.bands[:, places + 1]).any(0).mean()
-    assert agree == pytest.approx(chance(truth), abs=0.04)
+    agree = (sketches.bands[:, indices] == sketches.bands[:, indices + 1]).any(0).mean()
+    assert agree == pytest.approx(rng(truth), abs=0.04)
 
 
 def test_planted_copies_of_every_kind_are_found_and_nothing_else() -> None:
@@ -148,13 +148,13 @@ def test_planted_copies_of_every_kind_are_found_and_nothing_else() -> None:
     sources = draw.sample(range(600), len(kinds))
     planted = [PLANTS[kind](train[row], draw) for kind, row in zip(kinds, sources, strict=True)]
     found = named(near_duplicates(check(train=train, test=planted)), "near_leak")
-    hit = set(found.places["test"])
+    hit = set(found.indices["test"])
     assert len(hit) >= 0.97 * len(kinds)
     for kind in PLANTS:
         rows = [row for row, one in enumerate(kinds) if one == kind and planted[row] not in train]
         assert len(hit & set(rows)) >= 0.9 * len(rows), kind
-    assert set(found.places["train"]) <= set(sources)
-    assert found.drop == {"train": sorted(found.places["train"])}
+    assert set(found.indices["train"]) <= set(sources)
+    assert found.drop == {"train": sorted(found.indices["train"])}
 
 
 def test_unrelated_texts_are_no_duplicates() -> None:
@@ -177,7 +177,7 @@ def test_a_near_leak_shows_the_pair_its_similarity_and_what_to_do() -> None:
     )
     assert found.message == "1 of 6 texts of test (16.7%) are nearly the same as one of train (similarity from 0.65)"
     assert found.advice == "look at the pairs; where they are versions of one text, take them out of train."
-    assert found.places == {"train": [20], "test": [5]}
+    assert found.indices == {"train": [20], "test": [5]}
     assert found.scores == {"train": [similarity], "test": [similarity]}
     assert found.drop == {"train": [20]}
     (shown,) = found.examples
@@ -191,8 +191,8 @@ def test_near_duplicates_within_a_split_are_shown_by_group_and_never_dropped() -
     (found,) = near_duplicates(check(train=train))
     assert (found.check, found.severity, found.split, found.of) == ("near_duplicates", "warning", "train", 33)
     assert found.message == "texts that are nearly the same (similarity from 0.65): 2 groups, the largest of 3"
-    assert sorted(found.places["train"]) == [3, 8, 30, 31, 32]
-    assert (found.places["train"][:2], found.scores["train"][:2]) == ([8, 32], [1, 1])
+    assert sorted(found.indices["train"]) == [3, 8, 30, 31, 32]
+    assert (found.indices["train"][:2], found.scores["train"][:2]) == ([8, 32], [1, 1])
     assert found.measures == {"groups": 2, "largest_group": 3}
     assert found.drop == {}
     assert [one.where for one in found.examples] == ["train.csv:33", "train.csv:34"]
@@ -204,7 +204,7 @@ def test_equal_texts_are_left_to_the_exact_check_but_all_their_rows_are_dropped(
     text = "the very same words stand here more than once"
     assert near_duplicates(check(train=[text, text.upper()], test=[text])) == []
     (found,) = near_duplicates(check(train=[text, f"  {text.upper()}"], test=[f"{text} again", text]))[:1]
-    assert (found.check, found.drop, found.places["test"]) == ("near_leak", {"train": [0, 1]}, [0])
+    assert (found.check, found.drop, found.indices["test"]) == ("near_leak", {"train": [0, 1]}, [0])
 
 
 def test_validation_is_never_changed_and_less_than_a_test_row_is_worth_a_note() -> None:
@@ -244,7 +244,7 @@ def test_pairs_are_alike_only_if_both_texts_are() -> None:
     ]
     train = split("train", firsts, seconds)
     (found,) = near_duplicates(Checked({"train": train}, "single_label_classification", ["fine"]))
-    assert sorted(found.places["train"]) == [0, 2]
+    assert sorted(found.indices["train"]) == [0, 2]
 
 
 def test_chinese_texts_with_one_word_changed_are_alike() -> None:
@@ -254,7 +254,7 @@ def test_chinese_texts_with_one_word_changed_are_alike() -> None:
         "今天的天气真不错我们去公园走走吧好不好",
     ]
     (found,) = near_duplicates(check(train=train))
-    assert sorted(found.places["train"]) == [0, 1]
+    assert sorted(found.indices["train"]) == [0, 1]
 
 
 def test_thousands_of_rows_of_one_template_stay_few_pairs_one_group_and_undropped() -> None:
@@ -270,7 +270,7 @@ def test_thousands_of_rows_of_one_template_stay_few_pairs_one_group_and_undroppe
     assert len(np.unique(pairs)) == 3000
     assert len(pairs) < 15 * 3000  # of 4.5 million
     leak, train, _ = near_duplicates(check(train=texts[:2900], test=texts[2900:]))
-    assert (leak.rows, len(leak.places["test"]), leak.drop) == (2900, 100, {})
+    assert (leak.rows, len(leak.indices["test"]), leak.drop) == (2900, 100, {})
     assert leak.advice.endswith("; --fix keeps 2900 rows of groups of more than 20, which look like a template.")
     assert (train.check, train.rows, train.measures["largest_group"]) == ("near_duplicates", 2900, 2900)
     assert len(train.examples) == 1
@@ -283,8 +283,8 @@ def test_copies_that_share_long_boilerplate_with_all_rows_are_found() -> None:
     draw = random.Random(10)
     planted = [head + one_word(text, lambda _: draw.choice(VOCABULARY), draw) for text in own[:60]]
     found = named(near_duplicates(check(train=[head + text for text in own], test=planted)), "near_leak")
-    assert len(found.places["test"]) >= 58
-    assert set(found.places["train"]) == set(found.places["test"])
+    assert len(found.indices["test"]) >= 58
+    assert set(found.indices["train"]) == set(found.indices["test"])
 
 
 def test_it_says_how_far_it_is() -> None:

@@ -43,7 +43,7 @@ LEAK = Finding(
     message="1 of 4 texts of test (25.0%) are in train too",
     advice="take them out of train.",
     examples=[Example("test.csv:3", "a text", "good", "= train.csv:4")],
-    places={"train": [2, 7], "test": [1]},
+    indices={"train": [2, 7], "test": [1]},
     drop={"train": [2, 7]},
 )
 SUSPECTS = Finding(
@@ -55,7 +55,7 @@ SUSPECTS = Finding(
     message="labels that a cheap model finds unlikely",
     advice="look at them first.",
     examples=[Example(f"train.csv:{i}", f"doubtful {i}", "bad", "likely good (0.97)") for i in range(5)],
-    places={"train": [4, 0, 9]},
+    indices={"train": [4, 0, 9]},
     scores={"train": [0.01, 0.2, float("nan")]},
     measures={"share": 0.3, "ratio": float("inf"), "texts": 3},
 )
@@ -238,7 +238,7 @@ def test_the_json_has_every_place_with_its_row_its_line_and_its_score() -> None:
 
 def test_the_json_says_how_many_places_were_left_out() -> None:
     leak = report([LEAK]).to_dict(most_places=1)["findings"][0]
-    assert [len(places) for places in leak["places"].values()] == [1, 1]
+    assert [len(indices) for indices in leak["places"].values()] == [1, 1]
     assert leak["places_left_out"] == {"train": 1}
     assert report([LEAK]).to_dict()["findings"][0]["places_left_out"] == {}
 
@@ -246,7 +246,7 @@ def test_the_json_says_how_many_places_were_left_out() -> None:
 def test_the_json_takes_numbers_as_numpy_has_them() -> None:
     rows = [np.int64(2), np.int64(7)]
     found = replace(
-        LEAK, rows=np.int64(2), places={"train": rows}, drop={"train": rows}, scores={"train": [np.float32(0.5)] * 2}
+        LEAK, rows=np.int64(2), indices={"train": rows}, drop={"train": rows}, scores={"train": [np.float32(0.5)] * 2}
     )  # type: ignore[arg-type]
     facts = json.loads(report([found]).to_json())["findings"][0]
     assert (facts["rows"], facts["drop"], facts["places"]["train"][0]["score"]) == (2, {"train": [2, 7]}, 0.5)

@@ -49,11 +49,11 @@ def test_a_class_that_a_split_lacks_is_named() -> None:
 
 
 def test_labels_that_drift_between_splits_are_said_and_chance_is_not() -> None:
-    chance = random.Random(0)
-    even = {name: [chance.randrange(3) for _ in range(size)] for name, size in (("train", 3000), ("test", 300))}
+    rng = random.Random(0)
+    even = {name: [rng.randrange(3) for _ in range(size)] for name, size in (("train", 3000), ("test", 300))}
     assert shape_of(even) == []
     many = {
-        name: [int(chance.random() < share) for _ in range(200_000)] for name, share in (("train", 0.5), ("test", 0.52))
+        name: [int(rng.random() < share) for _ in range(200_000)] for name, share in (("train", 0.5), ("test", 0.52))
     }
     assert shape_of(many, names=NAMES[:2]) == []  # significant, and no matter
     (finding,) = shape_of({"train": [0, 1] * 500, "test": [0, 1, 1, 1] * 50}, names=NAMES[:2])
@@ -71,8 +71,8 @@ def test_a_small_split_that_drifts_is_told_and_a_label_of_several_by_its_own_sha
 
 
 def test_targets_that_drift_are_said() -> None:
-    chance = random.Random(0)
-    train, alike = ([chance.gauss(0, 1) for _ in range(500)] for _ in range(2))
+    rng = random.Random(0)
+    train, alike = ([rng.gauss(0, 1) for _ in range(500)] for _ in range(2))
     assert shape_of({"train": train, "test": alike}, REGRESSION, []) == []
     (finding,) = shape_of({"train": train, "test": [value + 1 for value in alike]}, REGRESSION, [])
     assert finding.message.startswith("targets are not spread alike: their median is ")
@@ -96,8 +96,8 @@ def test_blank_texts_are_dropped_by_fix_and_one_word_texts_are_told() -> None:
     blank, single = found(["", "  \n", *GOOD, "hm"])
     assert (blank.check, blank.rows, blank.of, blank.drop) == ("blank_texts", 2, 63, {"train": [0, 1]})
     assert [one.where for one in blank.examples] == ["train.csv:2", "train.csv:3"]
-    assert (single.check, single.severity, single.places) == ("one_word_texts", "note", {"train": [62]})
-    assert found(GOOD, pairs=[*GOOD[:-1], " "])[0].places == {"train": [59]}
+    assert (single.check, single.severity, single.indices) == ("one_word_texts", "note", {"train": [62]})
+    assert found(GOOD, pairs=[*GOOD[:-1], " "])[0].indices == {"train": [59]}
 
 
 def test_texts_that_are_cut_are_counted_by_the_tokenizer_that_is_given() -> None:

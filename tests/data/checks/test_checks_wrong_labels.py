@@ -35,10 +35,10 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     return request.param
 
 
-def text_of(classes: Sequence[int], chance: random.Random) -> str:
+def text_of(classes: Sequence[int], rng: random.Random) -> str:
     """Four words that tell each class, among eight that tell nothing."""
-    words = [word for one in classes for word in chance.sample(WORDS[one], 4)] + chance.choices(OTHERS, k=8)
-    chance.shuffle(words)
+    words = [word for one in classes for word in rng.sample(WORDS[one], 4)] + rng.choices(OTHERS, k=8)
+    rng.shuffle(words)
     return " ".join(words)
 
 
@@ -47,9 +47,9 @@ def split(name: str, texts: Sequence[str], labels: Sequence[Any], pairs: Sequenc
 
 
 def rows(name: str, size: int, flips: Sequence[int] = (), seed: int = 0) -> Split:
-    chance = random.Random(seed)
-    right = [chance.randrange(2) for _ in range(size)]
-    texts = [text_of([label], chance) for label in right]
+    rng = random.Random(seed)
+    right = [rng.randrange(2) for _ in range(size)]
+    texts = [text_of([label], rng) for label in right]
     return split(name, texts, [1 - label if row in flips else label for row, label in enumerate(right)])
 
 
@@ -88,8 +88,8 @@ def test_characters_are_counted_within_words_and_their_edges() -> None:
 
 
 def test_counts_are_those_of_scikit_learn() -> None:
-    chance = random.Random(3)
-    texts = [" ".join(chance.choices(["ab", "Ab", "x", "don't", "9", "é!", "\n", "ab-cd"], k=9)) for _ in range(60)]
+    rng = random.Random(3)
+    texts = [" ".join(rng.choices(["ab", "Ab", "x", "don't", "9", "é!", "\n", "ab-cd"], k=9)) for _ in range(60)]
     theirs: Any = CountVectorizer(token_pattern=r"\w+", ngram_range=(1, 2)).fit_transform(texts)
     ours = count_words(texts)
     assert ours.nnz == theirs.nnz
@@ -189,10 +189,12 @@ def test_flipped_labels_come_first_in_train_and_in_test() -> None:
     assert [finding.split for finding in found] == ["train", "test"]
     train, test = found
     assert (train.check, train.severity, train.drop, train.rewrite) == ("wrong_labels", "warning", {}, {})
-    assert set(train.places["train"][:8]) <= set(flips)
-    assert len(set(train.places["train"]) & set(flips)) >= 10  # about half lies above the mean probability of its class
-    assert set(test.places["test"][:2]) == {7, 8}
-    assert (train.rows, train.of) == (len(train.places["train"]), 600)
+    assert set(train.indices["train"][:8]) <= set(flips)
+    assert (
+        len(set(train.indices["train"]) & set(flips)) >= 10
+    )  # about half lies above the mean probability of its class
+    assert set(test.indices["test"][:2]) == {7, 8}
+    assert (train.rows, train.of) == (len(train.indices["train"]), 600)
     assert train.scores["train"] == sorted(train.scores["train"])
     assert 0 <= train.scores["train"][0] < 0.2
     assert train.measures["estimated_share"] == pytest.approx(20 / 600, abs=0.02)
@@ -222,41 +224,41 @@ def test_a_sound_table_gives_no_finding() -> None:
 
 @pytest.mark.usefixtures("either")
 def test_flips_among_three_classes_are_found_and_the_likely_class_is_named() -> None:
-    chance = random.Random(0)
+    rng = random.Random(0)
     words = ["red crimson rose", "blue azure navy", "green olive mint"]
-    right = [chance.randrange(3) for _ in range(300)]
-    texts = [" ".join([*words[label].split(), *chance.choices(OTHERS, k=8)]) for label in right]
+    right = [rng.randrange(3) for _ in range(300)]
+    texts = [" ".join([*words[label].split(), *rng.choices(OTHERS, k=8)]) for label in right]
     given = [(label + 1) % 3 if row in (10, 20, 30, 40) else label for row, label in enumerate(right)]
     (finding,) = suspected(table(split("train", texts, given), labels=["r", "b", "g"]))
-    assert set(finding.places["train"][:4]) == {10, 20, 30, 40}
-    row = finding.places["train"][0]
+    assert set(finding.indices["train"][:4]) == {10, 20, 30, 40}
+    row = finding.indices["train"][0]
     assert finding.examples[0].note.startswith(f"likely {'rbg'[right[row]]} (")
 
 
 @pytest.mark.usefixtures("either")
 def test_several_labels_are_doubted_one_by_one() -> None:
-    chance = random.Random(0)
-    right = [[chance.randrange(2), chance.randrange(2)] for _ in range(500)]
-    texts = [text_of([one for one in (0, 1) if row[one]], chance) for row in right]
+    rng = random.Random(0)
+    right = [[rng.randrange(2), rng.randrange(2)] for _ in range(500)]
+    texts = [text_of([one for one in (0, 1) if row[one]], rng) for row in right]
     given = [[float(on) for on in row] for row in right]
     flips = {row: row % 2 for row in range(0, 500, 33)}
     for row, label in flips.items():
         given[row][label] = 1 - given[row][label]
     (finding,) = suspected(table(split("train", texts, given), problem=MULTI, labels=["sad", "glad"]))
-    for row, example in zip(finding.places["train"][:4], finding.examples, strict=False):
+    for row, example in zip(finding.indices["train"][:4], finding.examples, strict=False):
         name = ["sad", "glad"][flips[row]]
         assert example.note.startswith(f"likely {name} (" if right[row][flips[row]] else f"likely not {name} (")
 
 
 def test_values_far_from_the_predicted_ones_are_found() -> None:
-    chance = random.Random(0)
-    right = [chance.randrange(2) for _ in range(400)]
-    texts = [text_of([label], chance) for label in right]
-    values = [3.0 * label + chance.uniform(-0.5, 0.5) for label in right]
+    rng = random.Random(0)
+    right = [rng.randrange(2) for _ in range(400)]
+    texts = [text_of([label], rng) for label in right]
+    values = [3.0 * label + rng.uniform(-0.5, 0.5) for label in right]
     values[17] += 9
     train, test = split("train", texts, values), split("test", texts[:50], [*values[:30], -20.0, *values[31:50]])
     found = suspected(table(train, test, problem=REGRESSION))
-    assert [(finding.split, finding.places[finding.split][0]) for finding in found] == [("train", 17), ("test", 30)]
+    assert [(finding.split, finding.indices[finding.split][0]) for finding in found] == [("train", 17), ("test", 30)]
     assert found[0].scores["train"][0] > 4
     assert found[0].message.startswith("labels far from what a cheap model says (out-of-fold R2 0.")
     assert "robust standard deviations off" in found[0].examples[0].note
@@ -266,11 +268,11 @@ def test_values_far_from_the_predicted_ones_are_found() -> None:
 
 @pytest.mark.parametrize("problem", [SINGLE, MULTI, REGRESSION])
 def test_labels_that_nothing_tells_are_not_doubted_and_that_is_said(problem: str) -> None:
-    chance = random.Random(0)
-    texts = [" ".join(chance.choices(OTHERS, k=10)) for _ in range(300)]
-    kinds = {SINGLE: lambda: chance.randrange(2), MULTI: lambda: [chance.randrange(2), 1], REGRESSION: chance.random}
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices(OTHERS, k=10)) for _ in range(300)]
+    kinds = {SINGLE: lambda: rng.randrange(2), MULTI: lambda: [rng.randrange(2), 1], REGRESSION: rng.random}
     (finding,) = suspected(table(split("train", texts, [kinds[problem]() for _ in texts]), problem=problem))
-    assert (finding.severity, finding.rows, finding.places) == ("note", 0, {})
+    assert (finding.severity, finding.rows, finding.indices) == ("note", 0, {})
     assert finding.message.startswith("a cheap model hardly learns these labels (")
 
 
@@ -284,14 +286,14 @@ def test_labels_of_a_class_of_few_rows_are_left_alone() -> None:
     train = rows("train", 400)
     labels = [2 if row < 9 else label for row, label in enumerate(train.labels)]
     found = suspected(table(split("train", train.texts, labels), labels=["bad", "good", "odd"]))
-    assert not {row for finding in found for row in finding.places["train"]} & set(range(9))
+    assert not {row for finding in found for row in finding.indices["train"]} & set(range(9))
 
 
 @pytest.mark.usefixtures("either")
 def test_a_class_that_no_row_has_is_no_trouble() -> None:
     flips = range(0, 300, 20)
     (finding,) = suspected(table(rows("train", 300, flips), labels=["bad", "good", "unseen"]))
-    assert set(finding.places["train"][:4]) <= set(flips)
+    assert set(finding.indices["train"][:4]) <= set(flips)
 
 
 @pytest.mark.parametrize("texts", [[""] * 80, [f"w{number}" for number in range(80)]])
@@ -304,16 +306,16 @@ def test_texts_that_share_no_word_are_no_trouble(texts: list[str], problem: str)
 
 def test_the_second_text_of_a_pair_counts() -> None:
     train = rows("train", 300, [8])
-    chance = random.Random(1)
-    plain = [" ".join(chance.choices(OTHERS, k=5)) for _ in range(300)]
+    rng = random.Random(1)
+    plain = [" ".join(rng.choices(OTHERS, k=5)) for _ in range(300)]
     (finding,) = suspected(table(split("train", plain, train.labels, pairs=train.texts)))
-    assert finding.places["train"][0] == 8
+    assert finding.indices["train"][0] == 8
 
 
 @pytest.mark.usefixtures("either")
 def test_at_most_a_twentieth_is_listed_and_that_is_said() -> None:
     (finding,) = suspected(table(rows("train", 400, range(0, 400, 8))))
-    assert finding.rows == len(finding.places["train"]) == 20
+    assert finding.rows == len(finding.indices["train"]) == 20
     assert finding.measures["estimated_share"] > 0.08
     assert finding.message.endswith("; the 5% it doubts most are listed")
 

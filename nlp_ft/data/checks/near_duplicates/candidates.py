@@ -90,11 +90,11 @@ def _links(
 
 def _stars(texts: np.ndarray, sizes: np.ndarray, splits: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Each text of each bucket (one bucket after the other, of these sizes) with the bucket's first text of each split."""
-    places = np.arange(len(texts))
+    indices = np.arange(len(texts))
     links = []
     for bit in (1, 2, 4):
-        firsts = np.minimum.reduceat(np.where(splits[texts] & bit, places, len(texts)), np.cumsum(sizes) - sizes)
+        firsts = np.minimum.reduceat(np.where(splits[texts] & bit, indices, len(texts)), np.cumsum(sizes) - sizes)
         centre = np.repeat(firsts, sizes)
-        linked = np.flatnonzero((centre < len(texts)) & (centre != places))
+        linked = np.flatnonzero((centre < len(texts)) & (centre != indices))
         links.append((texts[centre[linked]], texts[linked]))
     return links

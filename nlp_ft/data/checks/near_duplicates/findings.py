@@ -55,7 +55,7 @@ def _near_leak(checked: Checked, alike: Alike, templates: np.ndarray, earlier: i
             else "."
         ),
         examples=_leak_examples(checked, alike, earlier, later),
-        places={source.name: rows, held_out.name: leaked},
+        indices={source.name: rows, held_out.name: leaked},
         drop={source.name: drop} if drop else {},
         measures={f"{held_out.name}_rows": len(leaked), f"{held_out.name}_share": share},
         scores={source.name: scores, held_out.name: leaked_scores},
@@ -93,7 +93,7 @@ def _near_repeat(checked: Checked, alike: Alike, at: int) -> Finding | None:
         message=f"texts that are nearly the same (similarity from {alike.threshold:g}): {_counted(sizes[sizes > 1])}",
         advice="look at them; many versions of one text weigh more than the other texts, and say less than they count.",
         examples=_group_examples(checked, alike, split, first, sizes[groups], groups),
-        places={split.name: rows},
+        indices={split.name: rows},
         measures={"groups": int((sizes > 1).sum()), "largest_group": int(sizes.max())},
         scores={split.name: scores},
     )
@@ -105,9 +105,9 @@ def _group_examples(
     """The pair that is most alike of each of the largest groups; of equal size, of those with the most alike pair."""
     one = alike.pairs[:, 0]
     order = np.lexsort((*alike.pairs.T[::-1], -alike.similarities, -sizes[one]))
-    _, places = np.unique(groups[one][order], return_index=True)
+    _, indices = np.unique(groups[one][order], return_index=True)
     examples = []
-    for pair in order[np.sort(places)[:MOST_EXAMPLES]]:
+    for pair in order[np.sort(indices)[:MOST_EXAMPLES]]:
         row, twin = sorted(first[alike.pairs[pair]].tolist())
         note = _like(checked, split, row, float(alike.similarities[pair]))
         size = sizes[alike.pairs[pair, 0]]

@@ -98,8 +98,8 @@ class CheckReport:
         }
 
     def _finding_facts(self, finding: Finding, most_places: int | None) -> dict[str, Any]:
-        places = {split: self._places(finding, split, rows[:most_places]) for split, rows in finding.places.items()}
-        left_out = {split: len(rows) - len(places[split]) for split, rows in finding.places.items()}
+        indices = {split: self._places(finding, split, rows[:most_places]) for split, rows in finding.indices.items()}
+        left_out = {split: len(rows) - len(indices[split]) for split, rows in finding.indices.items()}
         return {
             "check": finding.check,
             "severity": finding.severity,
@@ -111,7 +111,7 @@ class CheckReport:
             "advice": finding.advice,
             "remedy": remedy(finding),
             "examples": [asdict(example) for example in finding.examples],
-            "places": places,
+            "places": indices,
             "places_left_out": {split: count for split, count in left_out.items() if count},
             "drop": {split: [int(row) for row in rows] for split, rows in finding.drop.items()},
             "rewrite": {
@@ -124,10 +124,10 @@ class CheckReport:
     def _places(self, finding: Finding, split: str, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Row number, place and, where rows are ranked, score."""
         where = self.splits[split].where
-        places: list[dict[str, Any]] = [{"row": int(row), "where": where(row)} for row in rows]
-        for place, score in zip(places, finding.scores.get(split, []), strict=False):
+        indices: list[dict[str, Any]] = [{"row": int(row), "where": where(row)} for row in rows]
+        for place, score in zip(indices, finding.scores.get(split, []), strict=False):
             place["score"] = _number(score)
-        return places
+        return indices
 
 
 def _number(value: float) -> float | int | None:
