@@ -21,7 +21,7 @@ from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.metrics import compute_metrics, confusion_matrix, per_class_table
 from nlp_ft.evaluation.probabilities import predicted, probabilities
 from nlp_ft.evaluation.report.model_card import write_card
-from nlp_ft.evaluation.report.tables import format_confusion, format_per_class
+from nlp_ft.evaluation.report.tables import format_confusion, format_per_class, format_table
 from nlp_ft.utils import versions, write_json
 
 _SHOWN = {
@@ -137,8 +137,7 @@ def describe(report: RunReport, data: TextData, *, silent: bool = False) -> str:
     shown = [name for name in _SHOWN[data.problem_type] if f"test_{name}" in report.metrics]
     if silent:
         return "  test: " + ", ".join(f"{name} {report.metrics[f'test_{name}']:.3f}" for name in shown)
-    heads = ["", *shown]
-    rows = [[f"{report.title}, test", *(_cell(report.metrics[f"test_{name}"]) for name in shown)]]
+    rows = [["", *shown], [f"{report.title}, test", *(_cell(report.metrics[f"test_{name}"]) for name in shown)]]
     for source, count in _sources(data.test).items():
         cells = (_cell(report.metrics.get(f"test_{name}@{source}")) for name in shown)
         rows.append([f"  its {count} rows of {source}", *cells])
@@ -149,12 +148,7 @@ def describe(report: RunReport, data: TextData, *, silent: bool = False) -> str:
         rows.append([f"mean \u00b1 sd of {report.metrics['cv_folds']:.0f} folds", *cells])
     for baseline in report.baselines.values():
         rows.append([f"{baseline.title}, test", *(_cell(baseline.metrics.get(name)) for name in shown)])
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    table = "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in [heads, *rows]
-    )
-    blocks = [table]
+    blocks = [format_table(rows)]
     if data.labels:
         blocks.append(format_per_class(_per_class(report, data)))
     if data.problem_type == "single_label_classification":

@@ -2,7 +2,7 @@ import numpy as np
 
 from nlp_ft.evaluation.metrics import confusion_matrix, per_class_table
 from nlp_ft.evaluation.probabilities import SINGLE
-from nlp_ft.evaluation.report.tables import format_confusion, format_per_class
+from nlp_ft.evaluation.report.tables import format_confusion, format_per_class, format_table
 
 FOUR = ["a", "b", "c", "d"]
 REFERENCE = np.array([0, 0, 0, 1, 1, 2])
@@ -47,4 +47,13 @@ def test_tables_of_25_classes_show_the_20_most_frequent_and_the_confusions_and_s
         "reference  predicted as  rows",
         "class 24        class 3    25",
         "(the most frequent confusions, at most 20, of 25 classes)",
+    ]
+
+
+def test_a_table_is_aligned_left_then_right_and_a_wide_character_takes_two_columns() -> None:
+    rows = [["task", "metric", "score"], ["\u5546\u54c1\u8a55\u8ad6", "f1", "0.5"], ["cafe\u0301", "accuracy", "0.25"]]
+    assert format_table(rows, left=2).splitlines() == [
+        "task      metric    score",
+        "\u5546\u54c1\u8a55\u8ad6  f1          0.5",
+        "cafe\u0301      accuracy   0.25",
     ]

@@ -1,14 +1,31 @@
-"""The tables of `nlp_ft.evaluation.metrics` as aligned text for a terminal or a report."""
+"""Tables as aligned text for a terminal or a report, those of `nlp_ft.evaluation.metrics` among them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from nlp_ft.evaluation.report.text import columns_of
+
 _SHOWN = 20  # classes, or confused pairs, that a table holds
 _NAMED_COLUMNS = 6  # up to here a confusion matrix names its columns; beyond, it numbers them
+
+
+def format_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Rows of cells, the heads first, in columns two spaces apart.
+
+    left: how many columns are aligned to the left; the others are aligned to the right. A wide character takes two columns.
+    """
+    widths = [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(_padded(row, widths, left)) for row in rows)
+
+
+def _padded(row: Sequence[str], widths: Sequence[int], left: int) -> Iterator[str]:
+    for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        padding = " " * (width - columns_of(cell))
+        yield cell + padding if index < left else padding + cell
 
 
 def format_per_class(table: Sequence[dict[str, Any]]) -> str:
@@ -19,7 +36,7 @@ def format_per_class(table: Sequence[dict[str, Any]]) -> str:
         for row in (table[i] for i in sorted(frequent))
     ]
     more = f"\n(the {_SHOWN} most frequent of {len(table)} classes)" if len(table) > _SHOWN else ""
-    return _aligned([["label", "precision", "recall", "f1", "support"], *rows]) + more
+    return format_table([["label", "precision", "recall", "f1", "support"], *rows]) + more
 
 
 def format_confusion(matrix: Sequence[Sequence[int]], label_names: Sequence[str]) -> str:
@@ -33,7 +50,7 @@ def format_confusion(matrix: Sequence[Sequence[int]], label_names: Sequence[str]
         np.fill_diagonal(cells, 0)
         worst = [divmod(int(i), len(names)) for i in np.argsort(-cells, axis=None, kind="stable")[:_SHOWN]]
         pairs = [[names[r], names[p], str(cells[r, p])] for r, p in worst if cells[r, p]]
-        return _aligned([["reference", "predicted as", "rows"], *pairs]) + (
+        return format_table([["reference", "predicted as", "rows"], *pairs]) + (
             f"\n(the most frequent confusions, at most {_SHOWN}, of {len(names)} classes)"
         )
     heads = names
@@ -41,19 +58,10 @@ def format_confusion(matrix: Sequence[Sequence[int]], label_names: Sequence[str]
         heads = [str(i) for i in range(1, len(names) + 1)]
         names = [f"{i} {name}" for i, name in zip(heads, names, strict=True)]
     rows = [[name, *map(str, row)] for name, row in zip(names, matrix, strict=True)]
-    return _aligned([["reference \\ predicted", *heads], *rows])
+    return format_table([["reference \\ predicted", *heads], *rows])
 
 
 def _short(name: str, width: int = 24) -> str:
     """A label on one line, cut to `width` characters."""
     name = " ".join(str(name).split())
     return name if len(name) <= width else name[: width - 1] + "…"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns two spaces apart, the first to the left and the others to the right."""
-    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], others, strict=True))])
-        for row in rows
-    )

@@ -12,6 +12,7 @@ import numpy as np
 
 from nlp_ft.evaluation.metrics import MULTI, REGRESSION, SINGLE, compute_metrics
 from nlp_ft.evaluation.probabilities import predicted
+from nlp_ft.evaluation.report.tables import format_table
 from nlp_ft.inference.classifier import Classifier
 
 POINT = 0.01
@@ -94,13 +95,9 @@ class Parity:
             ]
             for line in self.lines
         ]
-        widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-            for row in [heads, *cells]
-        ]
-        return "\n".join(
-            [*lines, f"{self.rows} rows of {self.source}, batches of {self.batch_size}, {self.threads} threads"]
+        return (
+            f"{format_table([heads, *cells])}\n"
+            f"{self.rows} rows of {self.source}, batches of {self.batch_size}, {self.threads} threads"
         )
 
 

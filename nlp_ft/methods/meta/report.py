@@ -14,6 +14,7 @@ from huggingface_hub import ModelCardData
 from scipy.stats import t as student
 
 from nlp_ft.data import write_rejected
+from nlp_ft.evaluation.report.tables import format_table
 from nlp_ft.methods.meta.episodes import EpisodeDataset, Tasks, fingerprint
 from nlp_ft.methods.meta.learner import MetaLearner
 from nlp_ft.methods.meta.trainer import Start, Trained, save_body
@@ -119,11 +120,7 @@ def table(arms: Sequence[Arm], *, markdown: bool = False) -> str:
     if markdown:
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join([lines[0], "|---" * len(heads) + "|", *lines[1:]])
-    first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join([row[0].ljust(first), *(cell.rjust(w) for cell, w in zip(row[1:], widths, strict=True))])
-        for row in rows
-    )
+    return format_table(rows)
 
 
 def every_episode(arms: Sequence[Arm], episodes: EpisodeDataset) -> dict[str, Any]:

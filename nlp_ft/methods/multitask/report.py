@@ -16,6 +16,7 @@ from transformers import set_seed
 
 from nlp_ft.evaluation.baselines import Baseline, compare
 from nlp_ft.evaluation.metrics import MULTI, REGRESSION, selection_score
+from nlp_ft.evaluation.report.tables import format_table
 from nlp_ft.methods.multitask.data import Task, task_scores
 from nlp_ft.methods.multitask.job import Group
 from nlp_ft.methods.multitask.shared_encoder import save_body
@@ -206,14 +207,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             cells.append(f"{row['alone']:.3f}" if there else "-")
             cells.append(f"{row['difference']:+.3f} \u00b1 {row['error']:.3f}" if there else "-")
         lines.append(cells)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
+    return format_table(lines, left=2)
 
 
 def _write(report: RunReport, group: Group, rows: list[dict[str, Any]]) -> None:
