@@ -5,12 +5,31 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 
 _PACKAGES = ("nlp_ft", "torch", "transformers", "datasets", "accelerate", "peft", "evaluate", "scikit-learn", "numpy")
+
+
+class Note(str):
+    """A sentence on what a run decided, with its topic: code picks notes by topic, never by their wording."""
+
+    __slots__ = ("topic",)
+    topic: str
+
+    def __new__(cls, text: str, topic: str) -> Note:
+        """text: the sentence; topic: such as `head` or `parameters`."""
+        note = super().__new__(cls, text)
+        note.topic = topic
+        return note
+
+
+def without_topic(notes: Iterable[str], topic: str) -> list[str]:
+    """The notes that are not on this topic; a plain string has none."""
+    return [note for note in notes if getattr(note, "topic", None) != topic]
 
 
 def log(text: str) -> None:

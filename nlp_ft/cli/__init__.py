@@ -1,1 +1,1 @@
-"""The command line `nlp-ft`: one file a verb; methods are found in `nlp_ft/methods`."""
+"""The command line `nlp-ft`: one file per verb, and the methods in `nlp_ft/methods`."""

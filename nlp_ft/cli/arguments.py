@@ -1,4 +1,4 @@
-"""What the verbs of `nlp-ft` share: a parser that refuses in one line, and outputs that are never written over."""
+"""Shared by the verbs of `nlp-ft`: the parser, its common flags, and the check of output paths."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from nlp_ft.errors import ConfigError, did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose refusals are ConfigError, one line each."""
+    """An ArgumentParser that raises ConfigError, one line each, in place of exiting."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse. Raises: ConfigError."""
+        """Raise the message as ConfigError."""
         raise ConfigError(f"{self.prog}: {message.removeprefix('argument ')}.")
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """The flags of this verb. Raises: ConfigError for one it does not know, and for a number below 1."""
+        """Parse the flags of this verb.
+
+        Raises: ConfigError for an unknown flag, an unexpected argument, and a count below 1.
+        """
         known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
         for token in argv:
             name = token.partition("=")[0]
@@ -35,26 +38,29 @@ class Parser(argparse.ArgumentParser):
 
 
 def require_free_path(path: str | None, flag: str, suffix: str) -> None:
-    """Refuse an output that is there, has no directory to stand in, or another suffix. Raises: ConfigError."""
+    """Check that an output file can be created.
+
+    Raises: ConfigError if it exists, its directory does not, or its suffix is another.
+    """
     if path is None:
         return
-    where = f"{flag} {path}"
+    prefix = f"{flag} {path}"
     if Path(path).exists():
-        raise ConfigError(f"{where} is there already; name another. Nothing is written over.")
+        raise ConfigError(f"{prefix} is there already; name another. Nothing is written over.")
     if Path(path).suffix != suffix:
-        raise ConfigError(f"{where}: its name must end in {suffix}, which is what is written.")
+        raise ConfigError(f"{prefix}: its name must end in {suffix}, the format that is written.")
     if not Path(path).absolute().parent.is_dir():
-        raise ConfigError(f"{where}: there is no directory {Path(path).parent}.")
+        raise ConfigError(f"{prefix}: there is no directory {Path(path).parent}.")
 
 
 def model_parser(verb: str, about: str | None) -> Parser:
-    """A parser with the flags of the verbs that read a table with a model."""
+    """Return a parser with the flags of the verbs that apply a model to a table."""
     parser = Parser(prog=f"nlp-ft {verb}", description=about, allow_abbrev=False)
     parser.add_argument("--model", required=True, help="a fine-tuned directory or a name on the Hub")
     parser.add_argument("--revision", default="main", help="branch, tag or commit of a Hub name (default main)")
     parser.add_argument("--batch_size", type=int, default=32, help="rows at a time (default 32)")
-    parser.add_argument("--text_column_names", help="text column, or two for a pair; found where not given")
+    parser.add_argument("--text_column_names", help="text column, or two for a pair; detected if not given")
     parser.add_argument("--text_pair_column_name", help="second text of a pair")
     parser.add_argument("--text_column_delimiter", help="joins several text columns")
-    parser.add_argument("--delimiter", help="what delimits the cells of a CSV file; found where not given")
+    parser.add_argument("--delimiter", help="delimiter of a CSV file; detected if not given")
     return parser

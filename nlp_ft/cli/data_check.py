@@ -1,4 +1,4 @@
-"""`nlp-ft data check`: its flags, its progress, and what it prints and writes."""
+"""`nlp-ft data check`: flags, progress and output."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nlp_ft.data.checks.run_checks import CountTokens
 from nlp_ft.errors import ConfigError
 
 _ABOUT = (
-    "Find what is wrong with labelled texts: leaks, duplicates, wrong labels, damage. Changes nothing without --fix."
+    "Find problems in labelled texts: leakage, duplicates, label errors, damaged text. Changes nothing without --fix."
 )
 
 
 def main(argv: Sequence[str]) -> int:
-    """`nlp-ft data ARGV`. Returns: the exit code. Raises: ConfigError, DataError."""
+    """Run `nlp-ft data ARGV`. Returns: the exit code. Raises: ConfigError, DataError."""
     command, *rest = argv or [""]
     if command != "check" and not {"-h", "--help"} & set(argv):
         raise ConfigError("nlp-ft data: there is one command, check, as in nlp-ft data check train.csv.")
@@ -29,25 +29,27 @@ def _parser() -> Parser:
     parser = Parser(prog="nlp-ft data check", description=_ABOUT, allow_abbrev=False)
     parser.add_argument("train_file", nargs="*", help="the training rows: files, a pattern, or a folder by class")
     parser.add_argument("--dataset_name", help="a dataset on the Hub, or a local one, instead of files")
-    parser.add_argument("--dataset_config_name", help="its configuration")
+    parser.add_argument("--dataset_config_name", help="configuration of the dataset")
     parser.add_argument("--validation_file", nargs="+", help="validation rows, compared with the others")
     parser.add_argument("--test_file", nargs="+", help="test rows, compared with the others")
-    parser.add_argument("--text_column_names", help="text column; two are a pair; found where not given")
+    parser.add_argument("--text_column_names", help="text column; two are a pair; detected if not given")
     parser.add_argument("--text_column_delimiter", help="joins several text columns")
     parser.add_argument("--text_pair_column_name", help="second text of a pair")
-    parser.add_argument("--label_column_name", help="label column, or several of 0 and 1; found where not given")
-    parser.add_argument("--problem_type", help="kind of problem; found where not given")
-    parser.add_argument("--delimiter", help="what delimits the cells of a CSV file; found where not given")
-    parser.add_argument("--skip_bad_rows", action="store_true", help="check the rest where rows are malformed")
-    parser.add_argument("--group_column", help="rows of equal value here should be on one side")
+    parser.add_argument("--label_column_name", help="label column, or several of 0 and 1; detected if not given")
+    parser.add_argument("--problem_type", help="kind of problem; detected if not given")
+    parser.add_argument("--delimiter", help="delimiter of a CSV file; detected if not given")
+    parser.add_argument("--skip_bad_rows", action="store_true", help="skip malformed rows and check the others")
+    parser.add_argument("--group_column", help="rows with the same value in this column belong in one split")
     parser.add_argument("--model_name_or_path", help="count tokens with the tokenizer of this checkpoint")
-    parser.add_argument("--max_seq_length", type=int, default=512, help="tokens that a text may have (default 512)")
-    parser.add_argument("--seed", type=int, default=42, help="of folds and samples (default 42)")
+    parser.add_argument("--max_seq_length", type=int, default=512, help="longest text in tokens (default 512)")
+    parser.add_argument("--seed", type=int, default=42, help="random seed of folds and samples (default 42)")
     parser.add_argument("--limit", type=int, default=3, help="examples shown for each finding (default 3)")
-    parser.add_argument("--json", metavar="FILE.json", help="write everything that was found, for machines")
-    parser.add_argument("--html", metavar="FILE.html", help="write a page with pictures, complete in one file")
+    parser.add_argument("--json", metavar="FILE.json", help="write all findings as JSON")
+    parser.add_argument("--html", metavar="FILE.html", help="write one self-contained page with charts")
     parser.add_argument("--fix", metavar="DIR", help="write cleaned files and changes.csv into this new directory")
-    parser.add_argument("--fail_on", choices=["error", "warning"], help="exit with 1 where something as bad is found")
+    parser.add_argument(
+        "--fail_on", choices=["error", "warning"], help="exit with 1 if a finding is at least this severe"
+    )
     return parser
 
 
@@ -68,12 +70,12 @@ def _check(args: argparse.Namespace) -> int:
         "label_column_name problem_type delimiter skip_bad_rows group_column max_seq_length dataset_name dataset_config_name"
     )
     chosen: dict[str, Any] = {name: getattr(args, name) or None for name in names.split()}
-    found = read_rows(DataArguments(**chosen))
-    for note in found.notes:
+    rows = read_rows(DataArguments(**chosen))
+    for note in rows.notes:
         print(note, file=sys.stderr)
     tokens = None if args.model_name_or_path is None else token_counter(args.model_name_or_path)
     report, checked = check(
-        found, seed=args.seed, count_tokens=tokens, max_seq_length=args.max_seq_length, progress=_progress()
+        rows, seed=args.seed, count_tokens=tokens, max_seq_length=args.max_seq_length, progress=_progress()
     )
     terminal.show(report, args.limit)
     for path, content in ((args.json, report.to_json), (args.html, lambda: page(report))):
@@ -81,26 +83,26 @@ def _check(args: argparse.Namespace) -> int:
             Path(path).write_text(content(), encoding="utf-8")
             print(f"written: {path}", file=sys.stderr)
     if args.fix is not None:
-        fixed = apply.apply(apply.plan(checked, report.findings), found.raw_tables(), found.columns, args.fix)
+        fixed = apply.apply(apply.plan(checked, report.findings), rows.raw_tables(), rows.columns, args.fix)
         print("\n".join(fixed.lines()))
-        if rejected := [bad for table in found.tables.values() for bad in table.rejected]:
+        if rejected := [row for table in rows.tables.values() for row in table.rejected]:
             path = Path(args.fix, "rejected_rows.csv")
             write_rejected(path, rejected)
             print(f"{counted(len(rejected), 'malformed row')} left out of these files: {path}")
-    bad = {"error": ("error",), "warning": ("error", "warning")}.get(args.fail_on, ())
-    return 1 if report.worst in bad else 0
+    failing = {"error": ("error",), "warning": ("error", "warning")}.get(args.fail_on, ())
+    return 1 if report.worst in failing else 0
 
 
 def _progress() -> Callable[[str], Callable[[int, int], None]] | None:
-    """Says on a terminal which check runs, and how far it is."""
+    """Return a callback that shows the running check and its progress, or None without a terminal."""
     if not sys.stderr.isatty():
         return None
 
-    def started(name: str) -> Callable[[int, int], None]:
+    def start(name: str) -> Callable[[int, int], None]:
         def advance(done: int, total: int) -> None:
             share = f" {done / total:4.0%}" if total else ""
             print(
-                f"\r\x1b[Klooking for {name}{share}" if done < total else "\r\x1b[K",
+                f"\r\x1b[Kchecking {name}{share}" if done < total else "\r\x1b[K",
                 end="",
                 file=sys.stderr,
                 flush=True,
@@ -108,17 +110,17 @@ def _progress() -> Callable[[str], Callable[[int, int], None]] | None:
 
         return advance
 
-    return started
+    return start
 
 
 def token_counter(model_name_or_path: str) -> CountTokens:
-    """Counts tokens with the tokenizer of a checkpoint. Raises: ModelError."""
+    """Return a function that counts tokens with the tokenizer of a checkpoint. Raises: ModelError."""
     from nlp_ft.config import ModelArguments
     from nlp_ft.models.classifier import load_tokenizer
 
     tokenizer = load_tokenizer(ModelArguments(model_name_or_path=model_name_or_path))
 
-    def count(some: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in tokenizer(list(some), verbose=False)["input_ids"]]
+    def count(texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
 
     return count

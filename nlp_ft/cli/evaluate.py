@@ -13,8 +13,8 @@ def evaluate(argv: Sequence[str]) -> None:
     """Score a fine-tuned model on a labelled file."""
     parser = model_parser("evaluate", evaluate.__doc__)
     parser.add_argument("--input", required=True, help="CSV, TSV, JSONL or Parquet with texts and labels")
-    parser.add_argument("--label_column_name", help="label column; found where not given")
-    parser.add_argument("--output", help="JSON to write the metrics to; they are printed in any case")
+    parser.add_argument("--label_column_name", help="label column; detected if not given")
+    parser.add_argument("--output", help="JSON file for the metrics, which are printed too")
     args = parser.parse(argv)
     require_free_path(args.output, "nlp-ft evaluate: --output", ".json")
     from nlp_ft.data import load_labelled, texts_or_pairs

@@ -1,4 +1,4 @@
-"""`nlp-ft explain`: what the words of a text add to its label, in the terminal, as a page, or as JSON."""
+"""`nlp-ft explain`: word attributions of a prediction, in the terminal, as HTML or as JSON."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from nlp_ft.errors import ConfigError
 
 
 def explain_command(argv: Sequence[str]) -> None:
-    """Show which words of a text speak for its label, and which against (integrated gradients)."""
+    """Show which words of a text support its label, and which oppose it (integrated gradients)."""
     parser = Parser(prog="nlp-ft explain", description=explain_command.__doc__, allow_abbrev=False)
     parser.add_argument("--model", required=True, help="a fine-tuned directory or a name on the Hub")
     parser.add_argument("--revision", default="main", help="branch, tag or commit of a Hub name (default main)")
     parser.add_argument(
         "--text", nargs="+", action="extend", required=True, help="texts; one that begins with - is --text=TEXT"
     )
-    parser.add_argument("--text_pair", nargs="+", action="extend", help="the second text of each, for a model of pairs")
-    parser.add_argument("--target", help="label to explain (default: the likeliest of each text)")
+    parser.add_argument("--text_pair", nargs="+", action="extend", help="second texts, for a model of text pairs")
+    parser.add_argument("--target", help="label to explain (default: the predicted label of each text)")
     parser.add_argument(
-        "--steps", type=int, default=32, help="of the integral; more make its error smaller (default 32)"
+        "--steps", type=int, default=32, help="steps of the integral; more reduce its error (default 32)"
     )
     parser.add_argument("--batch_size", type=int, default=8, help="rows at a time (default 8)")
-    parser.add_argument("--html", help="HTML page to write")
-    parser.add_argument("--json", help="JSON to write: a list, one object a text")
+    parser.add_argument("--html", help="HTML file to write")
+    parser.add_argument("--json", help="JSON file to write: a list with one object per text")
     args = parser.parse(argv)
     require_free_path(args.html, "nlp-ft explain: --html", ".html")
     require_free_path(args.json, "nlp-ft explain: --json", ".json")
     if args.text_pair is not None and len(args.text_pair) != len(args.text):
         raise ConfigError(
-            f"nlp-ft explain: {len(args.text)} --text and {len(args.text_pair)} --text_pair; give as many."
+            f"nlp-ft explain: {len(args.text)} --text and {len(args.text_pair)} --text_pair; wanted the same number."
         )
     from nlp_ft.inference.explain.explanation import page
     from nlp_ft.inference.explain.integrated_gradients import explain
@@ -41,11 +41,11 @@ def explain_command(argv: Sequence[str]) -> None:
 
     texts = args.text if args.text_pair is None else list(zip(args.text, args.text_pair, strict=True))
     classifier = load(args.model, args.revision)
-    found = explain(classifier, texts, target=args.target, steps=args.steps, batch_size=args.batch_size)
+    explanations = explain(classifier, texts, target=args.target, steps=args.steps, batch_size=args.batch_size)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    print("\n\n".join(one.to_terminal(colour) for one in found))
+    print("\n\n".join(explanation.to_terminal(colour) for explanation in explanations))
     if args.html:
-        Path(args.html).write_text(page(found), encoding="utf-8")
+        Path(args.html).write_text(page(explanations), encoding="utf-8")
     if args.json:
-        said = json.dumps([one.to_dict() for one in found], indent=2, ensure_ascii=False)
-        Path(args.json).write_text(said + "\n", encoding="utf-8")
+        content = json.dumps([explanation.to_dict() for explanation in explanations], indent=2, ensure_ascii=False)
+        Path(args.json).write_text(content + "\n", encoding="utf-8")

@@ -1,4 +1,7 @@
-"""`nlp-ft`: one subcommand per method (found in nlp_ft/methods) and per verb; `--help` imports nothing heavy."""
+"""The command `nlp-ft`: one subcommand per method in nlp_ft/methods and per verb.
+
+`--help` imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from nlp_ft.errors import ConfigError, NlpFtError, did_you_mean
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script. Returns: the exit code."""
+    """Run the console script. Returns: the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
     if command in ("-h", "--help", "--version"):
@@ -34,26 +37,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def launch(method: ModuleType, argv: Sequence[str] | None = None) -> int:
-    """Parse, run, and turn an error into one line and its exit code. Recipes call this with their method.
+    """Parse the flags and run a method; the entry point of a recipe.
 
-    Returns: 0; 2 for a mistake in flags, files or checkpoints; 1 for a run that failed.
+    An error becomes one line on stderr. Returns: 0; 2 for an error in flags, files or checkpoints; 1 for a failed run.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(argv):
         name, about = method.__name__.rpartition(".")[2], _first_line(method.__doc__)
-        return guarded(lambda: print(help_text(name, about, method.ARGUMENTS) if _speaks() else "", end=""))
-    _die_with_the_launcher()
+        return guarded(lambda: print(help_text(name, about, method.ARGUMENTS) if _is_local_rank_0() else "", end=""))
+    _exit_with_launcher()
     return guarded(
         lambda: method.run(*parse(*method.ARGUMENTS, argv=argv)),
-        "; if it had saved a checkpoint already, the same command with --resume_from_checkpoint true goes on from there",
+        "; if it has saved a checkpoint, the same command with --resume_from_checkpoint true resumes from it",
     )
 
 
 def guarded(action: Callable[[], object], after_interrupt: str = "") -> int:
-    """Run action(); a user's mistake, a full disk or Ctrl-C becomes one line on stderr.
+    """Run action(); a user error, a full disk or Ctrl-C becomes one line on stderr.
 
-    Several processes make the same mistake at once, and one of them on each machine says so; failures of a run are said by
-    the process they befall. Any other exception is a defect, and keeps its traceback.
+    All processes fail with the same user error, so only local rank 0 prints it; a process whose run fails prints its own
+    error. Any other exception is a defect and keeps its traceback.
 
     Returns: the exit code.
     """
@@ -64,31 +67,31 @@ def guarded(action: Callable[[], object], after_interrupt: str = "") -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except NlpFtError as error:
-        return _say(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code)
     except ImportError as error:
         if error.name is not None:
             raise
-        return _say(_one_line(error), 2)  # transformers, of a package that a flag needs
+        return _fail(_one_line(error), 2)  # transformers: a flag needs a package that is not installed
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _say(f"{place}{(error.strerror or _one_line(error)).lower()}", 1)
+        path = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{path}{(error.strerror or _one_line(error)).lower()}", 1)
     except KeyboardInterrupt:
-        return _say(f"interrupted{after_interrupt}", 1)
+        return _fail(f"interrupted{after_interrupt}", 1)
     except Exception as error:
         if not re.search("I/O error|PytorchStreamWriter failed", str(error)):
             raise
-        return _say(f"writing failed: {str(error).partition(chr(10))[0]}", 1)  # a full disk, to safetensors and torch
+        return _fail(f"writing failed: {str(error).partition(chr(10))[0]}", 1)  # a full disk
     return code if type(code) is int else 0
 
 
-def _say(message: str, code: int) -> int:
-    if code != 2 or _speaks():
+def _fail(message: str, code: int) -> int:
+    if code != 2 or _is_local_rank_0():
         print(f"nlp-ft: {message}", file=sys.stderr, flush=True)
     return code
 
 
-def _speaks() -> bool:
-    """Whether this is the only or the first process of its machine."""
+def _is_local_rank_0() -> bool:
+    """Return whether this is the only process of its machine, or its local rank 0."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
@@ -96,34 +99,35 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _die_with_the_launcher() -> None:
-    """`accelerate launch` and torchrun, killed, would leave this process training on: ask Linux to end it with them.
+def _exit_with_launcher() -> None:
+    """Ask Linux to terminate this process with its launcher (`accelerate launch` or torchrun).
 
-    A launcher that died before the request is told by the parent having changed, or being the first process of the system.
+    Without it this process trains on after the launcher is killed. A launcher that ended before the request is detected by
+    a changed parent, or a parent that is the init process.
     """
     if sys.platform != "linux" or not {"LOCAL_RANK", "ACCELERATE_MIXED_PRECISION"} & set(os.environ):
         return
     pr_set_pdeathsig = 1
     parent = os.getppid()
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-    if os.getppid() != parent or (parent == 1 and _first_process() in ("init", "systemd", "tini", "docker-init")):
+    if os.getppid() != parent or (parent == 1 and _init_process_name() in ("init", "systemd", "tini", "docker-init")):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _first_process() -> str:
+def _init_process_name() -> str:
     return Path("/proc/1/comm").read_text(encoding="utf-8").strip()
 
 
 def method_names() -> list[str]:
-    """The methods, by the folders there are."""
+    """Return the names of the methods: the folders of nlp_ft/methods."""
     return sorted(path.parent.name for path in Path(methods.__path__[0]).glob("[a-z]*/__init__.py"))
 
 
 def usage() -> str:
-    """What `nlp-ft` alone prints."""
+    """Return the text of `nlp-ft --help`."""
     about = {name: importlib.import_module(f"nlp_ft.methods.{name}").__doc__ for name in method_names()}
     about |= {name: verb.__doc__ for name, verb in VERBS.items()}
-    lines = ["usage: nlp-ft COMMAND [flags]; nlp-ft COMMAND --help tells its flags", ""]
+    lines = ["usage: nlp-ft COMMAND [flags]; nlp-ft COMMAND --help lists its flags", ""]
     return "\n".join([*lines, *(f"  {name:<12}{_first_line(text)}" for name, text in about.items())])
 
 
@@ -139,7 +143,9 @@ def _version() -> str:
 
 def _unknown(command: str) -> None:
     names = [*method_names(), *VERBS]
-    raise ConfigError(f"unknown command '{command}'; there are {', '.join(names)}.{did_you_mean(command, names)}")
+    raise ConfigError(
+        f"unknown command '{command}'; the commands are {', '.join(names)}.{did_you_mean(command, names)}"
+    )
 
 
 def data(argv: Sequence[str]) -> int:
@@ -164,7 +170,7 @@ def push(argv: Sequence[str]) -> int | None:
 
 
 def explain(argv: Sequence[str]) -> int | None:
-    """Show which words speak for an answer."""
+    """Show which words support a prediction, and which oppose it."""
     from nlp_ft.cli.explain import explain_command
 
     return explain_command(argv)

@@ -1,10 +1,10 @@
-"""The verbs of `nlp-ft`: predict and evaluate, which work on a fine-tuned directory, and data. Heavy imports wait."""
+"""`nlp-ft predict`: labels for the texts of a file or of the command line."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.cli.arguments import model_parser
 from nlp_ft.errors import ConfigError
@@ -22,21 +22,21 @@ def predict(argv: Sequence[str]) -> None:
     parser.add_argument("--input", help="CSV, TSV, JSONL or Parquet with the texts, of any size")
     parser.add_argument(
         "--output",
-        help="CSV, JSONL or Parquet to write: the input's columns, prediction, and a score a class; the same command goes on "
-        "where a run was cut",
+        help="CSV, JSONL or Parquet to write: the input's columns, the prediction and a score per class; the same command "
+        "resumes an interrupted run",
     )
-    parser.add_argument("--top_k", type=int, help="keeps the scores of this many classes a text")
-    parser.add_argument("--abstain_below", type=float, help="gives no label where its probability is less")
-    parser.add_argument("--return_logits", action="store_true", help="adds the raw logits (files alone)")
+    parser.add_argument("--top_k", type=int, help="number of classes with a score per text")
+    parser.add_argument("--abstain_below", type=float, help="withhold the label below this probability")
+    parser.add_argument("--return_logits", action="store_true", help="add the raw logits (files only)")
     parser.add_argument(
         "--long_documents",
         choices=("window", "truncate"),
-        help="texts of more tokens than the model holds: read in windows (the default; given, a column says in how many), or "
-        "cut",
+        help="texts longer than the model's limit: windows (default; if given, a column has their number) or "
+        "truncation",
     )
     args = parser.parse(argv)
     if (args.text is None) == (args.input is None):
-        raise ConfigError("nlp-ft predict: give --input or --text, one of the two.")
+        raise ConfigError("nlp-ft predict: give either --input or --text.")
     if (args.output is None) != (args.input is None):
         raise ConfigError("nlp-ft predict: --input and --output, the file to write, go together.")
     names = ("top_k", "abstain_below", "return_logits", "long_documents")
@@ -44,32 +44,34 @@ def predict(argv: Sequence[str]) -> None:
     if args.text:
         from nlp_ft.inference.load import load
 
-        found = load(args.model, args.revision).predict(args.text, args.batch_size, **options)
-        print(_lines(args.text, found))
+        predictions = load(args.model, args.revision).predict(args.text, args.batch_size, **options)
+        print(_lines(args.text, predictions))
     else:
         _predict_file(args, options)
 
 
-def _lines(texts: Sequence[str], found: Sequence[Prediction]) -> str:
-    """One text a line: label, its probability, the text; a regression's number alone is the answer."""
-    labels = [_label(one) for one in found]
+def _lines(texts: Sequence[str], predictions: Sequence[Prediction]) -> str:
+    """Format one line per text: label, its score (none for a regression), text."""
+    labels = [_label(prediction) for prediction in predictions]
     width = max(map(len, labels))
-    scores = [f"  {one.score:.4f}" if one.scores else "" for one in found]
-    return "\n".join(f"{a:<{width}}{s}  {text}" for a, s, text in zip(labels, scores, texts, strict=True))
+    scores = [f"  {prediction.score:.4f}" if prediction.scores else "" for prediction in predictions]
+    return "\n".join(
+        f"{label:<{width}}{score}  {text}" for label, score, text in zip(labels, scores, texts, strict=True)
+    )
 
 
-def _label(one: Prediction) -> str:
-    """A label as a table has it: a class name, names joined by `;`, a number, or nothing where it was withheld."""
-    if one.label is None or isinstance(one.label, str):
-        return one.label or "-"
-    return ";".join(one.label) if isinstance(one.label, list) else f"{one.label:.6g}"
+def _label(prediction: Prediction) -> str:
+    """Format a label: a class name, names joined by `;`, a number, or `-` if it was withheld."""
+    if prediction.label is None or isinstance(prediction.label, str):
+        return prediction.label or "-"
+    return ";".join(prediction.label) if isinstance(prediction.label, list) else f"{prediction.label:.6g}"
 
 
-def _predict_file(args: argparse.Namespace, options: Mapping[str, Any]) -> None:
-    """Read through before the model is loaded, so that a mistake in the file is told at once."""
+def _predict_file(args: argparse.Namespace, options: Mapping[str, object]) -> None:
+    """Predict a file; it is checked before the model is loaded, so that an error in it comes at once."""
     from functools import partial
 
-    from nlp_ft.inference.files import answer_file, check_file
+    from nlp_ft.inference.files import check_file, predict_to_file
 
     task = check_file(
         args.input,
@@ -83,4 +85,4 @@ def _predict_file(args: argparse.Namespace, options: Mapping[str, Any]) -> None:
 
     classifier = load(args.model, args.revision)
     answer = partial(classifier.predict, batch_size=args.batch_size, **options)
-    answer_file(task, classifier, answer, options)
+    predict_to_file(task, classifier, answer, options)

@@ -16,11 +16,9 @@ import pyarrow as pa
 
 from nlp_ft.data.readers.arrow_store import as_column
 from nlp_ft.data.readers.bad_rows import BadRows
-from nlp_ft.data.readers.blocks import Block, Size, arrow_blocks, delimited_blocks, json_blocks
-from nlp_ft.data.readers.csv_reader import delimiter_name, sniff
+from nlp_ft.data.readers.blocks import Block, Size
 from nlp_ft.data.readers.table import Table
-from nlp_ft.data.readers.table_reader import expanded, read_table
-from nlp_ft.data.readers.text_lines import Lines
+from nlp_ft.data.readers.table_reader import expanded, open_file, read_table
 from nlp_ft.data.rows import texts_of
 from nlp_ft.data.schema.columns import Columns, find_columns
 from nlp_ft.errors import DataError
@@ -113,44 +111,27 @@ def open_texts(
         if fault is not None:
             raise fault
         if columns is None:
-            read_table(source, delimiter=delimiter)  # says why there are no rows
             raise DataError(f"{source} has no rows.")
     return TextFile(source, columns, list(names), sizes, kinds, schema, digest, [*notes, *columns.notes], read, stamps)
 
 
 def _opened(source: str, delimiter: str | None, size: Size) -> tuple[_Blocks, pa.Schema | None, list[str], str]:
     """How blocks are read, the schema if the file has one, notes, and the sha256 of the content."""
-    path = Path(source)
-    suffix = path.suffix.lower()
-    inner = path.with_suffix("").suffix.lower() if suffix == ".gz" else suffix
-    single = path.is_file() and "://" not in source
-    if single and inner in (".csv", ".tsv"):
-        found = delimiter or ("\t" if inner == ".tsv" else sniff(path))
-        sniffed = delimiter is None and inner == ".csv" and found != ","
-        notes = [f"{path}: cells are delimited by {delimiter_name(found)} (found)"] if sniffed else []
-        return partial(delimited_blocks, path, found, size), None, notes, _digest(path)
-    if single and inner in (".jsonl", ".json") and not _is_array(path):
-        return partial(json_blocks, path, size), None, [], _digest(path)
-    if single and suffix in (".parquet", ".arrow", ".feather"):
-        kind = "Parquet" if suffix == ".parquet" else "Arrow"
-        schema, read = arrow_blocks(path, kind, size)
-        return read, schema, [], _digest(path)
+    if os.path.isfile(source) and "://" not in source:
+        reader = open_file(source, delimiter)
+        if reader.in_blocks:
+            return partial(reader.read, size), reader.schema, reader.notes, _digest(Path(source))
     table = read_table(source, delimiter=delimiter)
     return partial(_table_blocks, table, size.rows), None, table.notes, _digest_of_rows(table)
-
-
-def _is_array(path: Path) -> bool:
-    first = next((line for line in Lines(path) if line.strip()), "")
-    return first.lstrip().startswith("[")
 
 
 def _table_blocks(table: Table, rows: int, bad: BadRows) -> Iterator[Block]:
     """Blocks of a table that is held, whose bad rows were refused when it was read."""
     cells = {name: iter(column) for name, column in table.columns.items()}
-    for number, start in enumerate(range(0, len(table), rows)):
+    for start in range(0, len(table), rows):
         columns: dict[str, Sequence[Any]] = {name: list(islice(column, rows)) for name, column in cells.items()}
         place = partial(_place, table, start)
-        yield Block(number, start, Table(table.source, columns, place=place))
+        yield Block(Table(table.source, columns, place=place))
 
 
 def _place(table: Table, start: int, row: int) -> str:

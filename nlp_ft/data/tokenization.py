@@ -11,6 +11,7 @@ from nlp_ft.data.readers.arrow_store import file_for
 from nlp_ft.data.text import counted
 from nlp_ft.data.windows import Windows, cut, spread
 from nlp_ft.errors import DataError
+from nlp_ft.utils import Note
 
 _DEFAULT_LENGTH = 512
 
@@ -56,7 +57,7 @@ def tokenize(
         return tokens.remove_columns("held"), _window_note(tokens, split, limit, windows)
     cut = sum(tokens["cut"])
     note = f"{split}: {cut} of {len(tokens)} texts ({cut / len(tokens):.1%}) cut to {limit} tokens"
-    return tokens.remove_columns("cut"), note + (hint if cut else "")
+    return tokens.remove_columns("cut"), Note(note + (hint if cut else ""), "cut texts" if cut else "tokens")
 
 
 def _tokenize_batch(

@@ -125,7 +125,7 @@ def _read_text(path: Path, paragraphs: bool, skip: bool) -> Table:
     bad.settle(str(path))
     if not numbers:
         raise DataError(f"{path} has no texts.")
-    return Table(str(path), dict(store.columns()), lines=numbers, rejected=bad.found)
+    return Table(str(path), dict(store.columns()), lines=numbers, rejected=bad.rows)
 
 
 def _texts(tables: Sequence[Table], args: DataArguments) -> tuple[Table, list[str]]:

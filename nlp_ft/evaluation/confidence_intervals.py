@@ -1,23 +1,22 @@
-"""95% confidence intervals of the metrics of a test split: what another test split of the same kind might have shown.
+"""95% confidence intervals of metrics: what another test split of the same kind might show.
 
-Accuracies: Wilson 1927. AUROC: its influence function (Hanley & McNeil 1982; DeLong et al. 1988). Everything else: the
-bootstrap over rows (Efron 1979), percentiles 2.5 and 97.5. A bootstrap draws how often each row comes; rows that are alike to
-a metric are drawn together, so that a million rows of ten classes cost as much as a hundred.
+Accuracies: Wilson 1927, by scipy. AUROC: its influence function (Hanley & McNeil 1982; DeLong et al. 1988). Everything else:
+the bootstrap over rows (Efron 1979), percentiles 2.5 and 97.5. A bootstrap draws how often each row comes; rows that are alike
+to a metric are drawn together, so that a million rows of ten classes cost as much as a hundred.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
+from scipy.stats import binomtest, rankdata
 
 from nlp_ft.evaluation.probabilities import REGRESSION, SINGLE, predicted, probabilities
 
-_Z = 1.959964
+_Z = 1.959964  # 97.5th percentile of the normal distribution
 _MOST_DRAWS, _FEWEST_DRAWS, _CELLS = 1000, 100, 20_000_000
 _CELLS_AT_ONCE = 4_000_000
 
@@ -28,9 +27,10 @@ Statistics = dict[str, np.ndarray]
 def intervals(
     problem_type: str, logits: np.ndarray, labels: ArrayLike, label_names: Sequence[str], seed: int = 0
 ) -> dict[str, Interval]:
-    """(low, high) by the metric's name, in its units, for those metrics of `compute_metrics` that a card shows.
+    """Compute (low, high) by the metric's name, in its units.
 
-    Arguments as `compute_metrics` takes them. A metric on which every draw agrees (all rows right) has none but Wilson's.
+    Covers those metrics of `compute_metrics` that a card shows, and takes the same arguments. A metric on which every draw
+    agrees (all rows right) has none but Wilson's.
     """
     truth = np.asarray(labels)
     if problem_type == REGRESSION:
@@ -39,24 +39,22 @@ def intervals(
     scores, chosen = probabilities(problem_type, logits), np.asarray(predicted(problem_type, logits))
     classes = len(label_names)
     if problem_type == SINGLE:
-        found = _bootstrap(*_alike(_hot(chosen, classes), _hot(truth, classes)), _single, seed)
-        found["accuracy"] = wilson(int((chosen == truth).sum()), len(truth))
+        bounds = _bootstrap(*_alike(_hot(chosen, classes), _hot(truth, classes)), _single, seed)
+        bounds["accuracy"] = wilson(int((chosen == truth).sum()), len(truth))
         positive = _hot(truth, classes).astype(bool)
         binary = positive[:, 1:], scores[:, 1:]
-        found |= _auroc("auroc", *(binary if classes == 2 else (positive, scores)), every=True)
-        return found
+        bounds |= _auroc("auroc", *(binary if classes == 2 else (positive, scores)), every=True)
+        return bounds
     truth = truth > 0.5
-    found = _bootstrap(*_alike(chosen.astype(np.float64), truth.astype(np.float64)), _multi, seed)
-    found["subset_accuracy"] = wilson(int((chosen == truth).all(axis=1).sum()), len(truth))
-    return found | _auroc("auroc_macro", truth, scores, every=False)
+    bounds = _bootstrap(*_alike(chosen.astype(np.float64), truth.astype(np.float64)), _multi, seed)
+    bounds["subset_accuracy"] = wilson(int((chosen == truth).all(axis=1).sum()), len(truth))
+    return bounds | _auroc("auroc_macro", truth, scores, every=False)
 
 
 def wilson(right: int, rows: int) -> Interval:
-    """The score interval of a share; right where all or none are, too."""
-    share, square = right / rows, _Z**2 / rows
-    centre = (share + square / 2) / (1 + square)
-    half = _Z / (1 + square) * math.sqrt(share * (1 - share) / rows + square / (4 * rows))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    """Score interval of a share; it holds where all or none are right, too."""
+    interval = binomtest(right, rows).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _hot(ids: np.ndarray, classes: int) -> np.ndarray:
@@ -64,19 +62,19 @@ def _hot(ids: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _alike(chosen: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows of (hit, chosen, true) a class, cells wrong, 1; and how many rows are so."""
+    """Distinct rows of (hit, chosen, true) by class, wrong cells and 1; and their counts."""
     held = np.column_stack([chosen, truth]).astype(np.int8)
     kinds, counts = np.unique(held, axis=0, return_counts=True)
-    one, other = np.split(kinds.astype(np.float64), 2, axis=1)
-    wrong = (one != other).sum(axis=1)
-    return np.column_stack([one * other, one, other, wrong, np.ones(len(kinds))]), counts
+    guess, true = np.split(kinds.astype(np.float64), 2, axis=1)
+    wrong = (guess != true).sum(axis=1)
+    return np.column_stack([guess * true, guess, true, wrong, np.ones(len(kinds))]), counts
 
 
 def _moments(value: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """By row what Pearson's and Spearman's correlation, the errors and R2 are sums of; each row is one of its kind."""
+    """By row, the terms whose sums give the correlations, the errors and R2."""
     error = value - truth
     pairs = [(side - side.mean() for side in both) for both in ((value, truth), (rankdata(value), rankdata(truth)))]
-    columns: list[Any] = [np.ones(len(truth)), np.abs(error), error**2]
+    columns = [np.ones(len(truth)), np.abs(error), error**2]
     for x, y in pairs:
         columns += [x, y, x * x, y * y, x * y]
     return np.column_stack(columns), np.ones(len(truth), dtype=np.int64)
@@ -85,19 +83,22 @@ def _moments(value: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _bootstrap(
     kinds: np.ndarray, counts: np.ndarray, statistics: Callable[[np.ndarray], Statistics], seed: int
 ) -> dict[str, Interval]:
-    """Percentiles of each statistic of the sums over drawn rows."""
+    """Percentiles of each statistic of the sums over drawn rows.
+
+    Not `scipy.stats.bootstrap`, which draws every row by itself: a million rows would take minutes.
+    """
     rows, rng = int(counts.sum()), np.random.default_rng(seed)
     draws = min(_MOST_DRAWS, max(_FEWEST_DRAWS, _CELLS // len(kinds)))
     step = max(1, _CELLS_AT_ONCE // len(kinds))
     sums = [
         rng.multinomial(rows, counts / rows, size=min(step, draws - start)) @ kinds for start in range(0, draws, step)
     ]
-    found = {}
+    bounds = {}
     for name, values in statistics(np.concatenate(sums)).items():
-        low, high = (float(bound) for bound in np.percentile(values, [2.5, 97.5]))
+        low, high = np.percentile(values, [2.5, 97.5]).tolist()
         if low < high:
-            found[name] = (low, high)
-    return found
+            bounds[name] = (low, high)
+    return bounds
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
@@ -126,18 +127,21 @@ def _multi(sums: np.ndarray) -> Statistics:
 
 def _regression(sums: np.ndarray) -> Statistics:
     rows, absolute, square = sums[:, 0], sums[:, 1], sums[:, 2]
-    found = {"mae": absolute / rows, "rmse": np.sqrt(square / rows)}
+    statistics = {"mae": absolute / rows, "rmse": np.sqrt(square / rows)}
     for name, start in (("pearson", 3), ("spearman", 8)):
         x, y, xx, yy, xy = (sums[:, start + i] / rows for i in range(5))
         across = np.sqrt(np.maximum(xx - x**2, 0) * np.maximum(yy - y**2, 0))
-        found[name] = _ratio(xy - x * y, across)
+        statistics[name] = _ratio(xy - x * y, across)
         if name == "pearson":
-            found["r2"] = 1 - _ratio(square / rows, yy - y**2)
-    return found
+            statistics["r2"] = 1 - _ratio(square / rows, yy - y**2)
+    return statistics
 
 
 def _auroc(name: str, positive: np.ndarray, scores: np.ndarray, *, every: bool) -> dict[str, Interval]:
-    """Of the mean over columns; every: none of them may lack a class."""
+    """Interval of the mean AUROC over columns.
+
+    every: give none where a column lacks one of its two classes, else leave that column out.
+    """
     rows = len(positive)
     both = [c for c in range(positive.shape[1]) if 0 < positive[:, c].sum() < rows]
     if not both or (every and len(both) < positive.shape[1]):
@@ -153,7 +157,10 @@ def _auroc(name: str, positive: np.ndarray, scores: np.ndarray, *, every: bool) 
 
 
 def _area(positive: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
-    """The area, and how much each row moves it, times the number of rows."""
+    """Area, and how much each row moves it, times the number of rows.
+
+    scikit-learn gives the area alone.
+    """
     yes, rows = int(positive.sum()), len(score)
     no, ranks = rows - yes, rankdata(score)
     below = np.empty(rows)  # of the other class, as a share: for positives those below, for negatives those above

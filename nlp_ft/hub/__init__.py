@@ -1,1 +1,4 @@
-"""A fine-tuned directory to the Hub: staged by an allow-list, verified in a fresh process, sent in one commit."""
+"""Push a fine-tuned directory to the Hub.
+
+The files are staged by an allow-list, verified in a fresh process and sent in one commit.
+"""

@@ -1,4 +1,7 @@
-"""Which files of a model's directory may leave the machine. Everything that is not named here stays."""
+"""The files of a model's directory that may be pushed.
+
+Everything that is not named here stays on the machine.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +33,14 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "onnx-int8": _ONNX,
     ".eval_results": ("*.yaml",),
 }
-SOURCES = (*_WEIGHTS, "adapter_model.safetensors")  # what a model's numbers are in; one of them must be there
-RAW = (
+WEIGHT_FILES = (*_WEIGHTS, "adapter_model.safetensors")  # a push needs at least one of them
+VOCABULARIES = (
     "tokenizer.json",
     "vocab.json",
     "vocab.txt",
     "merges.txt",
     "added_tokens.json",
-)  # tokens, which may look like paths
+)  # never rewritten: a token may look like a path
 
 
 def is_allowed(path: str) -> bool:

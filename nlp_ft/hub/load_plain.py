@@ -1,6 +1,6 @@
-"""Run as a file of its own, never imported: a staged directory as a stranger loads it, with plain transformers.
+"""Load a staged directory with plain transformers, as another user would. A script; never imported.
 
-Arguments: the directory, and `adapter` where it is one over a base. Input: a JSON list of texts. Output: their logits.
+Arguments: the directory, then `adapter` for an adapter over a base. Input: a JSON list of texts. Output: their logits.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 def main() -> None:
     """Print {"logits": [...], "nlp_ft": whether that package was imported}."""
     directory, texts = sys.argv[1], json.load(sys.stdin)
-    if "adapter" in sys.argv[2:]:  # peft by itself keeps neither the label count nor the names
+    if "adapter" in sys.argv[2:]:  # peft alone keeps neither the label count nor the names
         from nlp_ft.inference.load import load
 
         logits = load(directory, device="cpu").logits(texts, batch_size=1).tolist()

@@ -1,4 +1,4 @@
-"""Push one directory to the Hub: staged, verified, uploaded in one commit."""
+"""Push a directory to the Hub: stage, verify, upload in one commit."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
 
-_SECONDS, _BYTES_A_SECOND = 1800.0, 1e6
+_MIN_TIMEOUT, _MIN_BYTES_PER_SECOND = 1800.0, 1e6  # of the default timeout
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a model goes, and how: as the flags `--hub_model_id` and so on have it. timeout: seconds for the Hub in all."""
+    """The destination of a push, named as the `--hub_*` flags. timeout: seconds for all requests together."""
 
     repo: str
     private: bool | None = None
@@ -32,7 +32,7 @@ class Destination:
     timeout: float | None = None
 
     def command(self, directory: Path) -> str:
-        """The same push by itself."""
+        """Return the command line of this push."""
         parts = ["nlp-ft", "push", "--model", str(directory), "--hub_model_id", self.repo]
         if self.private is not None:
             parts += ["--hub_private_repo", str(self.private).lower()]
@@ -48,25 +48,24 @@ def after_run(
     licence: str | None = None,
     timeout: float | None = None,
 ) -> None:
-    """Push what a run has saved and reported, where `--push_to_hub` asks for it; on one process only.
+    """Push the directory of a finished run if `--push_to_hub` is set; to be called on rank 0 only.
 
-    Raises: PushError, whose line says that the model is trained and how to push it by itself.
+    Raises: PushError, which says that the model is trained and gives the command that pushes it.
     """
     if not training.push_to_hub:
         return
-    where = Destination(
+    destination = Destination(
         str(training.hub_model_id), training.hub_private_repo, training.hub_revision, create_pr, licence, timeout
     )
     try:
-        send_directory(directory, where)
+        send_directory(directory, destination)
     except NlpFtError as error:
-        raise PushError(
-            f"trained, {error}" if isinstance(error, PushError) else _failed(error, directory, where)
-        ) from None
+        line = str(error) if isinstance(error, PushError) else _failed(error, directory, destination)
+        raise PushError(f"trained, {line}") from None
 
 
 def push_if_asked(report: RunReport, settings: Settings) -> RunReport:
-    """Push the run's directory, where --push_to_hub asks for it; the last thing that a run does.
+    """Push the run's directory if --push_to_hub is set; the last step of a run.
 
     Returns: the report. Raises: PushError, as `after_run`.
     """
@@ -78,60 +77,63 @@ def push_if_asked(report: RunReport, settings: Settings) -> RunReport:
     return report
 
 
-def send_directory(directory: Path, where: Destination) -> None:
-    """Check, stage, prove, send, and say what was done.
+def send_directory(directory: Path, destination: Destination) -> None:
+    """Check, stage, verify and upload a directory, and print a line for each step.
 
-    Raises: ConfigError for a name that is none, no token or no network; PushError for everything after that.
+    Raises: ConfigError for an invalid name or timeout and for a missing directory; PushError for everything after that.
     """
     from huggingface_hub import get_token
 
     from nlp_ft.config.training_arguments import check_destination
 
-    check_destination(where.repo)
-    if where.timeout is not None and not where.timeout > 0:
-        raise ConfigError(f"--hub_timeout must be above 0, got {where.timeout}.")
+    check_destination(destination.repo)
+    if destination.timeout is not None and not destination.timeout > 0:
+        raise ConfigError(f"--hub_timeout must be above 0, got {destination.timeout}.")
     if not directory.is_dir():
         raise ConfigError(f"--model {directory}: no such directory; a push takes one that was fine-tuned here.")
     with tempfile.TemporaryDirectory(prefix="nlp_ft_push_") as folder:
         try:
-            _send(directory, Path(folder), where, get_token())
+            _send(directory, Path(folder), destination, get_token())
         except NlpFtError as error:
-            raise PushError(_failed(error, directory, where).removeprefix("trained, ")) from None
+            raise PushError(_failed(error, directory, destination)) from None
 
 
-def _failed(error: NlpFtError, directory: Path, where: Destination) -> str:
+def _failed(error: NlpFtError, directory: Path, destination: Destination) -> str:
     line = str(error).rstrip(".")
-    return f"trained, not pushed: {line}. The model is in {directory}, as it was; then: {where.command(directory)}"
+    return f"not pushed: {line}. The model in {directory} is unchanged; to push it: {destination.command(directory)}"
 
 
-def _send(directory: Path, folder: Path, where: Destination, token: str | None) -> None:
-    from nlp_ft.hub.push_request import Job
+def _send(directory: Path, folder: Path, destination: Destination, token: str | None) -> None:
+    from nlp_ft.hub.push_request import PushRequest
     from nlp_ft.hub.run_worker import send
     from nlp_ft.hub.staging import stage
-    from nlp_ft.hub.verify import prove
+    from nlp_ft.hub.verify import verify
 
-    staged = stage(directory, folder, where.repo, token, where.licence)
+    staged = stage(directory, folder, destination.repo, token, destination.licence)
     for note in staged.notes:
-        _say(note)
-    if staged.left:
-        _say(f"stays here: {', '.join(staged.left)}")
-    difference = prove(directory, staged)
-    _say(
-        f"{len(staged.files)} files, {staged.size / 1e6:.1f} MB, load in a fresh process and answer alike ({difference:.1g})"
+        _log(note)
+    if staged.skipped:
+        _log(f"not pushed: {', '.join(staged.skipped)}")
+    difference = verify(directory, staged)
+    _log(
+        f"{len(staged.files)} files, {staged.size / 1e6:.1f} MB, load in a fresh process and give the same logits "
+        f"({difference:.1g})"
     )
-    seconds = where.timeout or _SECONDS + staged.size / _BYTES_A_SECOND
-    job = Job(where.repo, str(folder), staged.files, where.private, where.revision, where.create_pr)
-    found = send(job, seconds)
-    for note in found["notes"]:
-        _say(note)
-    if not found["sent"] and not found["removed"]:
-        _say(f"nothing to push: {where.repo} holds these very files ({found['url']})")
+    seconds = destination.timeout or _MIN_TIMEOUT + staged.size / _MIN_BYTES_PER_SECOND
+    request = PushRequest(
+        destination.repo, str(folder), staged.files, destination.private, destination.revision, destination.create_pr
+    )
+    result = send(request, seconds)
+    for note in result["notes"]:
+        _log(note)
+    if not result["sent"] and not result["removed"]:
+        _log(f"nothing to push: {destination.repo} has the same files ({result['url']})")
         return
-    privacy = "" if where.private is False else ", private (--hub_private_repo false makes a public one)"
-    _say(f"pushed {len(found['sent'])} files to {where.repo}{privacy}: {found['url']}")
-    if found["removed"]:
-        _say(f"removed there, of an earlier model: {', '.join(found['removed'])}")
+    privacy = "" if destination.private is False else ", private (--hub_private_repo false: public)"
+    _log(f"pushed {len(result['sent'])} files to {destination.repo}{privacy}: {result['url']}")
+    if result["removed"]:
+        _log(f"removed from there, files of an earlier model: {', '.join(result['removed'])}")
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(f"push: {line}", flush=True)

@@ -1,4 +1,4 @@
-"""The pushing process from outside: started, listened to, and killed when its time is over."""
+"""Start the pushing process, read its messages, and kill it at the deadline."""
 
 from __future__ import annotations
 
@@ -9,54 +9,53 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from nlp_ft.errors import PushError
-from nlp_ft.hub.push_request import Job
+from nlp_ft.hub.push_request import Message, PushRequest, PushResult
 
-_GRACE = 0.5  # seconds after its deadline in which the process may still say how it ended
+_GRACE = 0.5  # seconds after the deadline in which the process may still report its result
 
 
-def send(job: Job, timeout: float) -> dict[str, Any]:
-    """Run one push to its end, or to its deadline. Returns: what `client.Push.run` does.
+def send(request: PushRequest, timeout: float) -> PushResult:
+    """Run one push until it ends or the deadline passes. Returns: as `upload.Push.run`.
 
-    timeout: seconds in all. Raises: PushError, in one line without a full stop.
+    timeout: seconds in total. Raises: PushError, one line without a full stop.
     """
-    job = replace(job, ends=time.time() + timeout, parent=os.getpid())
-    shown = sys.stderr.isatty()
+    request = replace(request, deadline=time.time() + timeout, parent_pid=os.getpid())
+    show_bars = sys.stderr.isatty()
     process = subprocess.Popen(
         [sys.executable, "-m", "nlp_ft.hub.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=None if shown else subprocess.PIPE,
+        stderr=None if show_bars else subprocess.PIPE,
         text=True,
-        env=_environment(shown),
+        env=_environment(show_bars),
     )
     try:
-        out, err = process.communicate(job.to_json() + "\n", timeout=timeout + _GRACE)
-        late = False
+        out, err = process.communicate(request.to_json() + "\n", timeout=timeout + _GRACE)
+        timed_out = False
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        late = True
+        timed_out = True
     finally:
         process.kill()
-    said = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-    found: dict[str, Any] = said[-1] if said else {}
-    if "done" in found:
-        return found["done"]
-    if "failed" in found:
-        raise PushError(found["failed"])
-    step = f" ({found['step']})" if "step" in found else ""
-    if late:
-        raise PushError(f"the Hub was not done within {timeout:g} s{step}; --hub_timeout gives it more")
-    last = ((err or "").strip().splitlines() or ["no words"])[-1]
-    raise PushError(f"the pushing process ended by itself, code {process.returncode}{step}: {last[:300]}")
+    messages = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    last: Message = messages[-1] if messages else {}
+    if "done" in last:
+        return last["done"]
+    if "failed" in last:
+        raise PushError(last["failed"])
+    step = f" ({last['step']})" if "step" in last else ""
+    if timed_out:
+        raise PushError(f"the Hub was not done within {timeout:g} s{step}; --hub_timeout sets another limit")
+    reason = ((err or "").strip().splitlines() or ["no message"])[-1]
+    raise PushError(f"the pushing process ended with exit code {process.returncode}{step}: {reason[:300]}")
 
 
-def _environment(shown: bool) -> dict[str, str]:
-    """The user's own, token and all; quiet, and finding this very package."""
+def _environment(show_bars: bool) -> dict[str, str]:
+    """Return the user's environment, token included, with library logs off and this package on PYTHONPATH."""
     package = str(Path(__file__).resolve().parents[2])
     env = {**os.environ, "HF_HUB_VERBOSITY": "critical", "PYTHONUNBUFFERED": "1"}
     env["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return env if shown else {**env, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    return env if show_bars else {**env, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}

@@ -1,31 +1,33 @@
-"""What must be in no file that leaves: tokens, pickles, and anything that is not what its name says."""
+"""Scan staged files for tokens, pickles, and content that does not match the file name."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from nlp_ft.errors import PushError
 
 _SECRET = re.compile(rb"hf_[A-Za-z0-9]{30,}")
 _LONGEST_SECRET = 512
-_PIECE = 16 * 2**20
+_CHUNK_BYTES = 16 * 2**20
 _TEXT = {".json", ".md", ".yaml", ".txt", ".jinja"}
 
 
 def check_contents(path: Path, name: str, token: str | None) -> None:
-    """Read every byte of a staged file. name: as the Hub will show it. Raises: PushError that names it."""
+    """Scan every byte of a staged file.
+
+    name: its path on the Hub. token: the token in use. Raises: PushError that names the file.
+    """
     _check_kind(path, name)
-    wanted = token.encode() if token else None
-    rest = b""
+    secret = token.encode() if token else None
+    tail = b""
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            held = rest + piece
-            if _SECRET.search(held) or (wanted is not None and wanted in held):
-                raise PushError(f"{name} holds an access token of the Hub; take it out, and revoke the token.")
-            rest = held[-_LONGEST_SECRET:]
+        while chunk := file.read(_CHUNK_BYTES):
+            window = tail + chunk
+            if _SECRET.search(window) or (secret is not None and secret in window):
+                raise PushError(f"{name} holds an access token of the Hub; remove it and revoke the token.")
+            tail = window[-_LONGEST_SECRET:]
 
 
 def _check_kind(path: Path, name: str) -> None:
@@ -36,7 +38,7 @@ def _check_kind(path: Path, name: str) -> None:
         last = file.read(1)
     is_pickle = head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and last == b"."
     if is_pickle or head == b"PK\x03\x04":
-        raise PushError(f"{name} is a pickle by its content, which runs code when it is read; it is not pushed.")
+        raise PushError(f"{name} is a pickle by its content, which runs code when it is loaded; it is not pushed.")
     if path.suffix == ".safetensors":
         _check_safetensors(path, name)
     elif path.suffix in _TEXT:
@@ -58,12 +60,12 @@ def _check_text(path: Path, name: str) -> None:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
             json.loads(text)
-    except ValueError as error:  # bad UTF-8, too
+    except ValueError as error:  # includes invalid UTF-8
         raise PushError(f"{name} is no {'JSON' if path.suffix == '.json' else 'UTF-8 text'}: {error}.") from None
 
 
-def read_json(path: Path) -> Any:
-    """Raises: PushError."""
+def read_json(path: Path) -> object:
+    """Read a JSON file. Raises: PushError."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

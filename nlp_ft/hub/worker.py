@@ -1,4 +1,7 @@
-"""The process that talks to the Hub, so that it can be killed: a line of JSON in, lines of JSON out."""
+"""The process that talks to the Hub, separate so that it can be killed.
+
+It reads requests from stdin and writes messages to stdout, one line of JSON each.
+"""
 
 from __future__ import annotations
 
@@ -8,37 +11,39 @@ import sys
 import threading
 import time
 import warnings
-from typing import Any
 
 from huggingface_hub import get_token
 
 from nlp_ft.hub.error_messages import explain
-from nlp_ft.hub.push_request import Job
-from nlp_ft.hub.retries import use_own_client
-from nlp_ft.hub.upload import Push, Refused
+from nlp_ft.hub.push_request import Message, PushRequest
+from nlp_ft.hub.retries import install_client
+from nlp_ft.hub.upload import Push, PushRefused
 
 
 def main() -> None:
-    """Do one push a line: `{"step": ...}` while it goes on, at the end `{"done": ...}` or `{"failed": ...}`."""
-    warnings.simplefilter("ignore")  # of the card's metadata, which is checked before
+    """Serve one push per line of input.
+
+    Writes `{"step": ...}` as each request starts, then `{"done": ...}` or `{"failed": ...}`.
+    """
+    warnings.simplefilter("ignore")  # about the card's metadata, which staging has checked
     for line in sys.stdin:
-        job = Job.from_json(line)
-        if job.parent is not None:
-            threading.Thread(target=_end_with, args=(job.parent,), daemon=True).start()
-        _say(run(job))
+        request = PushRequest.from_json(line)
+        if request.parent_pid is not None:
+            threading.Thread(target=_exit_with_parent, args=(request.parent_pid,), daemon=True).start()
+        _send(run(request))
 
 
-def run(job: Job) -> dict[str, Any]:
-    """One push, and how it ended; a token is in no word of it."""
-    use_own_client(job.silence)
-    push = Push(job, lambda step: _say({"step": step}))
+def run(request: PushRequest) -> Message:
+    """Run one push. Returns: the last message, with the access token removed from it."""
+    install_client(request.read_timeout)
+    push = Push(request, lambda step: _send({"step": step}))
     try:
         return {"done": push.run()}
-    except Refused as error:
-        return {"failed": _without_token(str(error)), "step": push.tries.step}
+    except PushRefused as error:
+        return {"failed": _without_token(str(error)), "step": push.retries.step}
     except Exception as error:
-        line = explain(error, push.tries.step, job, push.names)
-        return {"failed": _without_token(line), "step": push.tries.step}
+        line = explain(error, push.retries.step, request, push.names)
+        return {"failed": _without_token(line), "step": push.retries.step}
 
 
 def _without_token(text: str) -> str:
@@ -46,13 +51,13 @@ def _without_token(text: str) -> str:
     return text.replace(token, "hf_...") if token else text
 
 
-def _say(held: dict[str, Any]) -> None:
-    print(json.dumps(held), flush=True)
+def _send(message: Message) -> None:
+    print(json.dumps(message), flush=True)
 
 
-def _end_with(parent: int) -> None:
-    """A parent that was killed cannot end this process; it looks for itself."""
-    while os.getppid() == parent:
+def _exit_with_parent(parent_pid: int) -> None:
+    """Exit when the parent is gone: a parent that was killed cannot end this process."""
+    while os.getppid() == parent_pid:
         time.sleep(1)
     os._exit(1)
 

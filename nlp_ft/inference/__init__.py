@@ -1,1 +1,1 @@
-"""A saved directory as a `Classifier`: loading, prediction, features, files, explanations, export."""
+"""A saved directory as a `Classifier`: predictions, features, files, export."""

@@ -1,50 +1,62 @@
-"""A fine-tuned classifier that answers: any text, any length, any batch size, the same answer. `load()` makes it."""
+"""A fine-tuned classifier: predictions, logits, features, files, explanations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
 from accelerate import PartialState
 from torch import nn
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from nlp_ft.errors import ConfigError, did_you_mean
 from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE, predicted, probabilities
-from nlp_ft.inference.forward import CHUNK, Reader
+from nlp_ft.inference.forward import CHUNK, ForwardPass
+from nlp_ft.inference.inputs import Texts
 from nlp_ft.inference.prediction import Prediction
-from nlp_ft.models.classifier import capacity
+from nlp_ft.models.classifier import capacity, label_names
 
 if TYPE_CHECKING:
     from nlp_ft.inference.explain.explanation import Explanation
-    from nlp_ft.inference.files import FileAnswers
+    from nlp_ft.inference.files import FilePredictions
 
 
 class AdapterSetup(NamedTuple):
-    """What an adapter brings along besides its weights."""
+    """Configuration, tokenizer and calibration of an adapter."""
 
-    config: Any
-    tokenizer: Any
+    config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
     inference_config: InferenceConfig
+
+
+class PredictOptions(TypedDict, total=False):
+    """Options of `Classifier.predict` that `stream` and `predict_file` pass on."""
+
+    top_k: int | None
+    return_logits: bool
+    abstain_below: float | None
+    long_documents: str
 
 
 class Classifier:
     """A fine-tuned model with its tokenizer and labels; made by `load()`.
 
-    voices, switch: several adapters over one base, and what changes from one to another, in place of tokenizer and answering.
+    A prediction does not depend on the batch size or on the other texts. adapter_setups, switch: several adapters over one
+    base, and the function that switches between them; they replace tokenizer and inference_config.
 
     Attributes: model, tokenizer, problem_type, labels (class names in id order, [] for regression), max_seq_length (tokens
-    of a window), answering (temperature, thresholds, long documents), adapters (names to `use`, empty without any).
+    of a window), inference_config (temperature, thresholds, long documents), adapters (names to `use`, empty without any).
     """
 
     def __init__(
         self,
         model: Any,
-        tokenizer: Any = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
         device: torch.device | str | None = None,
         inference_config: InferenceConfig | None = None,
         adapter_setups: Mapping[str, AdapterSetup] | None = None,
@@ -56,38 +68,39 @@ class Classifier:
         if self._adapter_setups:
             self.use(next(iter(self._adapter_setups)))
         else:
-            self._settle(AdapterSetup(model.config, tokenizer, inference_config or InferenceConfig()))
+            assert tokenizer is not None, "a model without adapters needs a tokenizer"
+            self._activate(AdapterSetup(model.config, tokenizer, inference_config or InferenceConfig()))
 
-    def _settle(self, adapter_setup: AdapterSetup, last: nn.Linear | None = None) -> None:
+    def _activate(self, adapter_setup: AdapterSetup, last: nn.Linear | None = None) -> None:
         config = adapter_setup.config
         self.problem_type: str = config.problem_type or (REGRESSION if config.num_labels == 1 else SINGLE)
-        names = [str(config.id2label[i]) for i in range(config.num_labels)]
-        self.labels = [] if self.problem_type == REGRESSION else names
+        self.labels = [] if self.problem_type == REGRESSION else label_names(config)
         self.tokenizer, self.inference_config = adapter_setup.tokenizer, adapter_setup.inference_config
         self.max_seq_length = capacity(self.model, adapter_setup.tokenizer)
-        self._reader = Reader(
+        self._forward_pass = ForwardPass(
             self.model, adapter_setup.tokenizer, self.max_seq_length, self.inference_config.long_documents, last
         )
 
     @property
     def adapters(self) -> list[str]:
-        """Names of the adapters there are to `use`."""
+        """Names of the adapters that can be used."""
         return list(self._adapter_setups)
 
     def use(self, name: str) -> Classifier:
-        """Answer with another adapter from here on: its weights, head, labels and calibration; nothing is loaded anew.
+        """Use another adapter from here on; nothing is loaded anew.
 
-        Returns: itself. Raises: ConfigError for a name that is not among `adapters`.
+        Its weights, head, labels and calibration apply. Returns: itself. Raises: ConfigError for a name that is not in
+        `adapters`.
         """
         if self._switch is None or name not in self._adapter_setups:
-            held = ", ".join(self.adapters) or "none: load several by nlp_ft.load({name: directory, ...})"
-            raise ConfigError(f"no adapter '{name}'; there are {held}.{did_you_mean(name, self.adapters)}")
-        self._settle(self._adapter_setups[name], self._switch(name))
+            known = ", ".join(self.adapters) or "none: load several by nlp_ft.load({name: directory, ...})"
+            raise ConfigError(f"no adapter '{name}'; there are {known}.{did_you_mean(name, self.adapters)}")
+        self._activate(self._adapter_setups[name], self._switch(name))
         return self
 
     def predict(
         self,
-        texts: Any,
+        texts: Texts,
         batch_size: int = 32,
         *,
         top_k: int | None = None,
@@ -95,56 +108,60 @@ class Classifier:
         abstain_below: float | None = None,
         long_documents: str = "window",
     ) -> list[Prediction]:
-        """Answers in the order of the texts.
+        """Predictions in the order of the texts.
 
         texts: a list, tuple, iterator or a column of any frame; a pair is a tuple (text, pair) in a list. A text of more
-        tokens than the model holds is read in windows, and `windows` says in how many.
+        tokens than the model holds is read in windows; `windows` is their number.
 
         Args:
-            texts: what to label.
-            batch_size: windows at a time; it changes no answer.
+            texts: the texts to label.
+            batch_size: windows at a time; it changes no prediction.
             top_k: keeps this many of the `scores`, the likeliest first.
             return_logits: adds the raw logits.
-            abstain_below: gives no label where its probability is less.
+            abstain_below: gives no label whose probability is less.
             long_documents: window, or truncate, which reads the beginning alone.
 
         Raises: TypeError for a bare string or a row that is no text; ConfigError for an option out of range; DataError for a
-        text that is not whole characters, or blank where the tokenizer has no token at all to stand for it.
+        text that is not whole characters, or blank where the tokenizer has no token at all for it.
         """
         self._check(top_k, abstain_below)
-        read = self._reader.read(texts, batch_size, long_documents)
-        if not len(read.logits):
+        outputs = self._forward_pass.run(texts, batch_size, long_documents)
+        if not len(outputs.logits):
             return []
-        scores = probabilities(self.problem_type, read.logits, self.inference_config.temperature)
-        chosen = predicted(self.problem_type, read.logits, self.inference_config.limits(self.labels))
-        found = []
-        for row in range(len(read.logits)):
-            label, score, by_name = self._answer(scores[row], chosen[row])
+        scores = probabilities(self.problem_type, outputs.logits, self.inference_config.temperature)
+        chosen = predicted(self.problem_type, outputs.logits, self.inference_config.limits(self.labels))
+        predictions = []
+        for row in range(len(outputs.logits)):
+            label, score, by_name = self._label_and_scores(scores[row], chosen[row])
             if abstain_below is not None and score < abstain_below:
                 label = None
             if top_k is not None:
                 by_name = dict(sorted(by_name.items(), key=lambda pair: -pair[1])[:top_k])
-            logits = tuple(read.logits[row].tolist()) if return_logits else None
-            found.append(Prediction(label, score, by_name, int(read.windows[row]), logits))
-        return found
+            logits = tuple(outputs.logits[row].tolist()) if return_logits else None
+            predictions.append(Prediction(label, score, by_name, int(outputs.windows[row]), logits))
+        return predictions
 
-    def logits(self, texts: Any, batch_size: int = 32, *, long_documents: str = "window") -> np.ndarray:
-        """Float32 array (rows, classes), raw; texts and errors as in `predict`. Rows of like length share a batch."""
-        return self._reader.read(texts, batch_size, long_documents).logits
+    def logits(self, texts: Texts, batch_size: int = 32, *, long_documents: str = "window") -> np.ndarray:
+        """Raw logits, a float32 array (rows, classes).
 
-    def embed(self, texts: Any, batch_size: int = 32, *, long_documents: str = "window") -> np.ndarray:
-        """The pooled encoder output that the last layer reads, float32 (rows, width); of windows their mean.
-
-        Texts and errors as in `predict`; ModelError for an exported model, which has no such output.
+        Rows of like length share a batch. Texts and errors as in `predict`.
         """
-        found = self._reader.read(texts, batch_size, long_documents, keep=True).features
-        assert found is not None
-        return found
+        return self._forward_pass.run(texts, batch_size, long_documents).logits
 
-    def stream(self, texts: Iterable[Any], batch_size: int = 32, **options: Any) -> Iterator[Prediction]:
-        """Answers one after the other, in order and in constant memory, of texts without end if need be.
+    def embed(self, texts: Texts, batch_size: int = 32, *, long_documents: str = "window") -> np.ndarray:
+        """The inputs of the last layer, pooled by text: float32 (rows, width).
 
-        options: as `predict` takes them.
+        Of windows it is their mean. Texts and errors as in `predict`; ModelError for an exported model, which has no such
+        output.
+        """
+        features = self._forward_pass.run(texts, batch_size, long_documents, with_features=True).features
+        assert features is not None
+        return features
+
+    def stream(self, texts: Texts, batch_size: int = 32, **options: Unpack[PredictOptions]) -> Iterator[Prediction]:
+        """Predictions one by one, in order and in constant memory.
+
+        texts: an iterable, which may be endless. options: as `predict` takes them.
         """
         from nlp_ft.inference.files import stream
 
@@ -160,12 +177,13 @@ class Classifier:
         text_pair_column_name: str | None = None,
         text_column_delimiter: str | None = None,
         delimiter: str | None = None,
-        **options: Any,
-    ) -> FileAnswers:
-        """Label a CSV, TSV, JSONL or Parquet file, of any size, into another; a run that was cut goes on where it stopped.
+        **options: Unpack[PredictOptions],
+    ) -> FilePredictions:
+        """Label a CSV, TSV, JSONL or Parquet file, of any size, into another file.
 
-        options: as `predict` takes them. Under `accelerate launch` the rows are shared among the processes.
-        Raises: DataError, ConfigError.
+        A run that was interrupted resumes. Under `accelerate launch` the rows are shared among the processes.
+
+        options: as `predict` takes them. Raises: DataError, ConfigError.
         """
         from nlp_ft.inference.files import predict_file
 
@@ -181,10 +199,11 @@ class Classifier:
             options=options,
         )
 
-    def explain(self, texts: Any, target: str | None = None, steps: int = 32) -> list[Explanation]:
-        """How much each token speaks for the label: layer integrated gradients, with their completeness error.
+    def explain(self, texts: Texts, target: str | None = None, steps: int = 32) -> list[Explanation]:
+        """Attribute each label to the tokens, by layer integrated gradients.
 
-        target: the label to explain; each text's own answer where not given. Needs `pip install 'nlp_ft[explain]'`.
+        The completeness error is given, too. target: the label to explain; each text's predicted label where None. Needs
+        `pip install 'nlp_ft[explain]'`.
         """
         from nlp_ft.inference.explain.integrated_gradients import explain
 
@@ -194,17 +213,19 @@ class Classifier:
         if top_k is not None and top_k < 1:
             raise ConfigError(f"top_k must be at least 1, got {top_k}.")
         if abstain_below is not None and self.problem_type == REGRESSION:
-            raise ConfigError("abstain_below: a regression gives a number and no probability to be unsure by.")
+            raise ConfigError("abstain_below: a regression gives a number and no probability.")
         if abstain_below is not None and not 0 <= abstain_below <= 1:
             raise ConfigError(f"abstain_below must be a probability, got {abstain_below}.")
 
-    def _answer(self, scores: np.ndarray, chosen: Any) -> tuple[str | list[str] | float, float, dict[str, float]]:
+    def _label_and_scores(
+        self, scores: np.ndarray, chosen: np.ndarray
+    ) -> tuple[str | list[str] | float, float, dict[str, float]]:
         """Label, its probability, and those of all classes."""
         if self.problem_type == REGRESSION:
             return float(scores), float(scores), {}
         by_name = {name: float(score) for name, score in zip(self.labels, scores, strict=True)}
         if self.problem_type == MULTI:
-            names = [name for name, on in zip(self.labels, chosen, strict=True) if on]
+            names = [name for name, is_on in zip(self.labels, chosen, strict=True) if is_on]
             return names, min(by_name[name] for name in names) if names else 1 - max(by_name.values()), by_name
         label = self.labels[int(chosen)]
         return label, by_name[label], by_name

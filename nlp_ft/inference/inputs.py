@@ -1,49 +1,63 @@
-"""What users hand over as texts: lists, columns of any frame, pairs; refused by row where it is none."""
+"""Texts as users pass them: lists, columns of any frame, pairs.
+
+What is no text is refused, with its row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from nlp_ft.errors import DataError
 
+Texts = Iterable[object]  # strings, or (text, pair) tuples; checked row by row
 
-def texts_and_pairs(texts: Any) -> tuple[list[str], list[str] | None]:
-    """First and second texts of a list, tuple, iterator, or a NumPy, pandas, polars, Arrow or datasets column.
 
-    A pair is a tuple or list of two. Raises: TypeError for what is no sequence of texts, naming the row; DataError for a text
-    that is not whole characters.
+def texts_and_pairs(texts: Texts) -> tuple[list[str], list[str] | None]:
+    """First and second texts of a list, tuple, iterator or column.
+
+    Columns may be of NumPy, pandas, polars, Arrow or datasets. A pair is a tuple or list of two.
+
+    Raises: TypeError for what is no sequence of texts, naming the row; DataError for a text that is not whole characters.
     """
     if isinstance(texts, str):
         raise TypeError("predict() takes a sequence of texts; for one text use predict([text])[0].")
     if texts is None or isinstance(texts, bytes | Mapping | set | frozenset) or hasattr(texts, "columns"):
         raise TypeError(f"predict() takes a sequence of texts, got {type(texts).__name__}.")
     rows = _as_list(texts)
+    firsts: list[str] = []
     if not rows or not isinstance(rows[0], tuple | list):
         for i, row in enumerate(rows):
             if not isinstance(row, str):
                 raise TypeError(f"row {i}: wanted a str, got {type(row).__name__} {str(row)[:40]!r}.")
             _require_characters(i, row)
-        return rows, None
+            firsts.append(row)
+        return firsts, None
+    seconds: list[str] = []
     for i, row in enumerate(rows):
         if not (isinstance(row, tuple | list) and len(row) == 2 and all(isinstance(text, str) for text in row)):
             raise TypeError(
                 f"row {i}: wanted a (text, pair) tuple like row 0, got {type(row).__name__} {str(row)[:40]!r}."
             )
-        for text in row:
+        first, second = row
+        for text in (first, second):
             _require_characters(i, text)
-    return [row[0] for row in rows], [row[1] for row in rows]
+        firsts.append(first)
+        seconds.append(second)
+    return firsts, seconds
 
 
-def _as_list(texts: Any) -> list[Any]:
-    """As Python's own objects: NumPy and pandas have tolist, polars to_list, Arrow to_pylist."""
+def _as_list(texts: Texts) -> list[object]:
+    """Convert to a list of Python objects.
+
+    NumPy and pandas have tolist, polars to_list, Arrow to_pylist.
+    """
     for name in ("to_pylist", "to_list", "tolist"):
         convert = getattr(texts, name, None)
         if callable(convert):
-            found = convert()
-            if not isinstance(found, list):
+            values = convert()
+            if not isinstance(values, list):
                 raise TypeError(f"predict() takes a sequence of texts, got a {type(texts).__name__} of one value.")
-            return found
+            return values
     return list(texts)
 
 
@@ -54,6 +68,6 @@ def _require_characters(row: int, text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise DataError(
-            f"row {row}: half of a character ({text[error.start]!a}, a lone surrogate) at place {error.start}, which no "
+            f"row {row}: half of a character ({text[error.start]!a}, a lone surrogate) at index {error.start}, which no "
             'tokenizer reads; decode the bytes anew, or text.encode("utf-8", "replace").decode().'
         ) from None

@@ -12,14 +12,15 @@ import torch
 from accelerate import PartialState
 from huggingface_hub import snapshot_download
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from transformers import PreTrainedTokenizerBase
 
 from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.evaluation.inference_config import read_inference_config
 from nlp_ft.evaluation.probabilities import REGRESSION
 from nlp_ft.inference.classifier import AdapterSetup, Classifier
 from nlp_ft.inference.export.runtime import is_export, open_export
-from nlp_ft.models.adapters import OverOneBase, adapter_settings, load_adapter_directory
-from nlp_ft.models.checkpoint import check_directory, one_line, open_classifier
+from nlp_ft.models.adapters import SwitchableAdapters, adapter_settings, load_adapter_directory
+from nlp_ft.models.checkpoint import as_model_error, check_directory, open_classifier
 from nlp_ft.models.safety.weights import vet
 from nlp_ft.models.tokenizer import has_tokenizer, open_tokenizer, set_padding_side
 
@@ -64,7 +65,7 @@ def _place(name: str, revision: str) -> Path:
     name = check_directory(name)
     if Path(name).is_dir():
         return Path(name)
-    with one_line(name, "files from the Hub"), _bars_on_a_terminal():
+    with as_model_error(name, "files from the Hub"), _bars_on_a_terminal():
         folder = snapshot_download(name, revision=revision, allow_patterns=_SMALL)
         commit = Path(folder).name
         return Path(snapshot_download(name, revision=commit, allow_patterns=[*_SMALL, *_WEIGHTS]))
@@ -113,7 +114,7 @@ def _several(indices: Mapping[str, Path], device: torch.device) -> Classifier:
         raise ConfigError("load() got no adapter directory; give {name: directory, ...}.")
     for place in indices.values():
         _vet_adapter(place)
-    held = OverOneBase(indices)
+    held = SwitchableAdapters(indices)
     adapter_setups = {key: _adapter_setup(str(place), place, held.configs[key]) for key, place in indices.items()}
     return Classifier(held.model, device=device, adapter_setups=adapter_setups, switch=held.use)
 
@@ -128,7 +129,7 @@ def _adapter_setup(name: str, place: Path, config: Any) -> AdapterSetup:
     return AdapterSetup(config, tokenizer, read_inference_config(home, labels))
 
 
-def _agree_on_pad(name: str, config: Any, tokenizer: Any) -> None:
+def _agree_on_pad(name: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     """Make the tokenizer pad with what the model's pooling takes for padding, on the side it expects.
 
     nlp_ft saves them so; a checkpoint from elsewhere may say nothing, or two things. Raises: ModelError if neither has one.

@@ -11,22 +11,29 @@ from nlp_ft.evaluation.inference_config import LongDocuments
 
 
 def pool_windows(
-    logits: np.ndarray, owners: np.ndarray, texts: int, how: LongDocuments, features: np.ndarray | None = None
+    logits: np.ndarray,
+    owners: np.ndarray,
+    texts: int,
+    long_documents: LongDocuments,
+    features: np.ndarray | None = None,
 ) -> np.ndarray:
-    """One row of logits a text: (texts, classes) out of (windows, classes).
+    """Pool the logits of windows: (windows, classes) to (texts, classes).
 
-    owners: the text each window is of, ascending. features: (windows, width), what the last layer read; for attention alone.
+    owners: index of each window's text, ascending. features: (windows, width), the inputs of the last layer; for attention
+    alone.
     """
-    if len(logits) == texts:  # a window each
+    if len(logits) == texts:  # one window each
         return logits
     out = np.empty((texts, logits.shape[1]), dtype=logits.dtype)
     starts = np.searchsorted(owners, np.arange(texts + 1))
     for text, (start, end) in enumerate(pairwise(starts)):
-        part = logits[start:end]
-        if how.pooling == "max":
-            out[text] = part.max(axis=0)
-        elif how.pooling == "attention" and features is not None:
-            out[text] = softmax(features[start:end] @ np.asarray(how.query, dtype=features.dtype)) @ part
+        window_logits = logits[start:end]
+        if long_documents.pooling == "max":
+            out[text] = window_logits.max(axis=0)
+        elif long_documents.pooling == "attention" and features is not None:
+            out[text] = (
+                softmax(features[start:end] @ np.asarray(long_documents.query, dtype=features.dtype)) @ window_logits
+            )
         else:
-            out[text] = part.mean(axis=0)
+            out[text] = window_logits.mean(axis=0)
     return out

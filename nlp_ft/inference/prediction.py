@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One text's answer.
+    """Prediction for one text.
 
-    label: the class name; a list of names for a multi-label model; the number itself for a regression; None where the model
-    was less sure than `abstain_below`.
-    score: probability of the label (multi-label: of its least probable name, or of no name at all), or the number.
-    scores: probability of every class by name, or of the `top_k` likeliest; empty for a regression.
-    windows: parts in which the text was read, 1 unless it is longer than the model.
-    logits: what the model gave, one a class, where `return_logits` asked for it; before temperature and thresholds.
+    label: the class name; a list of names for a multi-label model; the number itself for a regression; None where its
+    probability is below `abstain_below`. score: probability of the label (multi-label: of its least probable name, or of no
+    name at all), or the number. scores: probability of every class by name, or of the `top_k` likeliest; empty for a
+    regression. windows: number of windows the text was read in, 1 unless it is longer than the model. logits: one a class,
+    where `return_logits` is set; before temperature and thresholds.
     """
 
     label: str | list[str] | float | None

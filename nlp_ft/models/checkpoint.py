@@ -1,11 +1,11 @@
-"""Opening a checkpoint by its name: no noise, one line for an error, nothing from outside the directory it names."""
+"""Opening a checkpoint by its name: silently, vetted, with one-line errors."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from transformers import AutoModelForSequenceClassification, GgufConfig, PreTrainedModel
@@ -13,28 +13,35 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
 from nlp_ft.errors import ModelError, NlpFtError
+from nlp_ft.models.pooling import HubOptions
 from nlp_ft.models.safety.weights import read_json, vet_config, vet_index, vet_settings, vet_weights
 
-_LONGEST_REASON = 400
+_MAX_REASON_LENGTH = 400
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' load report and bars: what matters in them is checked here, and said or raised."""
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    """Context: transformers' load report and progress bars are off.
+
+    What matters in the report is checked here, and logged or raised.
+    """
+    level, had_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
-        if bars:
+        if had_bars:
             transformers_logging.enable_progress_bar()
 
 
 @contextlib.contextmanager
-def one_line(name: str, what: str) -> Iterator[None]:
-    """Turn whatever the libraries raise for an unusable checkpoint (some raise bare Exception) into one ModelError line."""
+def as_model_error(name: str, what: str) -> Iterator[None]:
+    """Context: errors of an unusable checkpoint become one ModelError line.
+
+    The libraries raise errors of many kinds, some a bare Exception. name: of the checkpoint; what: the part being loaded.
+    """
     try:
         yield
     except NlpFtError:
@@ -42,11 +49,13 @@ def one_line(name: str, what: str) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = f"{reason} is missing" if isinstance(error, KeyError) else reason
-        raise ModelError(f"{name}: cannot load its {what}: {reason[:_LONGEST_REASON]}") from error
+        raise ModelError(f"{name}: cannot load its {what}: {reason[:_MAX_REASON_LENGTH]}") from error
 
 
 def check_directory(name: str, gguf_file: str | None = None) -> str:
-    """Refuse a local path that cannot be a checkpoint, or whose small files are hostile, before anything asks the Hub for it.
+    """Refuse a local path that is no checkpoint, or whose small files are hostile.
+
+    It is checked before anything asks the Hub for a model of that name.
 
     Returns: the name to load from, `~` expanded. Raises: ModelError.
     """
@@ -54,10 +63,10 @@ def check_directory(name: str, gguf_file: str | None = None) -> str:
     if not name.strip():
         raise ModelError("the checkpoint's name is empty; wanted a directory or a name on the Hub.")
     if path.is_dir():
-        wanted = gguf_file or "config.json"
-        if not (path / wanted).is_file():
-            held = ", ".join(sorted(p.name for p in path.iterdir())[:6]) or "nothing"
-            raise ModelError(f"{name} is no checkpoint: it has no {wanted}; it holds {held}.")
+        required = gguf_file or "config.json"
+        if not (path / required).is_file():
+            files = ", ".join(sorted(p.name for p in path.iterdir())[:6]) or "nothing"
+            raise ModelError(f"{name} is no checkpoint: it has no {required}; it holds {files}.")
         vet_settings(path)
     elif path.is_file():
         raise ModelError(f"{name} is a file; wanted a checkpoint directory or a name on the Hub.")
@@ -66,10 +75,10 @@ def check_directory(name: str, gguf_file: str | None = None) -> str:
     return str(path) if path.is_dir() else name
 
 
-def check_weights(name: str, **hub: Any) -> None:
-    """Refuse weights that are no safetensors of the checkpoint's own, before they are loaded; `vetting` says what is refused.
+def check_weights(name: str, **hub: Unpack[HubOptions]) -> None:
+    """Refuse weights that are not safetensors in the checkpoint, before loading.
 
-    Of a name on the Hub its configuration and its index of shards are looked at; hub: revision, cache_dir.
+    Of a name on the Hub the configuration and the index of shards are checked. `models.safety` lists what is refused.
 
     Raises: ModelError.
     """
@@ -78,8 +87,8 @@ def check_weights(name: str, **hub: Any) -> None:
         vet_weights(path)
         return
     for file in ("config.json", "model.safetensors.index.json"):
-        with one_line(name, file):
-            found = cached_file(
+        with as_model_error(name, file):
+            cached = cached_file(
                 name,
                 file,
                 _raise_exceptions_for_gated_repo=False,
@@ -87,35 +96,46 @@ def check_weights(name: str, **hub: Any) -> None:
                 _raise_exceptions_for_connection_errors=False,
                 **hub,
             )
-        if found and file == "config.json":
-            vet_config(Path(found), read_json(Path(found)), code=False)
-        elif found:
-            vet_index(Path(found))
+        if cached and file == "config.json":
+            vet_config(Path(cached), read_json(Path(cached)), code=False)
+        elif cached:
+            vet_index(Path(cached))
 
 
-def open_classifier(name: str, gguf_file: str | None = None, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """A float32 classifier with what transformers says of its loading: missing_keys, unexpected_keys, mismatched_keys.
+class LoadingInfo(TypedDict):
+    """Keys of parameters that did not load as saved; mismatched ones with both shapes."""
 
-    It raises nothing for a missing head, which is then random: callers look at missing_keys. Weights are read from
-    safetensors (or the GGUF file) only, never from a pickle. options: as from_pretrained takes them.
+    missing_keys: Collection[str]
+    unexpected_keys: Collection[str]
+    mismatched_keys: Collection[tuple[str, torch.Size, torch.Size]]
+
+
+def open_classifier(name: str, gguf_file: str | None = None, **options: Any) -> tuple[PreTrainedModel, LoadingInfo]:
+    """Load a float32 classifier, with transformers' loading info.
+
+    A missing head raises nothing and is random: callers check missing_keys. Weights are read from safetensors (or the GGUF
+    file) only, never from a pickle. options: as from_pretrained takes them.
 
     Raises: ModelError for what `check_weights` refuses, or if there are no weights of a classifier.
     """
     check_weights(name, **{key: options[key] for key in ("revision", "cache_dir") if key in options})
-    source: dict[str, Any] = {"use_safetensors": True}
+    source: dict[str, object] = {"use_safetensors": True}
     if gguf_file:
         source = {"gguf_file": gguf_file, "quantization_config": GgufConfig(gguf_file=gguf_file, dequantize=True)}
-    with quiet(), one_line(name, "weights"):
+    with quiet(), as_model_error(name, "weights"):
         model, info = AutoModelForSequenceClassification.from_pretrained(
             name, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **source, **options
         )
     if gguf_file:
-        _forget_quantization(model)
+        _unset_quantization(model)
     return model, info
 
 
-def _forget_quantization(model: PreTrainedModel) -> None:
-    """A GGUF file's weights are float32 once loaded, yet the model says quantized: it would not save, nor train in full."""
+def _unset_quantization(model: PreTrainedModel) -> None:
+    """Remove the quantization marks of a model loaded from a GGUF file.
+
+    Its weights are float32 once loaded, yet a model marked as quantized would neither save nor train in full.
+    """
     for name in ("hf_quantizer", "is_quantized", "quantization_method"):
         vars(model).pop(name, None)
     for name in ("quantization_config", "_is_quantized"):
@@ -124,12 +144,15 @@ def _forget_quantization(model: PreTrainedModel) -> None:
 
 @torch.no_grad()
 def grow_embeddings(model: PreTrainedModel, size: int) -> None:
-    """Embeddings for `size` tokens at least. The new rows are the mean of the old ones: the same whenever it is done."""
+    """Grow the embeddings to at least `size` tokens, in place.
+
+    The new rows are the mean of the old ones, which is the same whenever it is done.
+    """
     embeddings: Any = model.get_input_embeddings()
-    held = embeddings.num_embeddings
-    if size <= held:
+    count = embeddings.num_embeddings
+    if size <= count:
         return
     with quiet():
         embeddings = model.resize_token_embeddings(size, mean_resizing=False)
     weight = embeddings.weight
-    weight[held:] = weight[:held].mean(dim=0)
+    weight[count:] = weight[:count].mean(dim=0)

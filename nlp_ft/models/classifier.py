@@ -1,4 +1,4 @@
-"""Checkpoints as classifiers: with the problem's own labels, a pad token, the dropout asked for, and a head that fits."""
+"""Checkpoints as classifiers with the labels, pad token and dropout of a problem."""
 
 from __future__ import annotations
 
@@ -9,50 +9,61 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from nlp_ft.config import ModelArguments
 from nlp_ft.errors import ConfigError, ModelError
-from nlp_ft.models.checkpoint import check_directory, grow_embeddings, one_line, open_classifier, quiet
+from nlp_ft.models.checkpoint import (
+    LoadingInfo,
+    as_model_error,
+    check_directory,
+    grow_embeddings,
+    open_classifier,
+    quiet,
+)
 from nlp_ft.models.heads import final_linear
 from nlp_ft.models.layers import pools_by_layer
-from nlp_ft.models.lora import GGUF, add_lora, merged
-from nlp_ft.models.pooling import lacks_dense, pass_through
-from nlp_ft.models.tokenizer import load_tokenizer
+from nlp_ft.models.lora import GGUF_KEY, add_lora, merged
+from nlp_ft.models.pooling import HubOptions, dense_is_missing, pass_through
+from nlp_ft.models.tokenizer import load_tokenizer, pad_token_id
+from nlp_ft.utils import Note
 
 __all__ = [
     "add_lora",
+    "as_model_error",
     "capacity",
     "check_directory",
+    "count_parameters",
+    "label_names",
     "load_classifier",
     "load_tokenizer",
     "merged",
-    "one_line",
     "quiet",
     "set_dropout",
     "token_limit",
-    "trainable_share",
 ]
 
-_NO_LIMIT = 100_000  # tokenizers without a limit of their own say 1e30
+_NO_LIMIT = 100_000  # tokenizers without a limit have 1e30
 _DEFAULT_LENGTH = 512
 
 
 def load_classifier(
-    args: ModelArguments, tokenizer: Any, problem_type: str, labels: Sequence[str]
+    args: ModelArguments, tokenizer: PreTrainedTokenizerBase, problem_type: str, labels: Sequence[str]
 ) -> tuple[PreTrainedModel, list[str], bool]:
-    """The checkpoint as a float32 classifier with these labels (an empty list: regression, one output).
+    """Load the checkpoint as a float32 classifier with these labels.
 
-    Returns the model, what there is to say about it, and whether its head is a trained one that fits these labels (its rows
-    are then put in the order of `labels`); any other last layer is initialised anew, even where its size would fit.
+    An empty list of labels means regression, with one output.
+
+    Returns: the model, notes to log, and whether its head is a trained one that fits these labels (its rows are then put in the
+    order of `labels`); any other last layer is initialised anew, even where its size would fit.
 
     Raises: ModelError if encoder weights are missing or do not fit; ConfigError for a dropout it cannot have.
     """
     name = args.model_name_or_path
     place = check_directory(name, args.gguf_file)
-    hub: dict[str, Any] = {"revision": args.model_revision, "cache_dir": args.cache_dir}
+    hub: HubOptions = {"revision": args.model_revision, "cache_dir": args.cache_dir}
     gguf = {"gguf_file": args.gguf_file} if args.gguf_file else {}
-    with quiet(), one_line(name, "configuration"):
+    with quiet(), as_model_error(name, "configuration"):
         named = {} if args.config_name else gguf
         source = AutoConfig.from_pretrained(args.config_name or place, trust_remote_code=False, **named, **hub)
     config = _config_for(source, tokenizer, problem_type, labels)
@@ -62,57 +73,72 @@ def load_classifier(
         place, config=config, attn_implementation=args.attn_implementation, ignore_mismatched_sizes=True, **gguf, **hub
     )
     notes = _check_loaded(name, model, info, args.ignore_mismatched_sizes)
-    if pools_by_layer(model) and lacks_dense(model, info["missing_keys"]):  # a body that was saved without its head
+    if pools_by_layer(model) and dense_is_missing(model, info["missing_keys"]):  # a body saved without its head
         pass_through(model)
     grow_embeddings(model, len(tokenizer))
-    _set_pad(model.config, tokenizer.pad_token_id)
-    model.name_or_path = (
-        str(Path(place).resolve()) if Path(place).is_dir() else place
-    )  # adapters look there for their base
+    _set_pad(model.config, pad_token_id(tokenizer))
+    model.name_or_path = str(Path(place).resolve()) if Path(place).is_dir() else place  # adapters name it as their base
     if gguf:
-        setattr(model.config, GGUF, args.gguf_file)
-    said, kept = _settle_head(model, source, info, problem_type, labels)
+        setattr(model.config, GGUF_KEY, args.gguf_file)
+    said, kept = _adapt_head(model, source, info, problem_type, labels)
     return model, [*notes, *said], kept
 
 
-def _config_for(source: Any, tokenizer: Any, problem_type: str, labels: Sequence[str]) -> Any:
-    config = copy.deepcopy(source)
+def _config_for(
+    source: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, problem_type: str, labels: Sequence[str]
+) -> PreTrainedConfig:
+    config: Any = copy.deepcopy(source)
     config.num_labels = max(len(labels), 1)
     if labels:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: i for i, label in enumerate(labels)}
     config.problem_type = problem_type
-    if tokenizer.pad_token_id < config.get_text_config().vocab_size:  # else once the embeddings have grown
-        _set_pad(config, tokenizer.pad_token_id)
+    pad = pad_token_id(tokenizer)
+    if pad < config.get_text_config().vocab_size:  # else once the embeddings have grown
+        _set_pad(config, pad)
     for name in (
         "use_cache",
         "use_mems_eval",
-    ):  # a classifier reads a text once; a pipeline cannot split XLNet's memories
+    ):  # a text is read once, and a pipeline cannot split XLNet's memories
         if hasattr(config, name):
             setattr(config, name, False)
     return config
 
 
+def label_names(config: PreTrainedConfig) -> list[str]:
+    """Class names in id order; the number where one has no name."""
+    names = {str(number): str(label) for number, label in (config.id2label or {}).items()}
+    return [names.get(str(number), str(number)) for number in range(config.num_labels or 0)]
+
+
 def _set_pad(config: Any, pad_token_id: int) -> None:
-    """Pooling in decoders goes by the configuration's pad token: it must be the tokenizer's."""
+    """Set the pad token, by which decoders pool: it must be the tokenizer's."""
     config.pad_token_id = config.get_text_config().pad_token_id = pad_token_id
 
 
 def set_dropout(config: Any, value: float) -> None:
-    """Set every dropout probability a configuration holds, its head's included. Raises: ConfigError if it holds none."""
+    """Set every dropout probability of a configuration, its head's included.
+
+    Raises: ConfigError if it has none.
+    """
     text = config.get_text_config()
-    held = {key: old for key, old in text.to_dict().items() if "dropout" in key or key.endswith("_pdrop")}
-    numbers = [key for key, old in held.items() if isinstance(old, int | float) and not isinstance(old, bool)]
+    values = {key: old for key, old in text.to_dict().items() if "dropout" in key or key.endswith("_pdrop")}
+    numbers = [key for key, old in values.items() if isinstance(old, int | float) and not isinstance(old, bool)]
     if not numbers:
         raise ConfigError(f"--dropout: a {config.model_type} checkpoint has no dropout to set.")
-    for key in (*numbers, *(key for key, old in held.items() if old is None)):  # None: the head's follows another one
+    for key in (
+        *numbers,
+        *(key for key, old in values.items() if old is None),
+    ):  # None: the head uses another one's value
         setattr(text, key, value)
 
 
-def _check_loaded(name: str, model: PreTrainedModel, info: dict[str, Any], accept: bool) -> list[str]:
-    """Only the head may be new. A head that is silently random, or an encoder that is, would train to nonsense.
+def _check_loaded(name: str, model: PreTrainedModel, info: LoadingInfo, accept: bool) -> list[str]:
+    """Check that the encoder is loaded in full; only the head may be new.
 
-    Returns: a note if whole layers of the checkpoint have no place in the model.
+    With a random encoder, or a head that is random unnoticed, training would give nonsense.
+
+    Returns: a note if whole layers of the checkpoint have no place in the model. Raises: ModelError.
     """
     body = model.base_model_prefix + "."
     mismatched = sorted(key[0] for key in info["mismatched_keys"] if key[0].startswith(body))
@@ -126,41 +152,49 @@ def _check_loaded(name: str, model: PreTrainedModel, info: dict[str, Any], accep
         raise ModelError(
             f"{name} is no {type(model).__name__}: {len(missing)} weights of the encoder are not in it, such as {missing[0]}."
         )
-    left = sorted(key for key in info["unexpected_keys"] if any(part.isdigit() for part in key.split(".")))
-    if left:
-        return [f"checkpoint: {len(left)} of its weights have no place in this configuration, such as {left[0]}"]
+    unused = sorted(key for key in info["unexpected_keys"] if any(part.isdigit() for part in key.split(".")))
+    if unused:
+        return [f"checkpoint: {len(unused)} of its weights have no place in this configuration, such as {unused[0]}"]
     return []
 
 
-def _settle_head(
-    model: PreTrainedModel, source: Any, info: dict[str, Any], problem_type: str, labels: Sequence[str]
+def _adapt_head(
+    model: PreTrainedModel, source: PreTrainedConfig, info: LoadingInfo, problem_type: str, labels: Sequence[str]
 ) -> tuple[list[str], bool]:
-    """Keep a trained head whose labels are the same, in our order; start the last layer of any other one anew, and say so.
+    """Keep a trained head with the same labels, in our order; else start anew.
 
     Dense layers before the last one stay as they are in the checkpoint, as BERT's pooler does: they carry features and no
     label's meaning, and the last layer is what a probe then fits to them.
+
+    Returns: notes to log, and whether the head is kept.
     """
     name, linear = final_linear(model)
-    old = [str(source.id2label.get(i, i)) for i in range(source.num_labels)]
+    old_labels = label_names(source)
     if any(key[0].startswith(f"{name}.") for key in info["mismatched_keys"]):
-        wanted = max(len(labels), 1)
-        return [f"head: started anew; the checkpoint's had {len(old)} outputs, this problem {wanted}"], False
+        outputs = max(len(labels), 1)
+        return [
+            Note(f"head: started anew; the checkpoint's had {len(old_labels)} outputs, this problem {outputs}", "head")
+        ], False
     if any(key.startswith(f"{name}.") for key in info["missing_keys"]):
         return [], False
-    kind = source.problem_type or ("regression" if source.num_labels == 1 else "single_label_classification")
-    if kind == problem_type == "regression" and source.num_labels == 1:
-        return ["head: the checkpoint's own regression head goes on training"], True
-    if kind == problem_type and sorted(old) == sorted(labels):
-        _reorder(linear, [old.index(label) for label in labels])
-        return ["head: the checkpoint's own goes on training; its labels are these"], True
+    old_problem = source.problem_type or ("regression" if source.num_labels == 1 else "single_label_classification")
+    if old_problem == problem_type == "regression" and source.num_labels == 1:
+        return [Note("head: the checkpoint's own regression head goes on training", "head")], True
+    if old_problem == problem_type and sorted(old_labels) == sorted(labels):
+        _reorder(linear, [old_labels.index(label) for label in labels])
+        return [Note("head: the checkpoint's own goes on training; its labels are these", "head")], True
     with torch.no_grad():
         nn.init.normal_(linear.weight, std=getattr(model.config, "initializer_range", 0.02))
         if linear.bias is not None:
             linear.bias.zero_()
-    if kind != problem_type:
-        return [f"head: started anew; the checkpoint's is for {kind}, this problem is {problem_type}"], False
-    more = ", ..." if len(old) > 5 else ""
-    return [f"head: started anew; the checkpoint's labels are others ({', '.join(old[:5])}{more})"], False
+    if old_problem != problem_type:
+        return [
+            Note(f"head: started anew; the checkpoint's is for {old_problem}, this problem is {problem_type}", "head")
+        ], False
+    more = ", ..." if len(old_labels) > 5 else ""
+    return [
+        Note(f"head: started anew; the checkpoint's labels are others ({', '.join(old_labels[:5])}{more})", "head")
+    ], False
 
 
 @torch.no_grad()
@@ -171,44 +205,49 @@ def _reorder(linear: nn.Linear, rows: list[int]) -> None:
 
 
 def _positions(model: PreTrainedModel) -> int | None:
-    """Tokens the model has positions for; None where they are relative and without end (XLNet says -1)."""
-    holds = []
+    """Number of tokens the model has positions for.
+
+    None where they are relative and without limit (XLNet has -1).
+    """
+    limits = []
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             offset = 0 if module.padding_idx is None else module.padding_idx + 1  # RoBERTa counts from there
-            holds.append(module.num_embeddings - offset)
-    said = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if isinstance(said, int) and said > 0:
-        holds.append(said)
-    return min(holds, default=None)
+            limits.append(module.num_embeddings - offset)
+    configured = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if isinstance(configured, int) and configured > 0:
+        limits.append(configured)
+    return min(limits, default=None)
 
 
-def capacity(model: PreTrainedModel, tokenizer: Any) -> int:
-    """Tokens after which a text must be cut: the model's or the tokenizer's limit, 512 where neither has one.
+def capacity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Number of tokens after which a text must be truncated.
 
-    The tokenizer of a fine-tuned model says where its training cut.
+    The model's or the tokenizer's limit, 512 where neither has one. The tokenizer of a fine-tuned model has the limit of its
+    training.
     """
-    own = tokenizer.model_max_length if tokenizer.model_max_length < _NO_LIMIT else None
-    return min((n for n in (own, _positions(model)) if n is not None), default=_DEFAULT_LENGTH)
+    limit = tokenizer.model_max_length if tokenizer.model_max_length < _NO_LIMIT else None
+    return min((n for n in (limit, _positions(model)) if n is not None), default=_DEFAULT_LENGTH)
 
 
-def token_limit(model: PreTrainedModel, tokenizer: Any, asked: int | None) -> int:
-    """Tokens a text is cut after in training: what was asked, else the capacity, 512 at most.
+def token_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requested: int | None) -> int:
+    """Number of tokens a text is truncated to in training.
 
-    What is asked may exceed the tokenizer's own limit, which is raised then, in place: an earlier run set it to its own.
+    The requested number, else the capacity, 512 at most. A request may exceed the tokenizer's limit, which an earlier run may
+    have set to its own; it is then raised, in place.
 
-    Raises: ConfigError if more is asked than the model has positions for.
+    Raises: ConfigError if the model has fewer positions than requested.
     """
-    if asked is None:
+    if requested is None:
         return min(capacity(model, tokenizer), _DEFAULT_LENGTH)
     positions = _positions(model)
-    if positions is not None and asked > positions:
-        raise ConfigError(f"--max_seq_length {asked}: this checkpoint holds {positions} tokens.")
-    tokenizer.model_max_length = max(tokenizer.model_max_length, asked)
-    return asked
+    if positions is not None and requested > positions:
+        raise ConfigError(f"--max_seq_length {requested}: this checkpoint holds {positions} tokens.")
+    tokenizer.model_max_length = max(tokenizer.model_max_length, requested)
+    return requested
 
 
-def trainable_share(model: nn.Module) -> tuple[int, int]:
-    """(trained parameters, all parameters)."""
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """Numbers of trained parameters and of all parameters."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return sum(n for n, trains in sizes if trains), sum(n for n, _ in sizes)
+    return sum(n for n, is_trained in sizes if is_trained), sum(n for n, _ in sizes)

@@ -1,8 +1,8 @@
-"""The classifier head: where it is, and a start for it fitted on the frozen encoder (LP-FT).
+"""The classifier head: its layers, and a start from a linear probe (LP-FT).
 
 Linear probing first, fine-tuning second: from a random last layer the first updates are mostly noise that distorts the
-encoder's features, most of all on few rows (Kumar et al. 2022, arXiv:2202.10054). The probe is fitted on what the last linear
-layer really gets, whatever stands before it, so it serves every architecture and costs one pass over a capped sample.
+encoder's features, most of all on few rows (Kumar et al. 2022, arXiv:2202.10054). The probe is fitted on the actual inputs of
+the last linear layer, so it serves every architecture and costs one pass over a capped sample.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from nlp_ft.errors import DataError, ModelError
-from nlp_ft.models.linear_probe import fit_linear, no_probe
+from nlp_ft.models.linear_probe import fit_linear, probe_obstacle
 
-_DROPOUT_ROWS = 256  # on which a probe is tried with dropout on
-_DROWNED = 2.0  # times a constant answer's loss: chance on a sample of small data stays below
+_DROPOUT_ROWS = 256  # rows on which a probe is evaluated with dropout
+_MAX_LOSS_RATIO = 2.0  # of the loss of a constant prediction; sampling noise on small data stays below
 
 
 def final_linear(model: PreTrainedModel) -> tuple[str, nn.Linear]:
-    """The layer that yields the logits, with its dotted name: the last linear one outside the encoder with num_labels outputs.
+    """Dotted name and module of the layer that yields the logits.
+
+    It is the last linear layer outside the encoder with num_labels outputs.
 
     Raises: ModelError if there is none.
     """
@@ -42,10 +44,11 @@ def final_linear(model: PreTrainedModel) -> tuple[str, nn.Linear]:
 
 
 def head_modules(model: PreTrainedModel) -> list[str]:
-    """Dotted names of every module with weights between the encoder and the logits: what must train and be saved in full.
+    """Dotted names of every module with weights between encoder and logits.
 
-    These are the children that are not the encoder, and the encoder's own `pooler` (BERT, ALBERT: part of the head in all but
-    place; random in checkpoints that were pretrained without it). peft matches `modules_to_save` by the end of a name.
+    They must train and be saved in full: the children that are not the encoder, and the encoder's own `pooler` (BERT, ALBERT:
+    part of the head by its function; random in checkpoints that were pretrained without it). peft matches `modules_to_save` by
+    the end of a name.
     """
     prefix = model.base_model_prefix
     names = [name for name, child in model.named_children() if name != prefix and any(True for _ in child.parameters())]
@@ -64,12 +67,14 @@ def start_from_probe(
     max_rows: int = 4000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Fit the last linear layer, in place, by (multinomial) logistic or ridge regression on its inputs.
+    """Fit the last linear layer, in place, by regression on its inputs.
 
-    The features are those of evaluation mode, as long as the fit survives dropout (`fit_probe`); they
+    (Multinomial) logistic regression for labels, ridge regression for numbers.
+
+    The features are those of evaluation mode, as long as the fit holds up under dropout (`fit_probe`); they
     are standardised for the fit and the scaling is folded back into weight and bias. A layer without bias (decoders' `score`)
-    is fitted without intercept. The penalty is the one under which held-out rows are likeliest (ridge: least squared error).
-    Everything is deterministic, so under several processes each rank may run it on the same rows; wrapping in DDP then hands
+    is fitted without intercept. The penalty is that with the highest likelihood of held-out rows (ridge: least squared error).
+    Everything is deterministic, so under several processes each rank may run it on the same rows; wrapping in DDP then copies
     rank 0's weights to all.
 
     Args:
@@ -80,22 +85,22 @@ def start_from_probe(
         max_rows: rows used at most: a seeded sample, stratified by class.
         seed: of that sample.
 
-    Returns: what was done, ready for JSON: {"fitted": True, "rows", "dropout", "penalty", "train_score", "held_out_score",
-    "held_out_rows"} (dropout: whether it was on; accuracy, its mean over labels, or R2; held_out_score is None where no row
-    could be held out), or {"fitted": False, "reason"} with the model as it was.
+    Returns: a report, ready for JSON: {"fitted": True, "rows", "dropout", "penalty", "train_score", "held_out_score",
+    "held_out_rows"} (dropout: whether it was on; scores: accuracy, its mean over labels, or R2; held_out_score is None where
+    no row could be held out), or {"fitted": False, "reason"} with the model as it was.
 
     Raises: DataError if batches and labels differ in rows, or the features are not finite.
     """
     labels = np.asarray(labels)
     _, linear = final_linear(model)
     rows = probe_rows(labels, problem_type, max_rows, seed)
-    chosen = list(_chosen(batches, rows, len(labels)))
+    chosen = list(_select_rows(batches, rows, len(labels)))
 
-    def read(indices: np.ndarray, dropout: bool) -> np.ndarray:
-        wanted = _chosen(chosen, indices, len(rows))
-        return torch.cat([*inputs_of(model, linear, wanted, dropout=dropout)]).cpu().numpy()
+    def read_features(indices: np.ndarray, dropout: bool) -> np.ndarray:
+        selected = _select_rows(chosen, indices, len(rows))
+        return torch.cat([*layer_inputs(model, linear, selected, dropout=dropout)]).cpu().numpy()
 
-    return fit_probe(linear, read, labels[rows], problem_type, seed=seed)
+    return fit_probe(linear, read_features, labels[rows], problem_type, seed=seed)
 
 
 def fit_probe(
@@ -106,15 +111,15 @@ def fit_probe(
     *,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Fit a linear layer, in place, on what it reads.
+    """Fit a linear layer, in place, on its inputs.
 
-    Where rows vary little in their features, the weights are large, and the noise of the encoder's dropout drowns them: the
-    first token of all-MiniLM-L6-v2 gave a squared error of 62 in training for 1.6 in evaluation. So a fit that dropout makes
-    far worse than a constant answer is made again on features with dropout on, which keeps only what survives it.
+    Where features vary little between rows, the weights are large, and the noise of the encoder's dropout dominates: the first
+    token of all-MiniLM-L6-v2 gave a squared error of 62 in training for 1.6 in evaluation. So a fit that is far worse under
+    dropout than a constant prediction is repeated on features with dropout.
 
     Args:
         linear: the layer.
-        read: (places, dropout) -> the layer's inputs, (len(places), width), of the rows in these places.
+        read: (indices, dropout) -> the layer's inputs, (len(indices), width), for the rows of these indices.
         labels: of all rows, as in `start_from_probe`.
         problem_type: likewise.
         seed: of the dropout.
@@ -122,7 +127,7 @@ def fit_probe(
     Returns: as `start_from_probe`. Raises: DataError if the features are not finite.
     """
     labels = np.asarray(labels)
-    if reason := no_probe(labels, problem_type, linear.out_features):
+    if reason := probe_obstacle(labels, problem_type, linear.out_features):
         return {"fitted": False, "reason": reason}
     indices = np.arange(len(labels))
 
@@ -137,25 +142,28 @@ def fit_probe(
     sample = indices[:: len(indices) // _DROPOUT_ROWS + 1]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        noisy = _loss(read(sample, True) @ weight.T + bias, labels[sample], problem_type)
-        if noisy > _DROWNED * _loss_of_a_constant(labels, problem_type):
+        noisy_loss = _loss(read(sample, True) @ weight.T + bias, labels[sample], problem_type)
+        if noisy_loss > _MAX_LOSS_RATIO * _loss_of_a_constant(labels, problem_type):
             weight, bias, report = fit(True)
     write_linear(linear, weight, bias)
     return report
 
 
 def _loss(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> float:
-    """Mean loss of logits (rows, outputs): squared error, or nats a row (multi-label: a label)."""
-    given, truth = torch.from_numpy(logits).double(), torch.from_numpy(labels)
+    """Mean loss of logits (rows, outputs).
+
+    Squared error, or cross-entropy in nats per row (multi-label: per label).
+    """
+    predictions, targets = torch.from_numpy(logits).double(), torch.from_numpy(labels)
     if problem_type == "regression":
-        return F.mse_loss(given, truth.double().reshape(given.shape)).item()
-    if truth.ndim == 1:
-        return F.cross_entropy(given, truth.long()).item()
-    return F.binary_cross_entropy_with_logits(given, truth.double()).item()
+        return F.mse_loss(predictions, targets.double().reshape(predictions.shape)).item()
+    if targets.ndim == 1:
+        return F.cross_entropy(predictions, targets.long()).item()
+    return F.binary_cross_entropy_with_logits(predictions, targets.double()).item()
 
 
 def _loss_of_a_constant(labels: np.ndarray, problem_type: str) -> float:
-    """The least mean loss of an answer that is the same for all rows: the variance, or the entropy of the labels."""
+    """Least mean loss of a constant prediction: variance, or entropy of the labels."""
     if problem_type == "regression":
         return float(np.var(labels, axis=0).mean())
     if labels.ndim == 1:
@@ -165,7 +173,10 @@ def _loss_of_a_constant(labels: np.ndarray, problem_type: str) -> float:
 
 
 def probe_rows(labels: np.ndarray, problem_type: str, max_rows: int, seed: int) -> np.ndarray:
-    """Sorted indices of a seeded sample; of single-label problems in proportion, and with one row of each class at least."""
+    """Sorted indices of a seeded sample.
+
+    Single-label problems are sampled in proportion to the classes, with at least one row of each.
+    """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(labels))
     if problem_type == "single_label_classification":
@@ -178,41 +189,51 @@ def probe_rows(labels: np.ndarray, problem_type: str, max_rows: int, seed: int) 
 
 
 @torch.inference_mode()
-def inputs_of(
+def layer_inputs(
     model: PreTrainedModel, linear: nn.Linear, batches: Iterable[Mapping[str, torch.Tensor]], *, dropout: bool = False
 ) -> Iterator[torch.Tensor]:
-    """What `linear` gets for the rows of each batch, with dropout or without: (rows, features), on the model's device."""
-    caught: list[torch.Tensor] = []
-    hook = linear.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    """Inputs of `linear` for the rows of each batch, with dropout or without.
+
+    Yields (rows, features), on the model's device.
+    """
+    inputs_seen: list[torch.Tensor] = []
+    hook = linear.register_forward_pre_hook(lambda _, inputs: inputs_seen.append(inputs[0]))
     training = model.training
     model.train(dropout)
     try:
         for batch in batches:
-            part = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            model(**part)
-            yield pooled(caught.pop(), part["input_ids"], model)
+            on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            model(**on_device)
+            yield pooled(inputs_seen.pop(), on_device["input_ids"], model)
     finally:
         hook.remove()
         model.train(training)
 
 
-def _chosen(
+def _select_rows(
     batches: Iterable[Mapping[str, torch.Tensor]], rows: np.ndarray, total: int
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Of each batch the rows that are wanted. Raises: DataError if there are not `total` rows in all."""
+    """Select the given rows out of batches.
+
+    Raises: DataError if there are not `total` rows in all.
+    """
     start = 0
     for batch in batches:
         end = start + len(batch["input_ids"])
-        wanted = torch.from_numpy(rows[(rows >= start) & (rows < end)] - start)
+        indices = torch.from_numpy(rows[(rows >= start) & (rows < end)] - start)
         start = end
-        if len(wanted):
-            yield {name: tensor[wanted] for name, tensor in batch.items()}
+        if len(indices):
+            yield {name: tensor[indices] for name, tensor in batch.items()}
     if start != total:
         raise DataError(f"the probe got {total} labels for {start} rows.")
 
 
 def pooled(features: torch.Tensor, input_ids: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
-    """Decoders apply `score` to every position and keep the last one that is no pad token: the same choice, before it."""
+    """Features of the last position that is no pad token, as decoders pool.
+
+    Decoders apply `score` to every position and then choose that one; the same choice is made here before `score`. Features
+    that are pooled already, (rows, width), are returned as they are.
+    """
     if features.ndim == 2:
         return features
     pad = model.config.get_text_config().pad_token_id
@@ -225,7 +246,10 @@ def pooled(features: torch.Tensor, input_ids: torch.Tensor, model: PreTrainedMod
 
 @torch.no_grad()
 def write_linear(linear: nn.Linear, weight: np.ndarray, bias: np.ndarray) -> None:
-    """Copy a fit into a layer, in place; a layer without bias takes the weight alone."""
+    """Copy a fit into a layer, in place.
+
+    A layer without bias takes the weight alone.
+    """
     linear.weight.copy_(torch.from_numpy(weight))
     if linear.bias is not None:
         linear.bias.copy_(torch.from_numpy(bias))

@@ -1,9 +1,8 @@
-"""The encoder's layers, from the embeddings up: which of them train, how fast, from when on, and from what start."""
+"""The encoder's layers: freezing, learning rates by depth, random starts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
@@ -11,15 +10,17 @@ from transformers import PreTrainedModel
 
 from nlp_ft.config import FreezeArguments
 from nlp_ft.errors import ConfigError, ModelError
-from nlp_ft.models.pooling import MARK
+from nlp_ft.models.pooling import POOLING_KEY
 
 _TOP_NORMS = ("norm", "final_norm", "ln_f")  # of decoders and ModernBERT: after the last layer, and trained with it
 
 
 def layer_list(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    """The list of all layers of the encoder (the mean-pooling one of `pooling`, too), with its name in the base model.
+    """Name in the base model and list of all layers of the encoder.
 
-    Raises: ModelError for an architecture without one, such as ALBERT, whose layers share their weights.
+    The mean-pooling layer that `pooling` adds is in the list, too.
+
+    Raises: ModelError for an architecture without such a list, such as ALBERT, whose layers share their weights.
     """
     depth = model.config.get_text_config().num_hidden_layers
     for name, module in model.base_model.named_modules():
@@ -29,34 +30,34 @@ def layer_list(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
 
 
 def pools_by_layer(model: PreTrainedModel) -> bool:
-    """Whether its last layer is the one that `pooling.pool_by_mean` adds."""
-    return getattr(model.config, MARK, None) == "mean" and model.config.model_type != "modernbert"
+    """Whether the last layer is the one that `pooling.pool_by_mean` adds."""
+    return getattr(model.config, POOLING_KEY, None) == "mean" and model.config.model_type != "modernbert"
 
 
 def encoder_layers(model: PreTrainedModel) -> list[nn.Module]:
-    """The encoder's own layers, lowest first: without the one that `pooling` adds."""
+    """Layers of the encoder, lowest first, without the one that `pooling` adds."""
     layers = list(layer_list(model)[1])
     return layers[:-1] if pools_by_layer(model) else layers
 
 
-def depths(model: PreTrainedModel) -> dict[str, int]:
-    """How high each parameter stands: 0 for embeddings, 1 to n for the n layers, n + 1 for everything of the head.
+def parameter_depths(model: PreTrainedModel) -> dict[str, int]:
+    """Depth of each parameter by name: 0 for embeddings, n + 1 for the head.
 
-    The pooler and the mean-pooling layer belong to the head. Adapters stand where their layer does.
+    The n layers have depths 1 to n. Pooler and mean-pooling layer belong to the head; an adapter has the depth of its layer.
     """
     name, _ = layer_list(model)
     top = len(encoder_layers(model)) + 1
-    body, listed = f"{model.base_model_prefix}.", f"{model.base_model_prefix}.{name}."
-    found = {}
+    body, layers = f"{model.base_model_prefix}.", f"{model.base_model_prefix}.{name}."
+    depths = {}
     for parameter, _ in model.named_parameters():
         rest = parameter.removeprefix(body).split(".")
-        if parameter.startswith(listed):
-            found[parameter] = min(int(parameter.removeprefix(listed).partition(".")[0]) + 1, top)
+        if parameter.startswith(layers):
+            depths[parameter] = min(int(parameter.removeprefix(layers).partition(".")[0]) + 1, top)
         elif not parameter.startswith(body) or rest[0] == "pooler":
-            found[parameter] = top
+            depths[parameter] = top
         else:
-            found[parameter] = top - 1 if rest[0] in _TOP_NORMS else 0
-    return found
+            depths[parameter] = top - 1 if rest[0] in _TOP_NORMS else 0
+    return depths
 
 
 def top_layers(model: PreTrainedModel, count: int) -> list[str]:
@@ -65,13 +66,15 @@ def top_layers(model: PreTrainedModel, count: int) -> list[str]:
         return []
     name, _ = layer_list(model)
     depth = len(encoder_layers(model))
-    return [f"{model.base_model_prefix}.{name}.{place}" for place in range(depth - count, depth)]
+    return [f"{model.base_model_prefix}.{name}.{index}" for index in range(depth - count, depth)]
 
 
 def reinitialise(model: PreTrainedModel, count: int) -> list[str]:
-    """Start the top `count` layers (and BERT's pooler) at random, in place (Zhang et al. 2021, arXiv:2006.05987, section 5).
+    """Initialise the top `count` layers (and BERT's pooler) at random, in place.
 
-    Returns: what to say. Raises: ConfigError if there are not that many.
+    Source: Zhang et al. 2021, arXiv:2006.05987, section 5.
+
+    Returns: notes to log. Raises: ConfigError if there are fewer layers.
     """
     if not count:
         return []
@@ -82,12 +85,12 @@ def reinitialise(model: PreTrainedModel, count: int) -> list[str]:
     pooler = getattr(model.base_model, "pooler", None)
     for block in [*layers[-count:], *([pooler] if isinstance(pooler, nn.Module) else [])]:
         for module in block.modules():
-            _start(module, std)
+            _initialise(module, std)
     return [f"layers: the top {count} of {len(layers)} start at random"]
 
 
 @torch.no_grad()
-def _start(module: nn.Module, std: float) -> None:
+def _initialise(module: nn.Module, std: float) -> None:
     for name, parameter in module.named_parameters(recurse=False):
         if parameter.ndim > 1:
             nn.init.normal_(parameter, std=std)
@@ -96,91 +99,102 @@ def _start(module: nn.Module, std: float) -> None:
 
 
 def freeze(model: nn.Module, spec: str | None) -> list[str]:
-    """Freeze the embeddings and the lowest layers, in place: a number, "embeddings" or "all".
+    """Freeze the embeddings and the lowest layers, in place.
 
     Frozen layers stay in evaluation mode while the rest trains: dropout in them would be noise that nothing learns from.
-    model: a classifier, which may carry adapters; those of frozen layers are frozen with them.
 
-    Returns: what to say. Raises: ConfigError if there are not that many layers.
+    model: a classifier, with adapters or without; adapters of frozen layers are frozen, too. spec: a number of layers,
+    "embeddings" or "all".
+
+    Returns: notes to log. Raises: ConfigError if there are fewer layers.
     """
     if spec is None:
         return []
-    plain = unwrapped(model)
-    layers = encoder_layers(plain)
+    classifier = unwrapped(model)
+    layers = encoder_layers(classifier)
     count = {"embeddings": 0, "all": len(layers)}.get(spec)
     count = int(spec) if count is None else count
     if count > len(layers):
         raise ConfigError(f"--freeze_layers {spec}: this encoder has {len(layers)} layers.")
-    depth = depths(plain)
-    for name, parameter in plain.named_parameters():
+    depth = parameter_depths(classifier)
+    for name, parameter in classifier.named_parameters():
         if depth[name] <= count:
             parameter.requires_grad_(False)
-    for module in [*_embedding_modules(plain), *layers[:count]]:
-        keep_evaluating(module)
-    what = "the embeddings" if count == 0 else f"the embeddings and the lowest {count} of {len(layers)} layers"
-    return [f"frozen: {what}"]
+    for module in [*_embedding_modules(classifier), *layers[:count]]:
+        keep_in_eval_mode(module)
+    frozen = "the embeddings" if count == 0 else f"the embeddings and the lowest {count} of {len(layers)} layers"
+    return [f"frozen: {frozen}"]
 
 
-def keep_evaluating(module: nn.Module) -> None:
-    """Keep it in evaluation mode, without dropout, whenever it is run; for good."""
+def keep_in_eval_mode(module: nn.Module) -> None:
+    """Keep a module in evaluation mode, without dropout, at every forward pass."""
     module.register_forward_pre_hook(_evaluate)
 
 
-def _evaluate(module: nn.Module, _: Any) -> None:
+def _evaluate(module: nn.Module, _: object) -> None:
     module.eval()
 
 
 def _embedding_modules(model: PreTrainedModel) -> list[nn.Module]:
-    """The children of the body that are neither its layers nor above them."""
-    held = layer_list(model)[1]
+    """Children of the body that are neither its layers nor above them."""
+    layers = layer_list(model)[1]
     return [
         child
         for name, child in model.base_model.named_children()
-        if name not in (*_TOP_NORMS, "pooler") and not any(module is held for module in child.modules())
+        if name not in (*_TOP_NORMS, "pooler") and not any(module is layers for module in child.modules())
     ]
 
 
-def unwrapped(model: nn.Module) -> Any:
-    """The classifier itself, where adapters are around it."""
-    get: Any = getattr(model, "get_base_model", None)
-    return model if get is None else get()
+def unwrapped(model: nn.Module) -> PreTrainedModel:
+    """Return the classifier itself, without the wrapper that adapters put around it."""
+    get_base_model: Callable[[], object] | None = getattr(model, "get_base_model", None)
+    plain = model if get_base_model is None else get_base_model()
+    assert isinstance(plain, PreTrainedModel)
+    return plain
 
 
-class Plan:
-    """What each parameter's learning rate is multiplied by, and until when it waits.
+class LayerwiseSchedule:
+    """Learning-rate factor of each parameter, and the time from which it trains.
 
-    model: the classifier as it goes into training, adapters and all. Parameters it does not hold count as the head's.
+    model: the classifier as it is trained, with its adapters. Parameters it does not hold count as the head's.
     """
 
     def __init__(self, model: nn.Module, args: FreezeArguments) -> None:
-        plain = unwrapped(model)
-        depth = depths(plain)
-        self.decay, self.share = args.layerwise_lr_decay, args.gradual_unfreezing
+        classifier = unwrapped(model)
+        depth = parameter_depths(classifier)
+        self.decay, self.unfreezing_share = args.layerwise_lr_decay, args.gradual_unfreezing
         self.top = max(depth.values())
-        self._depth = {id(parameter): depth[name] for name, parameter in plain.named_parameters()}
+        self._depth = {id(parameter): depth[name] for name, parameter in classifier.named_parameters()}
 
-    def rate(self, parameter: nn.Parameter) -> float:
-        """Decay ** (layers between it and the head) (Howard & Ruder 2018, arXiv:1801.06146, section 3.2)."""
+    def lr_factor(self, parameter: nn.Parameter) -> float:
+        """Factor of the learning rate: decay ** (layers between parameter and head).
+
+        Source: Howard & Ruder 2018, arXiv:1801.06146, section 3.2.
+        """
         return self.decay ** (self.top - self._depth.get(id(parameter), self.top))
 
-    def waiting(self, parameters: Iterable[nn.Parameter], progress: float) -> list[nn.Parameter]:
-        """Those that do not train yet. progress: the share of all updates that is done.
+    def frozen_at(self, parameters: Iterable[nn.Parameter], progress: float) -> list[nn.Parameter]:
+        """Parameters that do not train yet.
 
-        The head trains from the start, the top layer from share / (layers + 1) on, the embeddings from `share` on.
+        progress: the share of all updates that is done.
+
+        The head trains from the start, the top layer from unfreezing_share / (layers + 1) on, the embeddings from
+        `unfreezing_share` on.
         """
-        if self.share is None or progress >= self.share:
+        if self.unfreezing_share is None or progress >= self.unfreezing_share:
             return []
-        lowest = self.top * (1 - progress / self.share)
+        lowest = self.top * (1 - progress / self.unfreezing_share)
         return [p for p in parameters if self._depth.get(id(p), self.top) < lowest - 1e-9]
 
     def notes(self, learning_rate: float) -> list[str]:
-        """What to say of it."""
-        said = []
-        if self.share is not None:
-            said.append(
-                f"gradual unfreezing: the head first, then a layer at a time, all of them from {self.share:.0%} of the updates"
+        """Notes to log."""
+        notes = []
+        if self.unfreezing_share is not None:
+            notes.append(
+                "gradual unfreezing: the head first, then a layer at a time, all of them from "
+                f"{self.unfreezing_share:.0%} of the updates"
             )
         if self.decay < 1:
             lowest = learning_rate * self.decay**self.top
-            said.append(f"layer-wise rates: {learning_rate:g} in the head, down to {lowest:.2g} in the embeddings")
-        return said
+            notes.append(f"layer-wise rates: {learning_rate:g} in the head, down to {lowest:.2g} in the embeddings")
+        return notes

@@ -1,9 +1,10 @@
-"""Masked mean pooling inside stock architectures: no custom class, plain transformers loads and repeats it.
+"""Masked mean pooling inside stock architectures, without a custom class.
 
-BERT, RoBERTa and DistilBERT classifiers read the first token. Encoders trained as sentence embedders put the meaning of a text
-into the mean over its tokens instead. One more ordinary layer can say that mean: query and key weights of zero make attention
-uniform over the unmasked tokens, the value is the identity, the attention output a multiple of it, so large that the first
-token's own vector fades in the LayerNorm after it, and the feed-forward part adds zero. ModernBERT has it built in.
+BERT, RoBERTa and DistilBERT classifiers read the first token, whereas sentence embedders represent a text by the mean over its
+tokens. One more ordinary layer computes that mean, so plain transformers loads and repeats it: query and key weights of zero
+make attention uniform over the unmasked tokens, the value is the identity, the attention output a multiple of it, so large
+that the first token's own vector nearly vanishes in the LayerNorm after it, and the feed-forward part adds zero. ModernBERT
+has mean pooling built in.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import nn
@@ -23,15 +24,22 @@ from transformers.utils.hub import cached_file
 from nlp_ft.errors import ModelError
 
 POOLINGS: tuple[str, ...] = ("mean", "cls", "last", "max")
-MARK = "nlp_ft_pooling"  # the key in config.json that keeps a second run from adding a second layer
+POOLING_KEY = "nlp_ft_pooling"  # key in config.json: a second run adds no second layer
 _ROBERTAS = ("roberta", "xlm-roberta", "camembert")
-_SCALE = 100.0  # of the attention output: the first token's own vector keeps about 1 %
+_SCALE = 100.0  # factor of the attention output: the first token keeps a weight of about 1 %
 _TANH_SLOPE = 0.5  # of the identity before a tanh: normalised vectors have unit variance, and tanh(0.5) is 0.46
 _RELU_SHIFT = 2.0  # of the identity before a ReLU: 2 % of a normal variable lie below -2
 
 
+class HubOptions(TypedDict, total=False):
+    """Revision and cache directory for reading a checkpoint from the Hub."""
+
+    revision: str
+    cache_dir: str | None
+
+
 class _Layer(NamedTuple):
-    """The parts of one encoder layer that the surgery sets, under one name for every family."""
+    """Modules of one encoder layer that are set, named alike for every family."""
 
     query: nn.Linear
     key: nn.Linear
@@ -42,22 +50,23 @@ class _Layer(NamedTuple):
     last_norm: nn.LayerNorm
 
 
-def choose_pooling(asked: str, model: PreTrainedModel, name: str, **hub: Any) -> tuple[str, str]:
-    """("stock", "mean", "cls" or "last", the reason in a few words) for --pooling on the checkpoint `name`.
+def choose_pooling(requested: str, model: PreTrainedModel, name: str, **hub: Unpack[HubOptions]) -> tuple[str, str]:
+    """Resolve --pooling for the checkpoint `name`: the pooling and a short reason.
 
-    auto follows the checkpoint: mean where it was trained with mean pooling, as its 1_Pooling/config.json (the file of
-    sentence-transformers) says, and the architecture can hold it; stock otherwise.
+    The pooling is "stock", "mean", "cls" or "last". auto follows the checkpoint: mean where it was trained with mean pooling,
+    as its 1_Pooling/config.json (the file of sentence-transformers) says, and the architecture can compute it; stock
+    otherwise.
 
-    hub: revision, cache_dir and the like, for looking that file up on the Hub.
+    hub: for looking that file up on the Hub.
 
-    Raises: ModelError if what is asked for is nothing that the architecture can hold.
+    Raises: ModelError if the architecture cannot compute the requested pooling.
     """
-    if getattr(model.config, MARK, None) == "mean" and asked != "max":
+    if getattr(model.config, POOLING_KEY, None) == "mean" and requested != "max":
         return "mean", "the checkpoint pools by mean already"
-    if reason := cannot_hold(asked, model):
-        raise ModelError(f"--pooling {asked}: {reason}. Use --pooling stock.")
-    if asked != "auto":
-        return asked, "as asked"
+    if reason := pooling_obstacle(requested, model):
+        raise ModelError(f"--pooling {requested}: {reason}. Use --pooling stock.")
+    if requested != "auto":
+        return requested, "as asked"
     if not _trained_with_mean(name, **hub):
         return "stock", "the checkpoint does not say that it was trained with mean pooling"
     if not can_pool_by_mean(model):
@@ -65,16 +74,18 @@ def choose_pooling(asked: str, model: PreTrainedModel, name: str, **hub: Any) ->
     return "mean", "the checkpoint was trained with mean pooling (1_Pooling/config.json)"
 
 
-def cannot_hold(pooling: str, model: PreTrainedModel) -> str:
-    """Why a stock classifier of this architecture cannot pool so, or an empty string."""
-    kind = type(model).__name__
+def pooling_obstacle(pooling: str, model: PreTrainedModel) -> str:
+    """Reason why a stock classifier of this architecture cannot pool so, or ''."""
+    class_name = type(model).__name__
     if pooling == "max":
         return "no stock layers can take a maximum over tokens, so plain transformers could not load it"
     if pooling == "last" and not _reads_last(model):
-        return f"{kind} is an encoder's, and reads its first token; the last one is what decoders read"
+        return f"{class_name} is an encoder's, and reads its first token; the last one is what decoders read"
     if pooling in ("mean", "cls") and not can_pool_by_mean(model):
-        how = "pool by mean" if pooling == "mean" else "hand its first token on"
-        return f"{kind} has no stock way to {how}; bert, {', '.join(_ROBERTAS)}, distilbert and modernbert have"
+        ability = "pool by mean" if pooling == "mean" else "hand its first token on"
+        return (
+            f"{class_name} has no stock way to {ability}; bert, {', '.join(_ROBERTAS)}, distilbert and modernbert have"
+        )
     return ""
 
 
@@ -83,9 +94,10 @@ def _reads_last(model: PreTrainedModel) -> bool:
 
 
 def set_pooling(model: PreTrainedModel, pooling: str) -> None:
-    """What `choose_pooling` chose, in place: "mean" and "cls" change the model, and its head must then be fitted anew.
+    """Apply the pooling that `choose_pooling` chose, in place.
 
-    cls: the first token of the last layer, handed on by the head's dense layer as a multiple of the identity.
+    "mean" and "cls" change the model, and its head must then be fitted anew. cls: the first token of the last layer, passed on
+    by the head's dense layer as a multiple of the identity.
     """
     if pooling == "mean":
         pool_by_mean(model)
@@ -96,27 +108,27 @@ def set_pooling(model: PreTrainedModel, pooling: str) -> None:
 
 
 def can_pool_by_mean(model: PreTrainedModel) -> bool:
-    """Whether `pool_by_mean` knows the architecture."""
-    kind = model.config.model_type
-    if kind in ("bert", *_ROBERTAS):
+    """Whether `pool_by_mean` supports the architecture."""
+    model_type = model.config.model_type
+    if model_type in ("bert", *_ROBERTAS):
         return not model.config.is_decoder
-    return kind in ("distilbert", "modernbert")
+    return model_type in ("distilbert", "modernbert")
 
 
 def pool_by_mean(model: PreTrainedModel) -> None:
-    """Make the classifier read the masked mean of its encoder's last layer, in place; its head must then be fitted anew.
+    """Make the classifier read the masked mean of its last layer, in place.
 
-    Appends one layer (config.num_hidden_layers grows by one) and sets the dense layer of the head to a multiple of the
-    identity; deterministic, so the same checkpoint always becomes the same model. ModernBERT's configuration is set instead.
-    A model that pools by mean already is left alone.
+    Its head must then be fitted anew. One layer is appended (config.num_hidden_layers grows by one) and the dense layer of the
+    head is set to a multiple of the identity; deterministic, so the same checkpoint always becomes the same model. For
+    ModernBERT the configuration is set instead. A model that pools by mean already is left alone.
 
-    Raises: ModelError for an architecture that cannot hold it.
+    Raises: ModelError for an architecture that is not supported.
     """
-    if getattr(model.config, MARK, None) == "mean":
+    if getattr(model.config, POOLING_KEY, None) == "mean":
         return
     if not can_pool_by_mean(model):
         raise ModelError(f"{type(model).__name__} has no stock way to pool by mean.")
-    setattr(model.config, MARK, "mean")
+    setattr(model.config, POOLING_KEY, "mean")
     if model.config.model_type == "modernbert":
         model.config.classifier_pooling = "mean"
         return
@@ -124,28 +136,34 @@ def pool_by_mean(model: PreTrainedModel) -> None:
     layer = copy.deepcopy(layers[-1])
     layers.append(layer)
     model.config.num_hidden_layers = len(layers)  # DistilBERT's configuration maps it to n_layers
-    _say_mean(_parts(layer))
+    _set_uniform_attention(_layer_modules(layer))
     pass_through(model)
 
 
-def lacks_dense(model: PreTrainedModel, missing: Collection[str]) -> bool:
-    """Whether the head's dense layer is among the parameters that a checkpoint did not hold."""
+def dense_is_missing(model: PreTrainedModel, missing: Collection[str]) -> bool:
+    """Whether the head's dense layer is among the parameters a checkpoint lacks."""
     dense = dense_of(model)
     return dense is not None and any(p is dense.weight and name in missing for name, p in model.named_parameters())
 
 
 def dense_of(model: PreTrainedModel) -> nn.Linear | None:
-    """The dense layer between the pooled token and the last layer; None where a head is of another form than BERT's."""
+    """Dense layer between the pooled token and the last layer.
+
+    None where the head is not of BERT's form.
+    """
     return _dense_of(model) if model.config.model_type in ("bert", *_ROBERTAS, "distilbert") else None
 
 
 @contextmanager
 def only_first_token(model: PreTrainedModel) -> Iterator[None]:
-    """Within: the last layer does its feed-forward part for the first token alone, which is all that BERT's head reads."""
+    """Context: the last layer's feed-forward part runs for the first token alone.
+
+    That token is all that BERT's head reads.
+    """
     if not can_pool_by_mean(model) or model.config.model_type == "modernbert":
         yield
         return
-    norm = _parts(_layers(model)[-1]).first_norm
+    norm = _layer_modules(_layers(model)[-1]).first_norm
     hook = norm.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, :1],))
     try:
         yield
@@ -155,21 +173,26 @@ def only_first_token(model: PreTrainedModel) -> Iterator[None]:
 
 @contextmanager
 def last_hidden_states(model: PreTrainedModel) -> Iterator[list[torch.Tensor]]:
-    """Within: a list to which each forward pass appends what the encoder's own last layer gives, (rows, tokens, width)."""
-    added = getattr(model.config, MARK, None) == "mean" and model.config.model_type != "modernbert"
+    """Context: a list that collects the encoder's last hidden states.
+
+    Each forward pass appends (rows, tokens, width), read before the mean-pooling layer where there is one.
+    """
+    added = getattr(model.config, POOLING_KEY, None) == "mean" and model.config.model_type != "modernbert"
     module = _layers(model)[-2] if added else model.base_model
-    caught: list[torch.Tensor] = []
+    states: list[torch.Tensor] = []
     hook = module.register_forward_hook(
-        lambda _, inputs, output: caught.append(output if isinstance(output, torch.Tensor) else output[0])
+        lambda _, inputs, output: states.append(output if isinstance(output, torch.Tensor) else output[0])
     )
     try:
-        yield caught
+        yield states
     finally:
         hook.remove()
 
 
-def pool_every_way(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Masked mean, first token, last token and maximum, side by side as POOLINGS has them: (rows, 4 * width).
+def pool_all_ways(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean, first token, last token and maximum, side by side: (rows, 4 * width).
+
+    The order is that of POOLINGS; padding is masked.
 
     hidden: (rows, tokens, width); mask: (rows, tokens), 1 for a token and 0 for padding on either side.
     """
@@ -186,7 +209,7 @@ def _layers(model: PreTrainedModel) -> nn.ModuleList:
     return body.transformer.layer if model.config.model_type == "distilbert" else body.encoder.layer
 
 
-def _parts(layer: Any) -> _Layer:
+def _layer_modules(layer: Any) -> _Layer:
     if hasattr(layer, "ffn"):  # DistilBERT
         attention = layer.attention
         return _Layer(
@@ -205,8 +228,11 @@ def _parts(layer: Any) -> _Layer:
 
 
 @torch.no_grad()
-def _say_mean(layer: _Layer) -> None:
-    """LayerNorm(first token + _SCALE * masked mean), which is nearly LayerNorm(masked mean), at every position."""
+def _set_uniform_attention(layer: _Layer) -> None:
+    """Set a layer to LayerNorm(first token + _SCALE * masked mean) at every position.
+
+    That is nearly LayerNorm(masked mean).
+    """
     for linear in (layer.query, layer.key, layer.feed_forward_output):
         linear.weight.zero_()
     for linear in (layer.query, layer.key, layer.value, layer.attention_output, layer.feed_forward_output):
@@ -220,18 +246,18 @@ def _say_mean(layer: _Layer) -> None:
 
 @torch.no_grad()
 def pass_through(model: PreTrainedModel) -> None:
-    """The head's dense layer as a multiple of the identity.
+    """Set the head's dense layer to a multiple of the identity, in place.
 
-    Small enough that the tanh after it (a ReLU: moved to the right) is nearly linear where most values of a normalised vector
+    Small enough that the tanh after it (a ReLU: shifted to the right) is nearly linear where most values of a normalised vector
     lie, and large enough to go on training at the usual rates.
     """
-    kind, head = model.config.model_type, _dense_of(model)
-    nn.init.eye_(head.weight)
-    if kind == "distilbert":
-        head.bias.fill_(_RELU_SHIFT)
+    model_type, dense = model.config.model_type, _dense_of(model)
+    nn.init.eye_(dense.weight)
+    if model_type == "distilbert":
+        dense.bias.fill_(_RELU_SHIFT)
     else:
-        head.weight.mul_(_TANH_SLOPE)
-        head.bias.zero_()
+        dense.weight.mul_(_TANH_SLOPE)
+        dense.bias.zero_()
 
 
 def _dense_of(model: Any) -> nn.Linear:
@@ -240,8 +266,8 @@ def _dense_of(model: Any) -> nn.Linear:
     return model.pre_classifier if model.config.model_type == "distilbert" else model.classifier.dense
 
 
-def _trained_with_mean(name: str, **hub: Any) -> bool:
-    """Whether the checkpoint ships a 1_Pooling/config.json that says mean and nothing else."""
+def _trained_with_mean(name: str, **hub: Unpack[HubOptions]) -> bool:
+    """Whether the checkpoint's 1_Pooling/config.json names mean pooling alone."""
     path = cached_file(
         name,
         "1_Pooling/config.json",
@@ -253,8 +279,8 @@ def _trained_with_mean(name: str, **hub: Any) -> bool:
     if path is None:
         return False
     try:
-        said = json.loads(Path(path).read_text(encoding="utf-8"))
+        settings = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{name}: 1_Pooling/config.json is no JSON: {error}.") from None
-    modes = {key for key, on in said.items() if key.startswith("pooling_mode_") and on is True}
-    return modes == {"pooling_mode_mean_tokens"} or said.get("pooling_mode") == "mean"
+    modes = {key for key, is_on in settings.items() if key.startswith("pooling_mode_") and is_on is True}
+    return modes == {"pooling_mode_mean_tokens"} or settings.get("pooling_mode") == "mean"

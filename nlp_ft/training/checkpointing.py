@@ -174,9 +174,9 @@ def weights_of(checkpoint: str) -> str | None:
     return key.hexdigest()
 
 
-def remove_finished(output_dir: Path, given: Collection[str]) -> None:
+def remove_finished(output_dir: Path, explicit: Collection[str]) -> None:
     """Remove a finished run's checkpoints, which only an interrupted one needs, unless the user asked for saving by flag."""
-    if not _SAVING & set(given):
+    if not _SAVING & set(explicit):
         for path in numbered(output_dir):
             if (path / MANIFEST).is_file():
                 shutil.rmtree(path)

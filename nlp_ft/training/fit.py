@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,13 +24,13 @@ from nlp_ft.evaluation.baselines import Baseline, against_control, baselines, ve
 from nlp_ft.evaluation.calibration import calibrate
 from nlp_ft.evaluation.inference_config import InferenceConfig, LongDocuments
 from nlp_ft.evaluation.metrics import compute_metrics
-from nlp_ft.models.layers import Plan
-from nlp_ft.training import checkpointing
+from nlp_ft.models.layers import LayerwiseSchedule
+from nlp_ft.training import run
 from nlp_ft.training.long_texts import WindowCollator, detach_attention, has_windows
 from nlp_ft.training.losses import ClassifierLoss
-from nlp_ft.training.run_report import RunReport, describe, source_metrics, write_report
+from nlp_ft.training.run_report import RunReport, describe, per_class, source_metrics, write_report
 from nlp_ft.training.save import save_and_verify
-from nlp_ft.training.trainer import ClassifierTrainer, EvaluationLines, settle_callbacks
+from nlp_ft.training.trainer import ClassifierTrainer, EvaluationLines
 from nlp_ft.utils import log
 
 
@@ -40,8 +38,8 @@ from nlp_ft.utils import log
 class Job:
     """What a method hands to `train` and `finish`.
 
-    `settings`: every resolved argument by group, for run.json; `given`: the names the user set; `notes`: what was decided.
-    `brief`: one of several fits of a run, which says one line. `plan`: learning rates by layer, and gradual unfreezing.
+    `settings`: every resolved argument by group, for run.json; `explicit`: the names the user set; `notes`: what was decided.
+    `silent`: one of several fits of a run, which logs one line. `layerwise`: learning rates by layer, and gradual unfreezing.
     `trainer`: a subclass of ClassifierTrainer, or something that makes one of Trainer's keyword arguments; `columns`: further
     columns of the training split that its compute_loss takes out of `inputs`. `title`: the model's row in the report;
     `doing`: the subject of its verdict. `long_documents`: how texts are read that are longer; None: they are cut.
@@ -57,11 +55,11 @@ class Job:
     training: TrainingArguments
     fit: FitArguments
     settings: dict[str, Any]
-    given: Collection[str] = ()
+    explicit: Collection[str] = ()
     save_adapter_only: bool = False
     notes: list[str] = field(default_factory=list)
     silent: bool = False
-    plan: Plan | None = None
+    layerwise: LayerwiseSchedule | None = None
     trainer: Callable[..., ClassifierTrainer] | None = None
     columns: Sequence[str] = ()
     title: str = "fine-tuned"
@@ -95,19 +93,14 @@ def train(job: Job) -> Fitted:
     Raises: TrainingError if a loss, gradient or weight is not finite; ConfigError if the checkpoint to resume from is not of
     this run.
     """
-    own = identity(job)
-    resume = _resume(job, own)
-    trainer = _trainer(job, own)
-    started = time.monotonic()
-    result = trainer.train(resume_from_checkpoint=resume)
-    metrics: dict[str, float] = {f"train_{k.removeprefix('train_')}": v for k, v in result.metrics.items()}
-    metrics["train_minutes"] = (time.monotonic() - started) / 60
-    logits = {}
+    trainer = _trainer(job)
+    trained = run.run_trainer(trainer, job_identity(job), job.fit)
+    metrics, logits = dict(trained.metrics), {}
     for prefix, split in (("eval", "validation"), ("test", "test")):
         logits[split], found = trainer.predict_in_order(job.splits[split], prefix)
         metrics |= found
     long_documents = detach_attention(trainer.model, job.long_documents)  # type: ignore[arg-type]
-    return Fitted(trainer.model, logits, metrics, trainer.state.log_history, long_documents)
+    return Fitted(trainer.model, logits, metrics, trained.log_history, long_documents)
 
 
 def finish(
@@ -155,7 +148,7 @@ def finish(
     )
     if state.is_main_process:
         write_report(report, data)
-        checkpointing.remove_finished(output_dir, given=job.given)
+        run.complete(report, job.explicit, data=data.fingerprint, per_class=per_class(report, data))
     state.wait_for_everyone()
     log(describe(report, data, silent=job.silent))
     return report
@@ -172,70 +165,17 @@ def _calibrate(job: Job, fitted: Fitted) -> tuple[InferenceConfig, dict[str, flo
     return calibrate(job.data.problem_type, held_out, test, job.data.labels, job.fit.threshold_metric)
 
 
-def identity(job: Job) -> dict[str, Any]:
-    """What a checkpoint must have in common with the run that goes on from it."""
-    args = job.training
-    return {
-        **_common(job.settings),
-        "class_weights": job.fit.class_weights,
-        "labels": job.data.labels,
-        "data": {split: digest for split, digest in job.data.fingerprint["sha256"].items() if split != "test"},
-        "max_seq_length": job.max_seq_length,
-        "seed": args.seed,
-        "learning_rate": args.learning_rate,
-        "num_train_epochs": args.num_train_epochs,
-        "rows_per_update": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
-    }
+def job_identity(job: Job) -> dict[str, object]:
+    """What a checkpoint must have in common with the run that resumes from it; the test rows decide no weight."""
+    return run.identity(
+        job.settings,
+        job.training,
+        data={split: digest for split, digest in job.data.fingerprint["sha256"].items() if split != "test"},
+        max_seq_length=job.max_seq_length,
+    ) | {"class_weights": job.fit.class_weights, "labels": job.data.labels}
 
 
-def asked(settings: Mapping[str, Any], given: Collection[str] | None) -> dict[str, Any]:
-    """What a finished piece of a run (a fold, a source) must have in common with the run that takes it, but for its rows.
-
-    settings: every argument by group, as they came. given: the names the user set; of what is chosen for him where he sets
-    nothing, the piece must have been left to choose, too. None: the arguments hold as they are.
-    """
-    training, fit = settings["training"], settings["fit"]
-
-    def value(name: str) -> Any:
-        return training[name] if given is None or name in given else "chosen"
-
-    batch = ("per_device_train_batch_size", "gradient_accumulation_steps")
-    rows = math.prod(training[name] for name in batch) * settings["processes"]
-    return {
-        **_common(settings),
-        **{k: v for k, v in fit.items() if k != "with_control"},
-        "max_seq_length": settings["data"]["max_seq_length"],
-        **{k: value(k) for k in ("learning_rate", "num_train_epochs", "optim_args", "metric_for_best_model")},
-        **{k: training[k] for k in ("eval_strategy", "eval_steps", "load_best_model_at_end")},
-        "rows_per_update": rows if given is None or {*batch} & {*given} else "chosen",
-        "weights": checkpointing.weights_of(settings["model"]["model_name_or_path"]),
-    }
-
-
-def _common(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **checkpointing.start_of(settings),
-        **settings["augment"],
-        **settings["freeze"],
-        **settings.get(settings["method"]["name"], {}),
-        **settings.get("long_texts", {}),
-        **{k: settings["training"][k] for k in checkpointing.RESULT},
-    }
-
-
-def _resume(job: Job, identity: Mapping[str, Any]) -> str | None:
-    if not job.training.resume_from_checkpoint:
-        return None
-    path, warnings = checkpointing.choose(
-        str(job.training.resume_from_checkpoint), Path(str(job.training.output_dir)), identity
-    )
-    for warning in warnings:
-        log(f"warning: {warning}")
-    log(f"resuming from {path}")
-    return str(path)
-
-
-def _trainer(job: Job, identity: Mapping[str, Any]) -> ClassifierTrainer:
+def _trainer(job: Job) -> ClassifierTrainer:
     args, problem_type, labels = job.training, job.data.problem_type, job.data.labels
 
     def scores(prediction: Any) -> dict[str, float]:
@@ -248,8 +188,8 @@ def _trainer(job: Job, identity: Mapping[str, Any]) -> ClassifierTrainer:
 
     args.remove_unused_columns = True
     collate = DataCollatorWithPadding(job.tokenizer, pad_to_multiple_of=8 if args.bf16 or args.fp16 else None)
-    if job.plan is not None and is_sharded(args):
-        flag = "layerwise_lr_decay" if job.plan.share is None else "gradual_unfreezing"
+    if job.layerwise is not None and is_sharded(args):
+        flag = "layerwise_lr_decay" if job.layerwise.unfreezing_share is None else "gradual_unfreezing"
         raise ConfigError(f"--{flag} does not go with FSDP or DeepSpeed, which cut layers up; leave it out.")
     trainer = (job.trainer or ClassifierTrainer)(
         model=job.model,
@@ -260,13 +200,9 @@ def _trainer(job: Job, identity: Mapping[str, Any]) -> ClassifierTrainer:
         data_collator=WindowCollator(job.tokenizer.model_input_names, collate) if has_windows(job.splits) else collate,
         compute_metrics=scores,
         compute_loss_func=job.loss,
-        callbacks=[
-            checkpointing.ManifestCallback(identity),
-            EvaluationLines((args.metric_for_best_model or "loss").removeprefix("eval_")),
-        ],
+        callbacks=[EvaluationLines((args.metric_for_best_model or "loss").removeprefix("eval_"))],
     )
-    trainer.plan, trainer.columns = job.plan, job.columns
-    settle_callbacks(trainer, job.fit)
+    trainer.layerwise, trainer.columns = job.layerwise, job.columns
     return trainer
 
 

@@ -43,7 +43,7 @@ def epochs(rows: int, rows_per_update: int, problem_type: str, use_peft: bool = 
     return min(_MOST_EPOCHS, max(fewest, round(_UPDATES_WANTED / updates)))
 
 
-def settle(
+def choose(
     args: TrainingArguments,
     given: Collection[str] | None,
     rows: int,
@@ -78,7 +78,7 @@ def settle(
     return [f"chosen for a model of {size} parameters and {rows} rows: {', '.join(said)}"]
 
 
-def suit(args: TrainingArguments, problem_type: str) -> None:
+def adapt_to_problem(args: TrainingArguments, problem_type: str) -> None:
     """Set in place what arguments meant for one kind of problem must be for another: how the best is told, no smoothing."""
     args.metric_for_best_model, args.greater_is_better = SELECTION_METRIC[problem_type]
     if problem_type != SINGLE:

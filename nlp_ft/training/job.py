@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from transformers import TrainingArguments, set_seed
+from datasets import Dataset
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
 
 from nlp_ft.config import (
     DataArguments,
@@ -23,18 +25,19 @@ from nlp_ft.data import TextData, load_data
 from nlp_ft.data.checks import run_checks
 from nlp_ft.data.windows import Windows, check_stride
 from nlp_ft.errors import ConfigError
+from nlp_ft.evaluation.inference_config import LongDocuments
 from nlp_ft.evaluation.probabilities import MULTI
 from nlp_ft.models import classifier
-from nlp_ft.models.layers import Plan, freeze, reinitialise, top_layers
-from nlp_ft.training import hyperparameters, losses, setup
+from nlp_ft.models.layers import LayerwiseSchedule, freeze, reinitialise, top_layers
+from nlp_ft.training import hyperparameters, losses, run, setup
 from nlp_ft.training.augmentation.augment import augment_train
 from nlp_ft.training.augmentation.mixup import MixupLoss, check_batch
 from nlp_ft.training.cross_validation import cross_validate
-from nlp_ft.training.fit import Job, asked
+from nlp_ft.training.fit import Job
 from nlp_ft.training.long_texts import add_attention, has_windows, read_windows
 from nlp_ft.training.run_report import RunReport, settings_of
 from nlp_ft.training.trainer import HEAD_RATE
-from nlp_ft.utils import log
+from nlp_ft.utils import Note, log
 
 _GROUPS = {
     "model": ModelArguments,
@@ -51,17 +54,22 @@ _GROUPS = {
 _HINT = " (--long_documents window reads such texts whole)"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Everything a run was asked, by group.
+Method = TypeVar("Method", covariant=True)
+Kind = TypeVar("Kind")
 
-    `own`: the method's own arguments, or None. `long_texts`: None for a method that cannot read windows. `given`: the names
-    the user set, from which follows what is chosen for him; None: the arguments hold as they are.
+
+@dataclass(frozen=True)
+class Settings(Generic[Method]):
+    """Everything a run was asked for, by group.
+
+    `method_arguments`: the method's own arguments, or None. `long_texts`: None for a method that cannot read windows.
+    `explicit`: the names the user set, from which follows what is chosen for him; None: the arguments hold as they are.
     """
 
     method: str
     model: ModelArguments
     training: TrainingArguments
+    method_arguments: Method
     data: DataArguments = field(default_factory=DataArguments)
     long_texts: LongTextArguments | None = None
     augment: AugmentArguments = field(default_factory=AugmentArguments)
@@ -69,37 +77,40 @@ class Settings:
     freeze: FreezeArguments = field(default_factory=FreezeArguments)
     fit: FitArguments = field(default_factory=FitArguments)
     hub: HubArguments = field(default_factory=HubArguments)
-    own: Any = None
-    given: Collection[str] | None = None
+    explicit: Collection[str] | None = None
 
     @classmethod
-    def of(cls, method: str, arguments: Sequence[Any]) -> Settings:
-        """From what `flags.parse(*ARGUMENTS)` returned: instances in any order, and the names the user gave.
+    def of(cls, method: str, arguments: Sequence[object], kind: type[Kind]) -> Settings[Kind]:
+        """From what `parse(*ARGUMENTS)` returned: instances in any order, and the names the user set.
 
-        A group that is not among them has its defaults; the one that is not a common group is the method's own.
-        Raises: ConfigError for --push_to_hub where the method does not end in one classifier.
+        A group that is not among them has its defaults. kind: the type of the method's own arguments; NoneType for a method
+        that has none. Raises: ConfigError for --push_to_hub where the method does not end in one classifier.
         """
-        held: dict[str, Any] = {}
+        held: dict[str, Any] = {"method_arguments": None}
         for argument in arguments:
             names = [name for name, group in _GROUPS.items() if isinstance(argument, group)]
-            is_given = argument is None or isinstance(argument, Collection)
-            held[names[0] if names else "given" if is_given else "own"] = argument
+            if names:
+                held[names[0]] = argument
+            elif isinstance(argument, kind) and argument is not None:
+                held["method_arguments"] = argument
+            else:
+                held["explicit"] = argument
         if held["training"].push_to_hub and "hub" not in held:
             raise ConfigError(
                 f"--push_to_hub: {method} does not end in one classifier; fine-tune from what it leaves and push that, or push "
                 "one of its directories by nlp-ft push."
             )
-        return cls(method=method, **held)
+        return Settings(method=method, **held)
 
     def to_dict(self, training: TrainingArguments) -> dict[str, Any]:
         """For run.json: every resolved argument by group; training: the arguments as they came to be."""
         groups = {
             name: getattr(self, name) for name in _GROUPS if name != "training" and getattr(self, name) is not None
         }
-        own = {} if self.own is None else {self.method: self.own}
+        method = {} if self.method_arguments is None else {self.method: self.method_arguments}
         return {
             "method": {"name": self.method},
-            **settings_of(**groups, **own, training=training),
+            **settings_of(**groups, **method, training=training),
             "processes": training.world_size,
         }
 
@@ -110,7 +121,7 @@ def read(settings: Settings, frames: Mapping[str, Any] | None = None) -> TextDat
     frames: a data frame for train, validation or test, in place of its file.
     Raises: ConfigError, DataError.
     """
-    setup.prepare(settings.training, settings.given)
+    run.claim_directory(settings.training, settings.explicit)
     data = load_data(settings.data, seed=settings.training.seed, frames=frames)
     for note in data.notes:
         log(note)
@@ -139,73 +150,173 @@ def cross_validated(
             share,
             settings.training,
             lambda part, training: fit_one(part, replace(settings, training=training), None),
-            asked(settings.to_dict(settings.training), settings.given),
+            run.piece_identity(settings.to_dict(settings.training), settings.explicit, settings.training.world_size),
         )
-        setup.start_afresh(settings.training)
+        run.restart(settings.training)
     return fit_one(data, settings, scores)
 
 
 def make_job(data: TextData, settings: Settings, *, silent: bool = False) -> Job:
-    """A classifier that is ready to be trained on this data, and everything that goes with it; says what was decided.
+    """A classifier that is ready to be trained on this data, and everything that goes with it; logs what was decided.
 
-    brief: one of several fits of a run, which says nothing. The arguments given are not changed: the job has its own copy.
+    silent: one of several fits of a run, which logs nothing. The arguments given are not changed: the job has its own copy.
     """
     training = copy.copy(settings.training)
     set_seed(training.seed)  # a control, a fold and a run that is resumed start as the run itself would
-    tokenizer = classifier.load_tokenizer(settings.model)
-    model, notes, trained_head = classifier.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
-    limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
-    others, device = (data.validation, data.test), training.device
-    grown, added = augment_train(data.train, settings.augment, training.seed, others=others, device=device)
-    workers = settings.data.preprocessing_num_workers
-    splits, cut = setup.tokenize_splits(
-        replace(data, train=grown),
-        tokenizer,
-        limit,
-        workers,
-        windows=_windows(settings.long_texts, tokenizer, limit, data),
-        hint=_HINT if settings.long_texts is not None else "",
-    )
-    loss = _loss(data, settings)
-    use_peft = settings.lora.use_peft
-    _, parameters = classifier.trainable_share(model)
-    notes += hyperparameters.settle(training, settings.given, len(grown), parameters, use_peft, data.problem_type)
-    setup.check_metric_name(training, data.problem_type)
-    if settings.augment.mixes:
-        check_batch(training.per_device_train_batch_size)
-    notes += reinitialise(model, settings.freeze.reinit_layers)
-    if not trained_head:
-        original = splits["train"].select(range(len(data.train)))  # a copy of a held-out row would flatter the probe
-        notes += setup.start_head(model, settings.model, data.problem_type, original, tokenizer, training)
-    long_documents, said = add_attention(model, settings.long_texts, training, splits)
-    notes += said
-    if use_peft:
-        model = classifier.add_lora(model, settings.lora, whole=top_layers(model, settings.freeze.reinit_layers))
-        notes.append(f"LoRA: the head trains in full, at {HEAD_RATE:g} of the adapters' learning rate")
-    if long_documents is not None and has_windows(splits):
-        read_windows(model, long_documents.pooling, training)
-    plan, said = _plan(model, settings.freeze, training.learning_rate)
-    trained, parameters = classifier.trainable_share(model)
-    notes += [*said, f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})"]
-    for note in () if silent else (*added, *cut, *notes):
+    loaded = load_model(data, settings)
+    rows = make_rows(data, settings, loaded, training)
+    loss = make_loss(data, settings)
+    schedule = choose_schedule(data, settings, loaded.model, len(rows.train), training)
+    started = start_training(data, settings, loaded, rows, training)
+    notes = [*rows.notes, *loaded.notes, *schedule, *started.notes]
+    for note in () if silent else notes:
         log(note)
     return Job(
-        model=model,
-        tokenizer=tokenizer,
+        model=started.model,
+        tokenizer=loaded.tokenizer,
         data=data,
-        splits=splits,
-        max_seq_length=limit,
+        splits=rows.splits,
+        max_seq_length=loaded.max_seq_length,
         loss=loss,
         training=training,
         fit=settings.fit,
         settings=settings.to_dict(training),
-        given=settings.given or (),
+        explicit=settings.explicit or (),
         save_adapter_only=settings.lora.save_adapter_only,
-        notes=[*data.notes, *added, *cut, *notes],
+        notes=[*data.notes, *notes],
         silent=silent,
-        plan=plan,
-        long_documents=long_documents,
+        layerwise=started.layerwise,
+        long_documents=started.long_documents,
     )
+
+
+class LoadedModel(NamedTuple):
+    """A checkpoint as a classifier of these labels; trained_head: its head goes on training, and needs no start."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    max_seq_length: int
+    trained_head: bool
+    notes: list[str]
+
+
+def load_model(data: TextData, settings: Settings, tokenizer: PreTrainedTokenizerBase | None = None) -> LoadedModel:
+    """The checkpoint with a head for the data's labels. tokenizer: where several classifiers share one."""
+    tokenizer = tokenizer or classifier.load_tokenizer(settings.model)
+    model, notes, trained_head = classifier.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
+    limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
+    return LoadedModel(model, tokenizer, limit, trained_head, notes)
+
+
+class Rows(NamedTuple):
+    """Token ids of the three splits; the first `original` training rows are as they were read, the others augmented."""
+
+    splits: dict[str, Dataset]
+    original: int
+    notes: list[str]
+
+    @property
+    def train(self) -> Dataset:
+        """The training rows, augmented ones at the end."""
+        return self.splits["train"]
+
+    @property
+    def unaugmented(self) -> Dataset:
+        """The training rows as they were read."""
+        return self.train.select(range(self.original))
+
+
+def make_rows(
+    data: TextData,
+    settings: Settings,
+    loaded: LoadedModel,
+    training: TrainingArguments,
+    held_out: Sequence[Dataset] | None = None,
+) -> Rows:
+    """Augment the training split and tokenize all three.
+
+    held_out: splits whose texts no augmented row may repeat; where not given, the data's validation and test.
+    """
+    others = (data.validation, data.test) if held_out is None else held_out
+    grown, added = augment_train(data.train, settings.augment, training.seed, others=others, device=training.device)
+    splits, cut = setup.tokenize_splits(
+        replace(data, train=grown),
+        loaded.tokenizer,
+        loaded.max_seq_length,
+        settings.data.preprocessing_num_workers,
+        windows=_windows(settings.long_texts, loaded.tokenizer, loaded.max_seq_length, data),
+        hint=_HINT if settings.long_texts is not None else "",
+    )
+    return Rows(splits, len(data.train), [*added, *cut])
+
+
+def make_loss(data: TextData, settings: Settings) -> losses.ClassifierLoss:
+    """The loss of the problem, with class weights, smoothing and mixup as asked for. Raises: ConfigError."""
+    check_thresholds(data, settings.fit)
+    weights = losses.class_weights(
+        settings.fit.class_weights, data.problem_type, data.labels, setup.label_counts(data), len(data.train)
+    )
+    kinds = (data.problem_type, weights, settings.training.label_smoothing_factor)
+    if settings.augment.mixes:
+        return MixupLoss(*kinds, alpha=settings.augment.mixup_alpha)
+    return losses.ClassifierLoss(*kinds)
+
+
+def check_thresholds(data: TextData, fit: FitArguments) -> None:
+    """Refuse --threshold_metric where there are no thresholds. Raises: ConfigError."""
+    if fit.threshold_metric is not None and data.problem_type != MULTI:
+        raise ConfigError(
+            f"--threshold_metric: only multi-label problems have thresholds; this is a {data.problem_type}."
+        )
+
+
+def choose_schedule(
+    data: TextData, settings: Settings, model: PreTrainedModel, rows: int, training: TrainingArguments
+) -> list[str]:
+    """Set in place the batch, rate, epochs and metric that the user left to us. Returns: notes. Raises: ConfigError."""
+    parameters = classifier.count_parameters(model)[1]
+    use_peft = settings.lora.use_peft
+    notes = hyperparameters.choose(training, settings.explicit, rows, parameters, use_peft, data.problem_type)
+    setup.check_metric_name(training, data.problem_type)
+    if settings.augment.mixes:
+        check_batch(training.per_device_train_batch_size)
+    return notes
+
+
+class Started(NamedTuple):
+    """A model whose head, adapters and layers stand as training starts from them."""
+
+    model: nn.Module
+    layerwise: LayerwiseSchedule | None
+    long_documents: LongDocuments | None
+    notes: list[str]
+
+
+def start_training(
+    data: TextData, settings: Settings, loaded: LoadedModel, rows: Rows, training: TrainingArguments
+) -> Started:
+    """Start the head from a probe, put adapters on, freeze what is to be frozen, in this order; after the schedule."""
+    model, freezing = loaded.model, settings.freeze
+    notes = reinitialise(model, freezing.reinit_layers)
+    if not loaded.trained_head:  # a copy of a held-out row would flatter the probe
+        notes += setup.start_head(
+            model, settings.model, data.problem_type, rows.unaugmented, loaded.tokenizer, training
+        )
+    long_documents, attention_notes = add_attention(model, settings.long_texts, training, rows.splits)
+    notes += attention_notes
+    if settings.lora.use_peft:
+        model = classifier.add_lora(model, settings.lora, full_modules=top_layers(model, freezing.reinit_layers))
+        notes.append(f"LoRA: the head trains in full, at {HEAD_RATE:g} of the adapters' learning rate")
+    if long_documents is not None and has_windows(rows.splits):
+        read_windows(model, long_documents.pooling, training)
+    layerwise, layer_notes = schedule_layers(model, freezing, training.learning_rate)
+    return Started(model, layerwise, long_documents, [*notes, *layer_notes, parameters_note(model)])
+
+
+def parameters_note(model: nn.Module) -> Note:
+    """How many weights train."""
+    trained, parameters = classifier.count_parameters(model)
+    return Note(f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})", "parameters")
 
 
 def _windows(args: LongTextArguments | None, tokenizer: Any, limit: int, data: TextData) -> Windows | None:
@@ -219,27 +330,15 @@ def _windows(args: LongTextArguments | None, tokenizer: Any, limit: int, data: T
     return Windows(args.window_stride, args.max_windows)
 
 
-def _loss(data: TextData, settings: Settings) -> losses.ClassifierLoss:
-    if settings.fit.threshold_metric is not None and data.problem_type != MULTI:
-        raise ConfigError(
-            f"--threshold_metric: only multi-label problems have thresholds; this is a {data.problem_type}."
-        )
-    weights = losses.class_weights(
-        settings.fit.class_weights, data.problem_type, data.labels, setup.label_counts(data), len(data.train)
-    )
-    kinds = (data.problem_type, weights, settings.training.label_smoothing_factor)
-    if settings.augment.mixes:
-        return MixupLoss(*kinds, alpha=settings.augment.mixup_alpha)
-    return losses.ClassifierLoss(*kinds)
-
-
-def _plan(model: Any, args: FreezeArguments, learning_rate: float) -> tuple[Plan | None, list[str]]:
-    """Freeze what is to be frozen; how the rest is to train, and what to say of it."""
-    said = freeze(model, args.freeze_layers)
+def schedule_layers(
+    model: nn.Module, args: FreezeArguments, learning_rate: float
+) -> tuple[LayerwiseSchedule | None, list[str]]:
+    """Freeze what is to be frozen; how the rest is to train, and notes."""
+    notes = freeze(model, args.freeze_layers)
     if args.gradual_unfreezing is None and args.layerwise_lr_decay == 1:
-        return None, said
-    plan = Plan(model, args)
-    return plan, [*said, *plan.notes(learning_rate)]
+        return None, notes
+    schedule = LayerwiseSchedule(model, args)
+    return schedule, [*notes, *schedule.notes(learning_rate)]
 
 
 def control_settings(settings: Settings, **groups: Any) -> Settings:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,11 @@ from nlp_ft.data import TextData, write_rejected
 from nlp_ft.evaluation.baselines import Baseline
 from nlp_ft.evaluation.confidence_intervals import intervals
 from nlp_ft.evaluation.inference_config import InferenceConfig
-from nlp_ft.evaluation.metrics import compute_metrics, confusion_matrix, per_class_table
+from nlp_ft.evaluation.metrics import ClassScores, compute_metrics, confusion_matrix, per_class_table
 from nlp_ft.evaluation.probabilities import predicted, probabilities
 from nlp_ft.evaluation.report.model_card import write_card
 from nlp_ft.evaluation.report.tables import format_confusion, format_per_class, format_table
-from nlp_ft.utils import versions, write_json
+from nlp_ft.utils import versions
 
 _SHOWN = {
     "single_label_classification": ("accuracy", "f1_macro", "balanced_accuracy", "mcc", "auroc"),
@@ -51,9 +50,8 @@ class RunReport:
 
 
 def write_report(report: RunReport, data: TextData) -> None:
-    """Write every file of the report into its output directory."""
+    """Write the predictions, the rejected rows and the card into the output directory."""
     directory = report.output_dir
-    write_json(directory / "all_results.json", dict(sorted(report.metrics.items())))
     logits = report.inference_config.applied(
         data.problem_type, report.test_logits, data.labels
     )  # as `load` will answer
@@ -61,26 +59,10 @@ def write_report(report: RunReport, data: TextData) -> None:
     if data.rejected:
         write_rejected(directory / "rejected_rows.csv", data.rejected)
     write_card(directory, _card_facts(report, data))
-    run = {
-        "arguments": report.settings,
-        "versions": versions(),
-        "seed": report.settings["training"]["seed"],
-        "data": data.fingerprint,
-        "notes": report.notes,
-        "verdict": report.verdict,
-        "per_class": _per_class(report, data),
-        "metrics": report.metrics,
-        "log_history": [{k: _finite(v) for k, v in entry.items()} for entry in report.log_history],
-    }
-    write_json(directory / "run.json", run)  # last: its presence means that the run is whole
 
 
-def _finite(value: Any) -> Any:
-    """None for nan and inf, which JSON has no word for: fp16 logs such a gradient norm when it skips a step."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _per_class(report: RunReport, data: TextData) -> list[dict[str, Any]]:
+def per_class(report: RunReport, data: TextData) -> list[ClassScores]:
+    """Precision, recall, F1 and support of each class on the test rows, for run.json and the card."""
     return per_class_table(data.problem_type, report.test_logits, data.test["label"], data.labels)
 
 
@@ -97,7 +79,7 @@ def _card_facts(report: RunReport, data: TextData) -> dict[str, Any]:
         "labels": data.labels,
         "problem_type": data.problem_type,
         "fingerprint": data.fingerprint,
-        "per_class": _per_class(report, data),
+        "per_class": per_class(report, data),
         "versions": versions(),
     }
 
@@ -150,7 +132,7 @@ def describe(report: RunReport, data: TextData, *, silent: bool = False) -> str:
         rows.append([f"{baseline.title}, test", *(_cell(baseline.metrics.get(name)) for name in shown)])
     blocks = [format_table(rows)]
     if data.labels:
-        blocks.append(format_per_class(_per_class(report, data)))
+        blocks.append(format_per_class(per_class(report, data)))
     if data.problem_type == "single_label_classification":
         matrix = confusion_matrix(report.test_logits, data.test["label"], data.labels)
         blocks.append(format_confusion(matrix, data.labels))

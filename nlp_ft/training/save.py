@@ -1,24 +1,23 @@
-"""The one artefact: a directory that plain transformers loads, and the proof that it repeats what was trained."""
+"""A directory that plain transformers loads, saved, loaded anew and compared with the trained model."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate.utils import extract_model_from_parallel
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from nlp_ft.errors import TrainingError
 from nlp_ft.models.adapters import load_adapter_directory
 from nlp_ft.models.checkpoint import open_classifier, quiet
-from nlp_ft.models.compare import ROWS_COMPARED, logits_of, off_by
+from nlp_ft.models.compare import ROWS_COMPARED, compute_logits, largest_difference
 from nlp_ft.models.lora import merged, save_adapter
 from nlp_ft.models.tokenizer import open_tokenizer, save_tokenizer
 
@@ -26,29 +25,76 @@ STAGE = "unverified"  # everything is written and checked in this subdirectory, 
 
 
 def save_and_verify(
-    model: Any, tokenizer: Any, directory: Path, rows: Dataset, max_length: int, adapter_only: bool = False
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    directory: Path,
+    rows: Dataset,
+    max_length: int,
+    adapter_only: bool = False,
 ) -> None:
-    """Save model and tokenizer; load both anew from disk, as any user would; compare logits on some rows.
+    """Save a classifier and its tokenizer by `save_verified`; logits of some rows and the labels are compared.
 
     LoRA: merged weights at the root (the model itself is merged by this) and the adapter in `adapter/`; with adapter_only,
-    adapter, head and labels at the root. All of it is `staged`.
+    adapter, head and labels at the root.
 
     rows: a split with `text` (and `text_pair`), of which the first 32 are compared.
 
     Raises: TrainingError if a weight is not finite, a key is missing on reload, the logits differ by more than rounding, or
     the labels did not survive.
     """
-    model = extract_model_from_parallel(
-        model, keep_fp32_wrapper=False
-    )  # compare in float32, without Trainer's autocast
-    check_finite(model)
+    plain = extract_model_from_parallel(model, keep_fp32_wrapper=False)  # float32, without Trainer's autocast
+    labels = dict(plain.config.id2label)
     texts = list(rows["text"][:ROWS_COMPARED])
     pairs = list(rows["text_pair"][:ROWS_COMPARED]) if "text_pair" in rows.column_names else None
-    wanted = logits_of(model, tokenizer, texts, pairs, max_length)
+
+    def load(stage: Path) -> PreTrainedModel:
+        loaded = load_saved(stage)
+        _check_labels(stage, labels)
+        return loaded
+
+    save_verified(
+        directory,
+        plain,
+        tokenizer,
+        write=lambda stage: _write(plain, tokenizer, stage, max_length, adapter_only),
+        load=load,
+        outputs=lambda module, reader: compute_logits(module, reader, texts, pairs, max_length),
+        compared="model's logits",
+    )
+
+
+def save_verified(
+    directory: Path,
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    write: Callable[[Path], object],
+    load: Callable[[Path], nn.Module],
+    outputs: Callable[[nn.Module, PreTrainedTokenizerBase], Tensor],
+    compared: str,
+) -> None:
+    """Save weights and tokenizer, load both anew from disk, compare, and only then move them into the directory.
+
+    write: into the directory it gets; it may merge adapters into the model. load: as a user would, from there; it refuses
+    missing weights. outputs: what both models must give alike, by their own tokenizers. compared: `model's logits`, say.
+
+    Raises: TrainingError if a weight is not finite, or the outputs differ by more than rounding.
+    """
+    check_finite(model)
+    wanted = outputs(model, tokenizer)
     with staged(directory) as stage:
         with quiet():
-            labels = _write(model, tokenizer, stage, max_length, adapter_only)
-        verify(stage, wanted, labels, texts, pairs, max_length)
+            write(stage)
+        loaded = load(stage)
+        difference, bound = largest_difference(
+            wanted, outputs(loaded, open_tokenizer(str(stage), trust_remote_code=False))
+        )
+        if not difference <= bound:
+            name, _, given = compared.partition("'s ")
+            raise TrainingError(
+                f"{stage}: the saved {name} does not repeat the trained one's {given} (off by {difference:.3g}, {bound:.3g} "
+                "allowed); do not use it, and report this."
+            )
 
 
 @contextmanager
@@ -76,14 +122,14 @@ def check_finite(model: nn.Module) -> None:
             )
 
 
-def _write(model: Any, tokenizer: Any, stage: Path, max_length: int, adapter_only: bool) -> dict[int, str]:
-    """Write what the directory is to hold. Returns: the model's label names."""
+def _write(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stage: Path, max_length: int, adapter_only: bool
+) -> None:
+    """Write what the directory is to hold."""
     has_adapter = save_adapter(model, stage if adapter_only else stage / "adapter")
-    labels = dict(model.config.id2label)
     if not (has_adapter and adapter_only):
         merged(model).save_pretrained(stage)
     save_tokenizer(tokenizer, stage, max_length)
-    return labels
 
 
 def publish(stage: Path, directory: Path) -> None:
@@ -111,23 +157,7 @@ def load_saved(directory: Path) -> PreTrainedModel:
     return model
 
 
-def verify(
-    directory: Path, wanted: Tensor, labels: dict[int, str], texts: list[str], pairs: list[str] | None, max_length: int
-) -> float:
-    """Compare a fresh load's logits and labels with those of the model in memory. Returns: the largest difference.
-
-    Raises: TrainingError if it is more than TOLERANCE of the largest logit, or the labels did not survive.
-    """
-    model = load_saved(directory)
-    tokenizer = open_tokenizer(str(directory), trust_remote_code=False)
-    got = logits_of(model, tokenizer, texts, pairs, max_length)
-    difference, bound = off_by(wanted, got)
-    if not difference <= bound:
-        raise TrainingError(
-            f"{directory}: the saved model does not repeat the trained one's logits (off by {difference:.3g}, {bound:.3g} "
-            "allowed); do not use it, and report this."
-        )
+def _check_labels(directory: Path, labels: dict[int, str]) -> None:
     saved = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("id2label", {})
     if len(labels) > 1 and {int(i): name for i, name in saved.items()} != labels:
         raise TrainingError(f"{directory}: config.json does not hold the {len(labels)} labels; do not use it.")
-    return difference

@@ -16,7 +16,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 from nlp_ft.config import FitArguments
 from nlp_ft.errors import TrainingError
 from nlp_ft.models.checkpoint import quiet
-from nlp_ft.models.layers import Plan
+from nlp_ft.models.layers import LayerwiseSchedule
 from nlp_ft.training.sampler import Clock, LengthGroups
 from nlp_ft.utils import log
 
@@ -29,7 +29,7 @@ class CheckedTrainer(Trainer):
     Its rows come in an order that follows from seed and epoch; clock: the epoch, for others that draw by it.
     """
 
-    plan: Plan | None = None
+    layerwise: LayerwiseSchedule | None = None
 
     def __init__(self, *args: Any, clock: Clock | None = None, **kwargs: Any) -> None:
         self.clock = clock or Clock()
@@ -62,7 +62,7 @@ class CheckedTrainer(Trainer):
 
         def share(parameter: torch.nn.Parameter) -> float:
             rate = HEAD_RATE if adapters and id(parameter) not in adapters else 1.0
-            return rate if self.plan is None else rate * self.plan.rate(parameter)
+            return rate if self.layerwise is None else rate * self.layerwise.lr_factor(parameter)
 
         for group in list(optimizer.param_groups):
             by_share: dict[float, list[torch.nn.Parameter]] = {}
@@ -82,9 +82,9 @@ class CheckedTrainer(Trainer):
         clipping, and no process is left without a gradient to share.
         """
         loss = super().training_step(*args, **kwargs)
-        if self.plan is not None:
+        if self.layerwise is not None:
             parameters: Any = self.model.parameters()  # type: ignore[union-attr]
-            for parameter in self.plan.waiting(parameters, self.state.global_step / self.state.max_steps):
+            for parameter in self.layerwise.frozen_at(parameters, self.state.global_step / self.state.max_steps):
                 parameter.grad = None
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -92,6 +92,15 @@ class CheckedTrainer(Trainer):
                 "--learning_rate, or train in float32 (no --fp16); earlier checkpoints are untouched."
             )
         return loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Refuse a gradient norm that is not finite, then log."""
+        norm = logs.get("grad_norm")
+        if norm is not None and not math.isfinite(norm) and not self.args.fp16:  # fp16 skips such steps itself
+            raise TrainingError(
+                f"the gradient norm is {norm} at step {self.state.global_step}; lower --learning_rate or --max_grad_norm."
+            )
+        super().log(logs, *args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save finite weights only: a gradient can spoil them in the very step that is saved."""
@@ -165,15 +174,9 @@ class EvaluationLines(TrainerCallback):
         self.losses: list[float] = []
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        """Collect the training losses in between; refuse a gradient norm that is not finite."""
-        logs = logs or {}
-        if "loss" in logs:
+        """Collect the training losses in between."""
+        if logs and "loss" in logs:
             self.losses.append(logs["loss"])
-        norm = logs.get("grad_norm")
-        if norm is not None and not math.isfinite(norm) and not args.fp16:  # fp16 skips such steps itself
-            raise TrainingError(
-                f"the gradient norm is {norm} at step {state.global_step}; lower --learning_rate or --max_grad_norm."
-            )
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any
@@ -189,11 +192,11 @@ class EvaluationLines(TrainerCallback):
         )
 
 
-def settle_callbacks(trainer: Trainer, fit: FitArguments) -> None:
+def set_callbacks(trainer: Trainer, fit: FitArguments | None = None) -> None:
     """Trainer's bar alone, on terminals, in place of all that it prints; early stopping where it is asked for."""
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     if not trainer.args.disable_tqdm:
         trainer.add_callback(BarOnly)
-    if fit.early_stopping_patience is not None:
+    if fit is not None and fit.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(fit.early_stopping_patience, fit.early_stopping_threshold))

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from nlp_ft.inference.classifier import Classifier
-from nlp_ft.inference.files import answer_file, check_file
+from nlp_ft.inference.files import check_file, predict_to_file
 from nlp_ft.inference.prediction import Prediction
 
 WORDS = "a the film was really quite lovely awful story with great music and terrible cast so funny boring".split()  # noqa: SIM905
@@ -117,7 +117,7 @@ def one(source: Path, output: Path, model: bool) -> None:
     with contextlib.redirect_stderr(io.StringIO()):
         task = check_file(source, output)
         checked = time.perf_counter() - started
-        found = answer_file(task, classifier, classifier.predict)
+        found = predict_to_file(task, classifier, classifier.predict)
     print(
         f"{found.rows:>9,} rows  {source.suffix:<8} {'tiny BERT' if model else 'stub':<9}  "
         f"{source.stat().st_size / 2**20:7.1f} MB in  peak {peak():6.0f} MB, {peak() - before:5.0f} above the start  "

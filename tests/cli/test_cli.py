@@ -21,7 +21,7 @@ from nlp_ft.errors import ConfigError, TrainingError
 
 ONE_ON_THE_CPU = ROOT / "recipes/accelerate/cpu_1.yaml"
 LAUNCH = ["-m", "accelerate.commands.launch", "--config_file", str(ONE_ON_THE_CPU)]
-HEAVY = "{'torch', 'transformers', 'datasets', 'sklearn', 'pandas', 'numpy', 'peft', 'evaluate'}"
+HEAVY = "{'torch', 'transformers', 'datasets', 'sklearn', 'pandas', 'numpy', 'peft', 'evaluate', 'jinja2'}"
 
 VERBS = ["predict", "evaluate", "explain", "export", "push", "data"]
 
@@ -108,7 +108,7 @@ def test_the_version_is_the_package_s(run_cli: RunCli) -> None:
 def test_an_unknown_command_names_the_nearest_one(run_cli: RunCli) -> None:
     names = ", ".join([*main.method_names(), *VERBS])
     assert "finetune" in names
-    said = f"nlp-ft: unknown command 'finetun'; there are {names}. Did you mean 'finetune'?\n"
+    said = f"nlp-ft: unknown command 'finetun'; the commands are {names}. Did you mean 'finetune'?\n"
     assert run_cli(["finetun"]) == (2, "", said)
 
 
@@ -243,7 +243,7 @@ import os, sys, time
 from nlp_ft.cli import main as cli
 parents = iter([7, 1])
 cli.os.getppid = lambda: next(parents)
-cli._die_with_the_launcher()
+cli._exit_with_launcher()
 print("still there")
 """
 
@@ -266,8 +266,8 @@ def test_a_parent_that_is_the_first_process_may_be_the_launcher_of_a_container(
     monkeypatch.setattr(main.ctypes, "CDLL", lambda _: type("Libc", (), {"prctl": lambda *a: 0})())
     monkeypatch.setattr(main.os, "getppid", lambda: 1)
     monkeypatch.setattr(main.os, "kill", lambda _, number: signals.append(number))
-    monkeypatch.setattr(main, "_first_process", lambda: first)
-    main._die_with_the_launcher()
+    monkeypatch.setattr(main, "_init_process_name", lambda: first)
+    main._exit_with_launcher()
     assert signals == ([signal.SIGTERM] if dies else [])
 
 
@@ -275,7 +275,7 @@ def test_without_a_launcher_nothing_is_asked_of_the_system(monkeypatch: pytest.M
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
     monkeypatch.setattr(main.ctypes, "CDLL", lambda _: pytest.fail("asked"))
-    main._die_with_the_launcher()
+    main._exit_with_launcher()
 
 
 # ---- every way in takes the same flags

@@ -139,8 +139,8 @@ def test_evaluate_of_a_regression(regressor: Path, make_csv: MakeCsv, run_cli: R
     ("argv", "message"),
     [
         ("predict", "nlp-ft predict: the following arguments are required: --model."),
-        ("predict --model m", "nlp-ft predict: give --input or --text, one of the two."),
-        ("predict --model m --text a --input b.csv", "nlp-ft predict: give --input or --text, one of the two."),
+        ("predict --model m", "nlp-ft predict: give either --input or --text."),
+        ("predict --model m --text a --input b.csv", "nlp-ft predict: give either --input or --text."),
         (
             "predict --model m --text a --output b.csv",
             "nlp-ft predict: --input and --output, the file to write, go together.",

@@ -24,10 +24,10 @@ from nlp_ft.errors import ConfigError, NlpFtError, PushError
 from nlp_ft.hub import push
 from nlp_ft.hub.allow_list import is_allowed
 from nlp_ft.hub.push import Destination, after_run, send_directory
-from nlp_ft.hub.push_request import Job
+from nlp_ft.hub.push_request import PushRequest
 from nlp_ft.hub.redact_paths import hide_paths
 from nlp_ft.hub.staging import Staged, stage
-from nlp_ft.hub.verify import prove
+from nlp_ft.hub.verify import verify
 
 pytestmark = pytest.mark.xdist_group("push")  # one process makes what its tests share
 CANARY = "hf_" + "CANARY" * 6
@@ -83,7 +83,7 @@ def test_the_model_goes_and_the_users_texts_stay(finished: Path, staging: Stagin
         "tokenizer.json",
         "tokenizer_config.json",
     ]
-    assert "test_predictions.csv" in staged.left
+    assert "test_predictions.csv" in staged.skipped
     assert (staged.folder / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
 
 
@@ -107,7 +107,7 @@ def test_what_is_not_on_the_list_stays(model: Path, staging: Staging, name: str)
     staged = staging(model)
     assert name not in staged.files
     assert not is_allowed(name)
-    assert any(name.startswith(left) for left in staged.left)
+    assert any(name.startswith(skipped) for skipped in staged.skipped)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_only_files_that_lie_there_themselves_are_pushed(
     if kind == "folder link":
         (model / "adapter").symlink_to(secret.parent)
         staged = staging(model)
-        assert "adapter/" in staged.left
+        assert "adapter/" in staged.skipped
         assert "adapter/config.json" not in staged.files
         return
     (model / "all_results.json").unlink()
@@ -147,7 +147,7 @@ def test_only_files_that_lie_there_themselves_are_pushed(
         (model / "all_results.json").symlink_to(secret)
     else:
         os.mkfifo(model / "all_results.json")
-    reason = "a link to another file" if kind == "link" else "no regular file"
+    reason = "a link to another file" if kind == "link" else "not a regular file"
     assert f"all_results.json: {reason}" in _refusal(staging, model)
 
 
@@ -289,7 +289,7 @@ def test_an_adapter_over_a_directory_stays_beside_the_merged_weights(
     _adapter(model / "adapter", str(learner))
     staged = staging(model)
     assert not [name for name in staged.files if name.startswith("adapter/")]
-    assert staged.notes == ["adapter/ stays here: its base is a directory of this machine; the merged weights go"]
+    assert staged.notes == ["adapter/ is not pushed: its base is a directory of this machine; the merged weights are"]
 
 
 def test_an_adapter_over_a_model_of_the_hub_goes(model: Path, staging: Staging) -> None:
@@ -323,13 +323,13 @@ def test_a_directory_without_a_card_gets_one(model: Path, staging: Staging) -> N
     assert "Labels: negative, positive." in ModelCard.load(staging(model).folder / "README.md").text
 
 
-# ---- the proof
+# ---- verification
 
 
 @pytest.mark.slow
 def test_the_staged_copy_answers_alike_in_a_process_without_nlp_ft(finished: Path, staging: Staging) -> None:
     staged = staging(finished)
-    assert prove(finished, staged) <= 1e-5
+    assert verify(finished, staged) <= 1e-5
     script = Path(push.__file__).with_name("load_plain.py")
     done = subprocess.run(
         [sys.executable, "-P", str(script), str(staged.folder)],
@@ -348,8 +348,8 @@ def test_a_staged_copy_that_answers_otherwise_is_not_pushed(finished: Path, mode
     weights = load_file(model / "model.safetensors")
     weights["classifier.bias"] = weights["classifier.bias"] + 1e-3
     save_file(weights, model / "model.safetensors", {"format": "pt"})
-    with pytest.raises(PushError, match=r"does not answer as .* does: .* off by 0.001; not pushed"):
-        prove(finished, staging(model))
+    with pytest.raises(PushError, match=r"does not repeat the logits of .*: .* differ by 0.001; not pushed"):
+        verify(finished, staging(model))
 
 
 @pytest.mark.slow
@@ -357,7 +357,7 @@ def test_a_staged_copy_that_does_not_load_is_not_pushed(finished: Path, staging:
     staged = staging(finished)
     (staged.folder / "config.json").unlink()
     with pytest.raises(PushError, match=r"does not load with plain transformers \(.*\); not pushed"):
-        prove(finished, staged)
+        verify(finished, staged)
 
 
 # ---- flags
@@ -429,8 +429,8 @@ def test_what_a_push_that_failed_says_is_the_command_to_run_again(
         after_run(finished, training, create_pr=True)  # type: ignore[arg-type]
     assert caught.value.exit_code == 1
     assert str(caught.value) == (
-        f"trained, not pushed: the Hub is away. The model is in {finished}, as it was; then: nlp-ft push --model '{finished}' "
-        "--hub_model_id me/shop --hub_private_repo false --hub_revision 'tried out' --hub_create_pr"
+        f"trained, not pushed: the Hub is away. The model in {finished} is unchanged; to push it: nlp-ft push --model "
+        f"'{finished}' --hub_model_id me/shop --hub_private_repo false --hub_revision 'tried out' --hub_create_pr"
     )
     with pytest.raises(PushError, match=r"^not pushed: the Hub is away"):
         send_directory(finished, Destination("me/shop"))
@@ -461,7 +461,7 @@ def test_a_mistake_of_the_command_is_one_line(argv: list[str], said: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_a_job_survives_its_way_to_the_other_process() -> None:
-    job = Job("me/x", "/tmp/a", ["config.json"], False, "b", True, 5.0)
-    assert Job.from_json(job.to_json()) == job
-    assert "\n" not in job.to_json()
+def test_a_request_survives_its_way_to_the_other_process() -> None:
+    request = PushRequest("me/x", "/tmp/a", ["config.json"], False, "b", True, 5.0)
+    assert PushRequest.from_json(request.to_json()) == request
+    assert "\n" not in request.to_json()

@@ -17,7 +17,7 @@ import pytest
 from fake_hub import TestHub
 
 from nlp_ft.errors import PushError
-from nlp_ft.hub.push_request import Job
+from nlp_ft.hub.push_request import PushRequest
 from nlp_ft.hub.run_worker import send
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "lost-reply": {"kind": "lost-reply"},
     "cut": {"kind": "cut", "after": 5},
 }
-Pushing = Callable[[Job], dict[str, Any]]
+Pushing = Callable[[PushRequest], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +74,9 @@ class Child:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         self.steps: list[str] = []
 
-    def start(self, job: Job) -> None:
+    def start(self, push_request: PushRequest) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(job.to_json() + "\n")
+        self.process.stdin.write(push_request.to_json() + "\n")
         self.process.stdin.flush()
 
     def end(self) -> dict[str, Any]:
@@ -89,8 +89,8 @@ class Child:
             self.steps.append(held["step"])
         raise AssertionError("the pushing process ended")
 
-    def __call__(self, job: Job) -> dict[str, Any]:
-        self.start(job)
+    def __call__(self, push_request: PushRequest) -> dict[str, Any]:
+        self.start(push_request)
         return self.end()
 
     def close(self) -> None:
@@ -113,13 +113,13 @@ def pushing_xet(hub: TestHub, home: Path) -> Iterator[Child]:
 
 
 @pytest.fixture
-def job(tmp_path: Path, hub: TestHub) -> Job:
+def push_request(tmp_path: Path, hub: TestHub) -> PushRequest:
     """A staged folder, a repository of its own, and no fault but those of the test."""
     hub.faults.clear()
     return _staged(tmp_path / "staged", f"me/m{next(NUMBERS)}", b"one")
 
 
-def _staged(folder: Path, repo: str, weights: bytes) -> Job:
+def _staged(folder: Path, repo: str, weights: bytes) -> PushRequest:
     files = {
         "README.md": b"---\nlibrary_name: transformers\n---\n# x\n" + weights,
         "config.json": b'{"made": "' + weights + b'"}',
@@ -130,16 +130,16 @@ def _staged(folder: Path, repo: str, weights: bytes) -> Job:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    return Job(repo, str(folder), list(files), pause=0.02, silence=0.4, ends=time.time() + 60)
+    return PushRequest(repo, str(folder), list(files), backoff=0.02, read_timeout=0.4, deadline=time.time() + 60)
 
 
-def _held(job: Job) -> dict[str, bytes]:
-    return {name: (Path(job.folder) / name).read_bytes() for name in job.files}
+def _held(push_request: PushRequest) -> dict[str, bytes]:
+    return {name: (Path(push_request.folder) / name).read_bytes() for name in push_request.files}
 
 
-def _commits(hub: TestHub, job: Job, revision: str = "main") -> int:
+def _commits(hub: TestHub, push_request: PushRequest, revision: str = "main") -> int:
     try:
-        return len(hub.commits(job.repo, revision))
+        return len(hub.commits(push_request.repo, revision))
     except KeyError:
         return 0
 
@@ -147,34 +147,34 @@ def _commits(hub: TestHub, job: Job, revision: str = "main") -> int:
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("call", CALLS)
 def test_one_fault_ends_in_one_commit_with_every_file(
-    hub: TestHub, job: Job, pushing: Pushing, call: str, fault: str
+    hub: TestHub, push_request: PushRequest, pushing: Pushing, call: str, fault: str
 ) -> None:
     method, path = CALLS[call]
     planted = hub.fault(method, path, **FAULTS[fault])
-    found = pushing(job)
+    found = pushing(push_request)
     assert planted.hits == 1
     assert "done" in found, found
-    assert _commits(hub, job) == 1
-    assert hub.files(job.repo) == _held(job)
-    assert hub.repo(job.repo).visibility == "private"
+    assert _commits(hub, push_request) == 1
+    assert hub.files(push_request.repo) == _held(push_request)
+    assert hub.repo(push_request.repo).visibility == "private"
 
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("call", [name for name in CALLS if name not in ("put", "verify")])
 def test_a_call_that_never_works_ends_after_a_few_tries_in_one_line(
-    hub: TestHub, job: Job, pushing: Pushing, call: str, status: int
+    hub: TestHub, push_request: PushRequest, pushing: Pushing, call: str, status: int
 ) -> None:
     method, path = CALLS[call]
     planted = hub.fault(method, path, "status", None, status=status)
-    found = pushing(job)
+    found = pushing(push_request)
     assert f"({status}, " in found["failed"]
     assert ("rate limit" in found["failed"]) == (status == 429)
     assert "\n" not in found["failed"]
     assert planted.hits == 6
-    assert _commits(hub, job) == 0
+    assert _commits(hub, push_request) == 0
     hub.faults.clear()
-    assert "done" in pushing(job)
-    assert (_commits(hub, job), hub.files(job.repo)) == (1, _held(job))
+    assert "done" in pushing(push_request)
+    assert (_commits(hub, push_request), hub.files(push_request.repo)) == (1, _held(push_request))
 
 
 @pytest.mark.parametrize(
@@ -183,113 +183,123 @@ def test_a_call_that_never_works_ends_after_a_few_tries_in_one_line(
         ("whoami", 401, "", "the Hub does not know this token (401)"),
         ("create", 403, "", "this token may not write to"),
         ("create", 404, "", "is the name right?"),
-        ("create", 402, "", "the Hub takes no more files from me (402"),
+        ("create", 402, "", "the Hub accepts no more files from me (402"),
         ("info", 403, "GatedRepo", "is gated (403): ask its owner"),
         ("preupload", 403, "", "this token may not write to"),
         ("preupload", 404, "RepoNotFound", "is the name right?"),
         ("commit", 403, "", "this token may not write to"),
-        ("commit", 413, "", "the Hub takes no more files from me (413"),
-        ("commit", 412, "", "somebody else keeps changing main of"),
-        ("commit", 409, "", "somebody else keeps changing main of"),
+        ("commit", 413, "", "the Hub accepts no more files from me (413"),
+        ("commit", 412, "", "another client keeps changing main of"),
+        ("commit", 409, "", "another client keeps changing main of"),
         ("commit", 400, "", "the Hub refuses (400, commit): a fault of the table"),
         ("put", 403, "", "this token may not write to"),
     ],
 )
 def test_a_plain_no_is_one_line_that_says_what_to_do(
-    hub: TestHub, job: Job, pushing: Pushing, call: str, status: int, code: str, said: str
+    hub: TestHub, push_request: PushRequest, pushing: Pushing, call: str, status: int, code: str, said: str
 ) -> None:
     method, path = CALLS[call]
     hub.fault(method, path, "status", None, status=status, headers={"X-Error-Code": code} if code else {})
-    found = pushing(job)
+    found = pushing(push_request)
     assert said in found["failed"], found
     assert "\n" not in found["failed"]
-    assert _commits(hub, job) == 0
+    assert _commits(hub, push_request) == 0
 
 
 @pytest.mark.parametrize("call", ["put", "verify"])
-def test_an_address_that_has_run_out_is_asked_for_anew(hub: TestHub, job: Job, pushing: Pushing, call: str) -> None:
+def test_an_address_that_has_run_out_is_asked_for_anew(
+    hub: TestHub, push_request: PushRequest, pushing: Pushing, call: str
+) -> None:
     method, path = CALLS[call]
     hub.fault(method, path, "status", 1, status=403 if call == "put" else 404)
-    assert "done" in pushing(job)
-    assert hub.files(job.repo) == _held(job)
+    assert "done" in pushing(push_request)
+    assert hub.files(push_request.repo) == _held(push_request)
 
 
-def test_a_file_that_arrived_needs_no_second_verification(hub: TestHub, job: Job, pushing: Pushing) -> None:
+def test_a_file_that_arrived_needs_no_second_verification(
+    hub: TestHub, push_request: PushRequest, pushing: Pushing
+) -> None:
     hub.fault(*CALLS["verify"], "status", None, status=503)
-    assert "done" in pushing(job)
-    assert hub.files(job.repo) == _held(job)
+    assert "done" in pushing(push_request)
+    assert hub.files(push_request.repo) == _held(push_request)
 
 
-def test_a_repository_that_is_there_is_gone_on_with(hub: TestHub, job: Job, pushing: Pushing) -> None:
-    hub.new_repo(job.repo, visibility="private")
-    assert "done" in pushing(job)
-    assert not [one for one in hub.calls("POST", "repos/create") if job.repo in str(one)]
-    assert _commits(hub, job) == 1
+def test_a_repository_that_is_there_is_gone_on_with(hub: TestHub, push_request: PushRequest, pushing: Pushing) -> None:
+    hub.new_repo(push_request.repo, visibility="private")
+    assert "done" in pushing(push_request)
+    assert not [one for one in hub.calls("POST", "repos/create") if push_request.repo in str(one)]
+    assert _commits(hub, push_request) == 1
 
 
-def test_two_who_make_the_same_repository_at_once_both_go_on(hub: TestHub, job: Job, pushing: Pushing) -> None:
-    hub.new_repo(job.repo, visibility="private")
+def test_two_who_make_the_same_repository_at_once_both_go_on(
+    hub: TestHub, push_request: PushRequest, pushing: Pushing
+) -> None:
+    hub.new_repo(push_request.repo, visibility="private")
     hub.fault(*CALLS["info"], "status", status=404, headers={"X-Error-Code": "RepoNotFound"})
-    assert "done" in pushing(job)
-    assert _commits(hub, job) == 1
+    assert "done" in pushing(push_request)
+    assert _commits(hub, push_request) == 1
 
 
-def test_a_busy_hub_is_asked_six_times_and_no_more(hub: TestHub, job: Job, pushing: Pushing) -> None:
+def test_a_busy_hub_is_asked_six_times_and_no_more(hub: TestHub, push_request: PushRequest, pushing: Pushing) -> None:
     body = b'{"error":"Cannot create repo: another conflicting operation is in progress"}'
     planted = hub.fault(*CALLS["create"], "status", None, status=409, body=body)
-    assert "the Hub is busy" in pushing(job)["failed"]
+    assert "the Hub is busy" in pushing(push_request)["failed"]
     assert planted.hits == 6
     planted.count = 2
-    assert "done" in pushing(job)
+    assert "done" in pushing(push_request)
 
 
-def test_nothing_is_sent_twice(hub: TestHub, job: Job, pushing: Child) -> None:
-    first = pushing(job)["done"]
+def test_nothing_is_sent_twice(hub: TestHub, push_request: PushRequest, pushing: Child) -> None:
+    first = pushing(push_request)["done"]
     before = len(hub.requests)
-    again = pushing(job)["done"]
+    again = pushing(push_request)["done"]
     assert (again["sent"], again["removed"], again["commit"]) == ([], [], first["commit"])
     assert {one.method for one in hub.requests[before:]} == {"GET"}
-    (Path(job.folder) / "config.json").write_text('{"other": 1}')
+    (Path(push_request.folder) / "config.json").write_text('{"other": 1}')
     before = len(hub.requests)
-    assert pushing(job)["done"]["sent"] == ["config.json"]
+    assert pushing(push_request)["done"]["sent"] == ["config.json"]
     assert not [one for one in hub.requests[before:] if one.method == "PUT" or "batch" in one.path]
-    assert _commits(hub, job) == 2
+    assert _commits(hub, push_request) == 2
 
 
-def test_a_push_that_was_cut_short_sends_only_what_is_missing(hub: TestHub, job: Job, pushing: Child) -> None:
+def test_a_push_that_was_cut_short_sends_only_what_is_missing(
+    hub: TestHub, push_request: PushRequest, pushing: Child
+) -> None:
     hub.fault(*CALLS["commit"], "status", None, status=403)
-    assert "failed" in pushing(job)
+    assert "failed" in pushing(push_request)
     hub.faults.clear()
     before = len(hub.requests)
-    assert "done" in pushing(job)
+    assert "done" in pushing(push_request)
     assert not [one for one in hub.requests[before:] if one.method == "PUT"]
-    assert _commits(hub, job) == 1
+    assert _commits(hub, push_request) == 1
 
 
-def test_files_of_an_earlier_model_go_and_those_of_its_user_stay(hub: TestHub, job: Job, pushing: Pushing) -> None:
-    pushing(job)
-    names = [name for name in job.files if not name.startswith("adapter/")]
-    (Path(job.folder) / "notes.txt").write_text("mine")
-    assert pushing(replace(job, files=[*job.files, "notes.txt"]))["done"]["sent"] == ["notes.txt"]
-    found = pushing(replace(job, files=names))["done"]
+def test_files_of_an_earlier_model_go_and_those_of_its_user_stay(
+    hub: TestHub, push_request: PushRequest, pushing: Pushing
+) -> None:
+    pushing(push_request)
+    names = [name for name in push_request.files if not name.startswith("adapter/")]
+    (Path(push_request.folder) / "notes.txt").write_text("mine")
+    assert pushing(replace(push_request, files=[*push_request.files, "notes.txt"]))["done"]["sent"] == ["notes.txt"]
+    found = pushing(replace(push_request, files=names))["done"]
     assert (found["sent"], found["removed"]) == ([], ["adapter/adapter_model.safetensors"])
-    assert set(hub.files(job.repo)) == {*names, "notes.txt"}
+    assert set(hub.files(push_request.repo)) == {*names, "notes.txt"}
 
 
 def test_a_commit_of_somebody_else_meanwhile_is_built_upon(
-    hub: TestHub, job: Job, pushing: Child, pushing_xet: Child, tmp_path: Path
+    hub: TestHub, push_request: PushRequest, pushing: Child, pushing_xet: Child, tmp_path: Path
 ) -> None:
-    pushing(job)
-    other = _staged(tmp_path / "other", job.repo, b"two")
-    mine = _staged(tmp_path / "mine", job.repo, b"three")
+    pushing(push_request)
+    other = _staged(tmp_path / "other", push_request.repo, b"two")
+    mine = _staged(tmp_path / "mine", push_request.repo, b"three")
     hub.fault(*CALLS["commit"], "slow", 1, seconds=1.0)
     pushing.start(mine)
     while not [one for one in hub.calls("POST", "validate-yaml") if one.status][1:]:
         time.sleep(0.05)
     found = pushing_xet(other), pushing.end()
     assert all("done" in one for one in found)
-    held = [_of(commit.files, hub) for commit in hub.commits(job.repo)]
-    assert all(one in (_held(job), _held(other), _held(mine)) for one in held)
+    held = [_of(commit.files, hub) for commit in hub.commits(push_request.repo)]
+    assert all(one in (_held(push_request), _held(other), _held(mine)) for one in held)
     assert 2 <= len(held) <= 3
 
 
@@ -298,108 +308,124 @@ def _of(files: Any, hub: TestHub) -> dict[str, bytes]:
     return {path: blobs[file.key] for path, file in files.items() if path != ".gitattributes"}
 
 
-def test_a_public_repository_is_not_pushed_to_unless_it_is_said(hub: TestHub, job: Job, pushing: Pushing) -> None:
-    hub.new_repo(job.repo, visibility="public")
+def test_a_public_repository_is_not_pushed_to_unless_it_is_said(
+    hub: TestHub, push_request: PushRequest, pushing: Pushing
+) -> None:
+    hub.new_repo(push_request.repo, visibility="public")
     for private in (None, True):
-        assert "--hub_private_repo false says" in pushing(replace(job, private=private))["failed"]
-    assert _commits(hub, job) == 0
-    assert "done" in pushing(replace(job, private=False))
+        assert (
+            "--hub_private_repo false to push to a public one"
+            in pushing(replace(push_request, private=private))["failed"]
+        )
+    assert _commits(hub, push_request) == 0
+    assert "done" in pushing(replace(push_request, private=False))
 
 
-def test_a_public_repository_is_made_where_it_is_said(hub: TestHub, job: Job, pushing: Pushing) -> None:
-    assert "done" in pushing(replace(job, private=False))
-    assert hub.repo(job.repo).visibility == "public"
+def test_a_public_repository_is_made_where_it_is_said(
+    hub: TestHub, push_request: PushRequest, pushing: Pushing
+) -> None:
+    assert "done" in pushing(replace(push_request, private=False))
+    assert hub.repo(push_request.repo).visibility == "public"
 
 
-def test_a_private_repository_is_not_made_public(hub: TestHub, job: Job, pushing: Pushing) -> None:
-    hub.new_repo(job.repo, visibility="private")
-    assert "stays private" in pushing(replace(job, private=False))["done"]["notes"][0]
-    assert hub.repo(job.repo).visibility == "private"
+def test_a_private_repository_is_not_made_public(hub: TestHub, push_request: PushRequest, pushing: Pushing) -> None:
+    hub.new_repo(push_request.repo, visibility="private")
+    assert "stays private" in pushing(replace(push_request, private=False))["done"]["notes"][0]
+    assert hub.repo(push_request.repo).visibility == "private"
 
 
 @pytest.mark.parametrize("fault", [None, "lost-reply", "503"])
-def test_a_branch_is_made_where_it_is_missing(hub: TestHub, job: Job, pushing: Pushing, fault: str | None) -> None:
+def test_a_branch_is_made_where_it_is_missing(
+    hub: TestHub, push_request: PushRequest, pushing: Pushing, fault: str | None
+) -> None:
     if fault:
         hub.fault("POST", r"/branch/", **FAULTS[fault])
-    assert "done" in pushing(replace(job, revision="tried"))
-    assert hub.files(job.repo, "tried") == _held(job)
-    assert _commits(hub, job) == 0
+    assert "done" in pushing(replace(push_request, revision="tried"))
+    assert hub.files(push_request.repo, "tried") == _held(push_request)
+    assert _commits(hub, push_request) == 0
 
 
 @pytest.mark.parametrize("fault", [None, "lost-reply", "503", "hang"])
-def test_one_pull_request_is_made(hub: TestHub, job: Job, pushing: Pushing, fault: str | None) -> None:
+def test_one_pull_request_is_made(hub: TestHub, push_request: PushRequest, pushing: Pushing, fault: str | None) -> None:
     if fault:
         hub.fault(*CALLS["commit"], **FAULTS[fault])
-    found = pushing(replace(job, create_pr=True))
+    found = pushing(replace(push_request, create_pr=True))
     assert found["done"]["url"].endswith("/discussions/1")
-    assert [ref for ref in hub.repo(job.repo).refs if "/pr/" in ref] == ["refs/pr/1"]
-    assert hub.files(job.repo, "refs/pr/1") == _held(job)
-    assert hub.files(job.repo) == {}
+    assert [ref for ref in hub.repo(push_request.repo).refs if "/pr/" in ref] == ["refs/pr/1"]
+    assert hub.files(push_request.repo, "refs/pr/1") == _held(push_request)
+    assert hub.files(push_request.repo) == {}
 
 
-def test_a_repository_of_others_says_whose_the_token_is(hub: TestHub, job: Job, pushing: Pushing) -> None:
-    found = pushing(replace(job, repo="stranger/x"))
+def test_a_repository_of_others_says_whose_the_token_is(
+    hub: TestHub, push_request: PushRequest, pushing: Pushing
+) -> None:
+    found = pushing(replace(push_request, repo="stranger/x"))
     assert "stranger is not among the names this token belongs to: me, team" in found["failed"]
 
 
-def test_an_ignored_file_is_not_passed_over_in_silence(hub: TestHub, job: Job, pushing: Pushing) -> None:
+def test_an_ignored_file_is_not_passed_over_in_silence(
+    hub: TestHub, push_request: PushRequest, pushing: Pushing
+) -> None:
     body = json.dumps(
         {
             "files": [
-                {"path": name, "uploadMode": "regular", "shouldIgnore": name == "config.json"} for name in job.files
+                {"path": name, "uploadMode": "regular", "shouldIgnore": name == "config.json"}
+                for name in push_request.files
             ]
         }
     ).encode()
     hub.fault(*CALLS["preupload"], "status", None, status=200, body=body)
-    assert "the commit left out config.json; is it in the .gitignore" in pushing(job)["failed"]
-    assert _commits(hub, job) == 1
+    assert "the commit left out config.json; is it in the .gitignore" in pushing(push_request)["failed"]
+    assert _commits(hub, push_request) == 1
 
 
 def test_large_files_go_in_parts(home: Path, tmp_path: Path) -> None:
     with TestHub(multipart_over=1000, part_size=700) as hub:
-        job = _staged(tmp_path / "staged", "me/parts", b"one")
+        push_request = _staged(tmp_path / "staged", "me/parts", b"one")
         hub.fault("PUT", r".", "status", 1, skip=1, status=500)
         child = Child(_environment(hub, home))
-        assert "done" in child(job)
+        assert "done" in child(push_request)
         child.close()
-        assert hub.files("me/parts") == _held(job)
+        assert hub.files("me/parts") == _held(push_request)
 
 
 def test_a_full_account_is_told_so(home: Path, tmp_path: Path) -> None:
     with TestHub(quota=100) as hub:
-        job = _staged(tmp_path / "staged", "me/full", b"one")
+        push_request = _staged(tmp_path / "staged", "me/full", b"one")
         for xet in (False, True):
             child = Child(_environment(hub, home, xet=xet))
-            failed = child(job)["failed"]
+            failed = child(push_request)["failed"]
             child.close()
-            assert "the Hub takes no more files from me (" in failed
-        assert _commits(hub, job) == 0
+            assert "the Hub accepts no more files from me (" in failed
+        assert _commits(hub, push_request) == 0
 
 
 # ---- Xet
 
 
-def test_xet_sends_every_file_in_one_commit(hub: TestHub, job: Job, pushing_xet: Pushing) -> None:
-    assert "done" in pushing_xet(job)
-    assert hub.files(job.repo) == _held(job)
-    assert _commits(hub, job) == 1
-    assert pushing_xet(job)["done"]["sent"] == []
+def test_xet_sends_every_file_in_one_commit(hub: TestHub, push_request: PushRequest, pushing_xet: Pushing) -> None:
+    assert "done" in pushing_xet(push_request)
+    assert hub.files(push_request.repo) == _held(push_request)
+    assert _commits(hub, push_request) == 1
+    assert pushing_xet(push_request)["done"]["sent"] == []
 
 
 @pytest.mark.parametrize("fault", ["503", "lost-reply", "hang", "429 Retry-After"])
-def test_a_lost_commit_over_xet_is_no_second_commit(hub: TestHub, job: Job, pushing_xet: Pushing, fault: str) -> None:
+def test_a_lost_commit_over_xet_is_no_second_commit(
+    hub: TestHub, push_request: PushRequest, pushing_xet: Pushing, fault: str
+) -> None:
     hub.fault(*CALLS["commit"], **FAULTS[fault])
-    assert "done" in pushing_xet(job)
-    assert (_commits(hub, job), hub.files(job.repo)) == (1, _held(job))
+    assert "done" in pushing_xet(push_request)
+    assert (_commits(hub, push_request), hub.files(push_request.repo)) == (1, _held(push_request))
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])
 def test_a_write_token_that_fails_once_is_asked_for_again(
-    hub: TestHub, job: Job, pushing_xet: Pushing, status: int
+    hub: TestHub, push_request: PushRequest, pushing_xet: Pushing, status: int
 ) -> None:
     hub.fault("GET", "xet-write-token", "status", status=status)
-    assert "done" in pushing_xet(job)
-    assert hub.files(job.repo) == _held(job)
+    assert "done" in pushing_xet(push_request)
+    assert hub.files(push_request.repo) == _held(push_request)
 
 
 # ---- the deadline, from outside
@@ -407,56 +433,56 @@ def test_a_write_token_that_fails_once_is_asked_for_again(
 
 @pytest.mark.parametrize("call", ["whoami", "commit"])
 def test_a_hub_that_hangs_for_ever_is_left_at_the_deadline(
-    hub: TestHub, home: Path, job: Job, monkeypatch: pytest.MonkeyPatch, call: str
+    hub: TestHub, home: Path, push_request: PushRequest, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     for name, value in hub.environment(home).items():
         monkeypatch.setenv(name, value)
     hub.fault(*CALLS[call], "hang", None, seconds=60)
     started = time.monotonic()
     with pytest.raises(PushError) as caught:
-        send(replace(job, silence=120), 6.0)
+        send(replace(push_request, read_timeout=120), 6.0)
     assert time.monotonic() - started < 9
-    assert str(caught.value) == f"the Hub was not done within 6 s ({call}); --hub_timeout gives it more"
-    assert _commits(hub, job) == 0
+    assert str(caught.value) == f"the Hub was not done within 6 s ({call}); --hub_timeout sets another limit"
+    assert _commits(hub, push_request) == 0
 
 
-def test_a_wait_beyond_the_deadline_is_not_begun(hub: TestHub, job: Job, pushing: Pushing) -> None:
+def test_a_wait_beyond_the_deadline_is_not_begun(hub: TestHub, push_request: PushRequest, pushing: Pushing) -> None:
     hub.fault(*CALLS["preupload"], "status", status=429, headers={"Retry-After": "3600"})
     started = time.monotonic()
-    failed = pushing(job)["failed"]
+    failed = pushing(push_request)["failed"]
     assert time.monotonic() - started < 30
-    assert "the next try was to come in 3600 s" in failed
+    assert "the next attempt was due in 3600 s" in failed
     assert "rate limit" in failed
 
 
-def test_no_hub_at_all_is_one_line(home: Path, job: Job) -> None:
+def test_no_hub_at_all_is_one_line(home: Path, push_request: PushRequest) -> None:
     with TestHub() as gone:
         env = _environment(gone, home)
     child = Child(env)
-    assert "the connection to the Hub broke (whoami" in child(job)["failed"]
+    assert "the connection to the Hub failed (whoami" in child(push_request)["failed"]
     child.close()
 
 
-def test_no_network_allowed_is_one_line(hub: TestHub, home: Path, job: Job) -> None:
+def test_no_network_allowed_is_one_line(hub: TestHub, home: Path, push_request: PushRequest) -> None:
     child = Child(_environment(hub, home) | {"HF_HUB_OFFLINE": "1"})
-    assert child(job)["failed"] == "HF_HUB_OFFLINE is set, and a push needs the network; unset it"
+    assert child(push_request)["failed"] == "HF_HUB_OFFLINE is set, and a push needs the network; unset it"
     child.close()
 
 
-def test_a_token_that_only_reads_is_told_so(hub: TestHub, home: Path, job: Job) -> None:
+def test_a_token_that_only_reads_is_told_so(hub: TestHub, home: Path, push_request: PushRequest) -> None:
     child = Child(_environment(hub, home, token=hub.READ))
-    assert "this token only reads" in child(job)["failed"]
+    assert "this token only reads" in child(push_request)["failed"]
     child.close()
 
 
-def test_a_process_whose_parent_was_killed_ends(hub: TestHub, home: Path, job: Job) -> None:
+def test_a_process_whose_parent_was_killed_ends(hub: TestHub, home: Path, push_request: PushRequest) -> None:
     hub.fault(*CALLS["whoami"], "hang", None, seconds=60)
     script = (
         "import sys; from nlp_ft.hub import push_request, run_worker; "
-        "run_worker.send(push_request.Job.from_json(sys.argv[1]), 60)"
+        "run_worker.send(push_request.PushRequest.from_json(sys.argv[1]), 60)"
     )
     before = len(hub.requests)
-    command = [sys.executable, "-c", script, replace(job, silence=120).to_json()]
+    command = [sys.executable, "-c", script, replace(push_request, read_timeout=120).to_json()]
     parent = subprocess.Popen(command, env=_environment(hub, home))
     while len(hub.requests) == before:
         time.sleep(0.1)

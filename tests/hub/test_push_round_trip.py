@@ -82,11 +82,11 @@ def pushed(hub: TestHub, home: Path, finished: Path) -> str:
 
 def test_a_push_says_what_it_did(hub: TestHub, finished: Path, pushed: str) -> None:
     lines = pushed.splitlines()
-    assert lines[0].startswith("push: stays here: ")
+    assert lines[0].startswith("push: not pushed: ")
     assert "test_predictions.csv" in lines[0]
-    assert "load in a fresh process and answer alike" in lines[1]
+    assert "load in a fresh process and give the same logits" in lines[1]
     assert lines[2].startswith("push: pushed ")
-    assert "me/reviews, private (--hub_private_repo false makes a public one): http" in lines[2]
+    assert "me/reviews, private (--hub_private_repo false: public): http" in lines[2]
     assert len(lines) == 3
     (commit,) = hub.commits("me/reviews")
     assert hub.files("me/reviews")["model.safetensors"] == (finished / "model.safetensors").read_bytes()
@@ -126,7 +126,7 @@ def test_the_same_push_again_sends_nothing(hub: TestHub, home: Path, finished: P
     code, said = _push(hub, home, finished)
     assert (code, said.splitlines()[-1].partition(" (")[0]) == (
         0,
-        "push: nothing to push: me/reviews holds these very files",
+        "push: nothing to push: me/reviews has the same files",
     )
     assert {one.method for one in hub.requests[before:]} == {"GET"}
     assert len(hub.commits("me/reviews")) == 1
@@ -138,8 +138,8 @@ def test_a_push_that_fails_leaves_the_model_and_says_how_to_go_on(hub: TestHub, 
     code, said = _push(hub, home, finished, token=hub.READ)
     assert code == 1
     assert said.splitlines()[-1] == (
-        "nlp-ft: not pushed: this token only reads; make one that may write, and set HF_TOKEN. The model is in "
-        f"{finished}, as it was; then: nlp-ft push --model {finished} --hub_model_id me/reviews"
+        "nlp-ft: not pushed: this token only reads; create one with write access and set HF_TOKEN. The model in "
+        f"{finished} is unchanged; to push it: nlp-ft push --model {finished} --hub_model_id me/reviews"
     )
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 

@@ -142,7 +142,7 @@ def test_the_model_runs_once_a_text_whatever_its_last_layer(tmp_path: Path, monk
     model, tokenizer = tiny.classifier("bert")
     first = encode_cached(model, tokenizer, TEXTS, tokens_of(tokenizer, TEXTS), 64)
     ran = []
-    monkeypatch.setattr(encoding, "inputs_of", lambda *_: ran.append(1))
+    monkeypatch.setattr(encoding, "layer_inputs", lambda *_: ran.append(1))
     with torch.no_grad():
         model.classifier.weight += 1
     more = TEXTS[::-1]

@@ -22,7 +22,7 @@ from nlp_ft.evaluation.metrics import MULTI, REGRESSION, SINGLE
 from nlp_ft.inference.classifier import Classifier
 from nlp_ft.inference.explain.explanation import Explanation
 from nlp_ft.inference.explain.integrated_gradients import Token, explain
-from nlp_ft.inference.explain.word_spans import in_words
+from nlp_ft.inference.explain.word_spans import merge_into_words
 
 pytest.importorskip("captum")
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -218,7 +218,7 @@ def test_shares_of_word_pieces_are_summed() -> None:
     row = tokenizer("lovelyfilm !", return_special_tokens_mask=True, return_offsets_mapping=True)
     shares = [float(i) for i in range(len(row["input_ids"]))]
     shares[0] = shares[-1] = 0.0
-    tokens, sums = in_words("lovelyfilm !", None, row, shares)
+    tokens, sums = merge_into_words("lovelyfilm !", None, row, shares)
     assert tokens == [Token("lovelyfilm", 0, 10), Token("!", 11, 12)]
     assert sums == [sum(shares[1:-2]), shares[-2]]
 
@@ -295,6 +295,7 @@ def test_a_page_shows_the_text_as_it_is_and_runs_none_of_it(text: str) -> None:
         "title",
         "style",
         "body",
+        "main",
         "section",
         "h2",
         "p",
@@ -305,6 +306,7 @@ def test_a_page_shows_the_text_as_it_is_and_runs_none_of_it(text: str) -> None:
     }
     assert "&lt;i&gt;glad&lt;/i&gt;" in html
     assert not re.search(r"https?:|url\(|@import|src=", html)
+    assert "default-src 'none'" in html
 
 
 def test_every_coloured_word_of_a_page_has_its_sign_and_share() -> None:

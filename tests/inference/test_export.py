@@ -22,10 +22,10 @@ from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE
 from nlp_ft.inference.classifier import Classifier
 from nlp_ft.inference.export import ExportError, export
-from nlp_ft.inference.export.export import refuse_loss
+from nlp_ft.inference.export.export import check_loss
 from nlp_ft.inference.export.parity import Line, Parity, Rows, measure
 from nlp_ft.inference.export.runtime import OnnxModel, is_export, is_onnx, open_export, open_onnx
-from nlp_ft.inference.export.sample_rows import made_up, rows_to_compare
+from nlp_ft.inference.export.sample_rows import comparison_rows, random_texts
 from nlp_ft.models.tokenizer import open_tokenizer
 from nlp_ft.training.save import save_and_verify
 
@@ -241,7 +241,7 @@ def test_an_architecture_that_cannot_be_exported_is_named_in_one_line(
         (["--limit", "0"], "nlp-ft export: --limit must be at least 1, got 0."),
         (
             ["--model", "{saved}/onnx", "--output", "{saved}/again"],
-            "{saved}/onnx is an export already; wanted the directory it was exported from.",
+            "{saved}/onnx is an export already; wanted the directory that it was made from.",
         ),
     ],
 )
@@ -294,12 +294,12 @@ def test_a_point_may_be_lost_and_no_more() -> None:
         last = Line("ONNX int8", 1.0, 0.1, 0.0, {"accuracy": after, "f1_macro": after, **metrics}, 1.0, 1.0, 1.0)
         return Parity(SINGLE, 100, "a.csv", 32, 1, (_line("PyTorch float32", 0.8), last))
 
-    refuse_loss(parity(0.79), "m")
-    refuse_loss(parity(0.9), "m")
+    check_loss(parity(0.79), "m")
+    check_loss(parity(0.9), "m")
     with pytest.raises(ExportError, match=r"^m: ONNX int8 loses 1\.5 points of accuracy, on 100 rows of a\.csv; "):
-        refuse_loss(parity(0.785, f1_macro=0.8), "m")
+        check_loss(parity(0.785, f1_macro=0.8), "m")
     with pytest.raises(ExportError, match=r"^m: ONNX int8 loses 3\.0 points of f1_macro, "):
-        refuse_loss(parity(0.8, f1_macro=0.77), "m")
+        check_loss(parity(0.8, f1_macro=0.77), "m")
 
 
 def test_a_regression_may_lose_a_hundredth_of_pearson() -> None:
@@ -307,9 +307,9 @@ def test_a_regression_may_lose_a_hundredth_of_pearson() -> None:
         lines = _line("PyTorch float32", 0, pearson=0.8), _line("ONNX int8", 0, pearson=after)
         return Parity(REGRESSION, 9, "a.csv", 32, 1, lines)
 
-    refuse_loss(parity(0.791), "m")
+    check_loss(parity(0.791), "m")
     with pytest.raises(ExportError, match=r"loses 2\.0 points of pearson, on 9 rows"):
-        refuse_loss(parity(0.78), "m")
+        check_loss(parity(0.78), "m")
 
 
 @pytest.mark.parametrize(
@@ -320,9 +320,9 @@ def test_without_labels_the_agreement_is_judged(kind: str, how: str) -> None:
         lines = tuple(Line(name, agreement, 0.1, 0.0, {}, 1.0, 1.0, 1.0) for name in ("PyTorch float32", "ONNX int8"))
         return Parity(kind, 50, "made-up texts", 32, 1, lines)
 
-    refuse_loss(parity(0.99), "m")
+    check_loss(parity(0.99), "m")
     with pytest.raises(ExportError) as caught:
-        refuse_loss(parity(0.98), "m")
+        check_loss(parity(0.98), "m")
     assert how in str(caught.value)
     assert "not measured" in parity(1).table()
 
@@ -351,30 +351,30 @@ def test_the_runs_own_test_rows_are_found_and_spread_over_the_limit(saved: Path,
     model = _torch(saved)
     rows = [{"text": f"{text} {i}", "label": LABELS[i % 3]} for i, text in enumerate(TEXTS * 2)]
     write_csv(tmp_path / "test.csv", rows)
-    found, notes = rows_to_compare(model, tmp_path, None, {}, 100)
+    found, notes = comparison_rows(model, tmp_path, None, {}, 100)
     assert (found.source, found.labels, len(found.texts)) == ("made-up texts", None, 64)
     assert notes == [
         "no labelled rows are known (--test_file), so no metric is measured: texts made of the vocabulary are compared"
     ]
     said = {"test_file": str(tmp_path / "test.csv"), "text_column_names": "text", "label_column_name": "label"}
     (tmp_path / "run.json").write_text(json.dumps({"arguments": {"data": said}}))
-    found, _ = rows_to_compare(model, tmp_path, None, {}, 4)
+    found, _ = comparison_rows(model, tmp_path, None, {}, 4)
     assert (found.source, found.texts) == ("the run's own test split", [rows[i]["text"] for i in (0, 3, 6, 9)])
     assert found.labels == [0, 0, 0, 0]
     write_csv(tmp_path / "test_predictions.csv", [{**row, "prediction": "calm"} for row in rows[:2]])
-    found, _ = rows_to_compare(model, tmp_path, None, {}, 100)
+    found, _ = comparison_rows(model, tmp_path, None, {}, 100)
     assert found.texts == [row["text"] for row in rows[:2]]
     (tmp_path / "test_predictions.csv").write_text("text,label\na,unheard\n")
-    found, notes = rows_to_compare(model, tmp_path, None, {}, 100)
+    found, notes = comparison_rows(model, tmp_path, None, {}, 100)
     assert len(found.texts) == 12
     assert notes[0].startswith("the run's own test rows cannot be read: ")
 
 
 def test_made_up_texts_are_always_the_same_and_as_long_as_asked(saved: Path) -> None:
     model = _torch(saved)
-    assert made_up(model, 3, (1, 5, 9)) == made_up(model, 3, (1, 5, 9))
-    assert len(set(made_up(model, 64))) > 50
-    assert len(model.tokenizer(made_up(model, 1, (40,))[0])["input_ids"]) >= 30
+    assert random_texts(model, 3, (1, 5, 9)) == random_texts(model, 3, (1, 5, 9))
+    assert len(set(random_texts(model, 64))) > 50
+    assert len(model.tokenizer(random_texts(model, 1, (40,))[0])["input_ids"]) >= 30
 
 
 # What is refused when it is opened.
@@ -474,14 +474,14 @@ def test_graphs_that_ask_for_absurd_sizes_or_never_end_are_refused(exported: Pat
     from onnx import TensorProto, helper
 
     huge = helper.make_tensor("huge", TensorProto.INT64, [2], [2**20, 2**20])
-    fill = helper.make_node("ConstantOfShape", ["huge"], ["logits"], "bomb")
+    write_export = helper.make_node("ConstantOfShape", ["huge"], ["logits"], "bomb")
     message = "D/model.onnx: ConstantOfShape 'bomb' makes a tensor of shape [1048576, 1048576], which no text needs."
-    assert _refused(_graph([fill], tmp_path, exported, weights=[huge])) == message
+    assert _refused(_graph([write_export], tmp_path, exported, weights=[huge])) == message
     constant = helper.make_node("Constant", [], ["huge"], value=huge)
-    assert _refused(_graph([constant, fill], tmp_path, exported)) == message
+    assert _refused(_graph([constant, write_export], tmp_path, exported)) == message
     noise = helper.make_node("RandomNormal", [], ["logits"], "noise", shape=[2**20, 2**20])
     assert "RandomNormal 'noise' makes a tensor of shape" in _refused(_graph([noise], tmp_path, exported))
-    body = helper.make_graph([fill], "body", [], [])
+    body = helper.make_graph([write_export], "body", [], [])
     loop = helper.make_node("Loop", ["", ""], ["logits"], body=body)
     assert _refused(_graph([loop], tmp_path, exported)) == (
         "D/model.onnx holds a Loop, which may run without end; wanted a graph without."

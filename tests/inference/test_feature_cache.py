@@ -146,9 +146,9 @@ def test_only_the_owner_can_read_what_is_kept(cache: Path) -> None:
 def test_the_folder_follows_xdg_where_nothing_else_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NLP_FT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert feature_cache.folder() == Path("/somewhere/nlp_ft/rows")
+    assert feature_cache.cache_directory() == Path("/somewhere/nlp_ft/rows")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert feature_cache.folder() == Path.home() / ".cache/nlp_ft/rows"
+    assert feature_cache.cache_directory() == Path.home() / ".cache/nlp_ft/rows"
 
 
 def test_digests_tell_case_spaces_and_pairs_apart() -> None:

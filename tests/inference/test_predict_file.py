@@ -21,7 +21,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from nlp_ft.data import open_texts, read_table
 from nlp_ft.errors import ConfigError, DataError
-from nlp_ft.inference.files import FileAnswers, answer_file, check_file, predict_file, stream
+from nlp_ft.inference.files import FilePredictions, check_file, predict_file, predict_to_file, stream
 from nlp_ft.inference.prediction import Prediction
 
 ODD_TEXTS = [
@@ -90,9 +90,9 @@ WRITERS: dict[str, Callable[[Path, dict[str, list[Any]]], None]] = {
 }
 
 
-def answered(source: Path, output: Path, rows: int = 7, stub: Any = None, **flags: Any) -> FileAnswers:
+def answered(source: Path, output: Path, rows: int = 7, stub: Any = None, **flags: Any) -> FilePredictions:
     stub = stub or Stub()
-    return answer_file(check_file(source, output, block_rows=rows, **flags), stub, stub.predict)
+    return predict_to_file(check_file(source, output, block_rows=rows, **flags), stub, stub.predict)
 
 
 def read(path: Path) -> dict[str, list[Any]]:

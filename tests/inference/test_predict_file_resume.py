@@ -21,7 +21,7 @@ from conftest import ROOT, write_csv
 from test_predict_file import Stub
 
 from nlp_ft.errors import ConfigError, DataError
-from nlp_ft.inference.files import FileAnswers, answer_file, check_file
+from nlp_ft.inference.files import FilePredictions, check_file, predict_to_file
 
 FORMATS = [".csv", ".jsonl", ".parquet"]
 ROWS, BLOCK = 100, 30
@@ -32,9 +32,9 @@ def rows_file(folder: Path, rows: int = ROWS) -> Path:
     return write_csv(folder / "in.csv", ({"id": str(n), "text": f"text {n}\nof 🙂 {n * n}"} for n in range(rows)))
 
 
-def run(source: Path, output: Path, stub: Any = None, block: int = BLOCK, **options: Any) -> FileAnswers:
+def run(source: Path, output: Path, stub: Any = None, block: int = BLOCK, **options: Any) -> FilePredictions:
     stub = stub or Stub()
-    return answer_file(check_file(source, output, block_rows=block), stub, stub.predict, options)
+    return predict_to_file(check_file(source, output, block_rows=block), stub, stub.predict, options)
 
 
 class Cut(Stub):
@@ -314,9 +314,9 @@ def test_two_processes_write_the_bytes_of_one_and_resume_its_run(tmp_path: Path,
     outputs = [tmp_path / "two.csv", tmp_path / "two.parquet"]
     for output in outputs:
         whole = output.with_stem("one")
-        answer_file(check_file(source, whole, block_rows=BLOCK), classifier, classifier.predict)
+        predict_to_file(check_file(source, whole, block_rows=BLOCK), classifier, classifier.predict)
     with pytest.raises(KeyboardInterrupt):
-        answer_file(check_file(source, outputs[1], block_rows=BLOCK), classifier, once)
+        predict_to_file(check_file(source, outputs[1], block_rows=BLOCK), classifier, once)
     (tmp_path / "program.py").write_text(PROGRAM)
     done = ranks.run([tmp_path / "program.py", source, model, *outputs])
     assert done.returncode == 0, done.stderr[:3000]

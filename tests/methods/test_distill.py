@@ -38,10 +38,11 @@ from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.methods import distill
 from nlp_ft.methods.distill import report as distill_report
 from nlp_ft.methods.distill import teacher as distill_teacher
-from nlp_ft.methods.distill.job import student_job, control_job
-from nlp_ft.methods.distill.report import agreement, retention, seconds_a_text
+from nlp_ft.methods.distill.arguments import DistillArguments
+from nlp_ft.methods.distill.job import control_job, student_job
+from nlp_ft.methods.distill.report import agreement, retention, seconds_per_text
 from nlp_ft.methods.distill.teacher import Teacher, read_unlabelled
-from nlp_ft.methods.distill.trainer import Aims, attention_losses, evenly_mapped, hidden_losses, soft_losses
+from nlp_ft.methods.distill.trainer import DistillationLoss, attention_losses, evenly_mapped, hidden_losses, soft_losses
 from nlp_ft.training import fit
 from nlp_ft.training.fit import train
 from nlp_ft.training.job import Settings, read
@@ -114,9 +115,11 @@ def run(output_dir: Path, source: Path, files: dict[str, Path], extra: Any = (),
 
 
 def job_of(*args: Any, **flags: Any) -> Any:
-    settings = Settings.of("distill", arguments(*args, **flags))
+    settings = Settings.of("distill", arguments(*args, **flags), DistillArguments)
     data = read(settings)
-    return student_job(data, settings, Teacher(settings.own.teacher_name_or_path, data, torch.device("cpu"))), settings
+    return student_job(
+        data, settings, Teacher(settings.method_arguments.teacher_name_or_path, data, torch.device("cpu"))
+    ), settings
 
 
 # ---- the maths
@@ -203,14 +206,14 @@ def test_a_row_without_a_label_adds_the_soft_term_alone_and_leaves_the_others_as
     said = torch.randn(4, 2, generator=torch.Generator().manual_seed(1))
     labels, has = torch.tensor([0, 1, 0, 0]), torch.tensor([1.0, 1.0, 0.0, 0.0])
     hard = ClassifierLoss(SINGLE)
-    aims = Aims(hard, alpha=0.3, temperature=2.0)
-    found = aims.row_losses({"logits": logits}, labels, said, has, None, None)
+    distillation = DistillationLoss(hard, alpha=0.3, temperature=2.0)
+    found = distillation.row_losses({"logits": logits}, labels, said, has, None, None)
     soft = soft_losses(logits, said, SINGLE, 2.0)
     assert torch.allclose(found[:2], 0.3 * soft[:2] + 0.7 * hard.row_losses(logits, labels)[:2])
     assert torch.allclose(found[2:], 0.3 * soft[2:])
-    other = aims.row_losses({"logits": logits}, torch.tensor([0, 1, 1, 1]), said, has, None, None)
+    other = distillation.row_losses({"logits": logits}, torch.tensor([0, 1, 1, 1]), said, has, None, None)
     assert torch.equal(found, other)
-    alone = aims.row_losses({"logits": logits[:2]}, labels[:2], said[:2], None, None, None)
+    alone = distillation.row_losses({"logits": logits[:2]}, labels[:2], said[:2], None, None, None)
     assert torch.equal(found[:2], alone)
 
 
@@ -235,7 +238,7 @@ def test_models_are_timed_in_turn_on_the_same_texts() -> None:
             calls.append((self.name, len(texts), batch_size))
 
     models: Any = [Timed("a"), Timed("b")]
-    seconds_a_text(models, ["x"] * 100, 32)
+    seconds_per_text(models, ["x"] * 100, 32)
     assert calls[4:] == [("a", 32, 32), ("b", 32, 32)] * 5
     assert {(n, size) for _, n, size in calls[:4]} == {(32, 32)}
 
@@ -371,7 +374,7 @@ def test_unlabelled_rows_must_be_pairs_where_the_training_rows_are(
         teacher_name_or_path="t",
         text_pair_column_name="text_pair",
     )
-    settings = Settings.of("distill", found)
+    settings = Settings.of("distill", found, DistillArguments)
     data = read(settings)
     settings.data.text_pair_column_name = None
     with pytest.raises(DataError) as error:
@@ -462,20 +465,25 @@ def test_layers_are_matched_without_touching_or_saving_the_teacher(
 def test_matching_a_teacher_that_is_the_student_adds_nothing(teacher: Path, files: Any, tmp_path: Path) -> None:
     extra = ["--match", "attention", "hidden"]
     job, _ = job_of(tmp_path / "run", teacher, files(), extra, teacher_name_or_path=teacher, alpha=1, dropout=0.0)
-    aims = job.trainer.keywords["aims"]
-    assert aims.layers == (2, 2)
+    distillation = job.trainer.keywords["distillation"]
+    assert distillation.layers == (2, 2)
     batch = job.tokenizer(["a lovely film", "boring"], padding=True, return_tensors="pt")
-    ours, theirs = (model.eval()(**batch, **aims.wanted) for model in (job.model, aims.teacher))
-    losses = aims.row_losses(ours, torch.tensor([0, 1]), theirs.logits, None, theirs, batch["attention_mask"])
+    ours, theirs = (
+        model.eval()(**batch, **distillation.forward_options) for model in (job.model, distillation.teacher)
+    )
+    losses = distillation.row_losses(ours, torch.tensor([0, 1]), theirs.logits, None, theirs, batch["attention_mask"])
     assert losses.abs().max() < 1e-8
     short = job.tokenizer(["boring"], return_tensors="pt")  # padding counts for nothing
-    ours, theirs = (model.eval()(**one, **aims.wanted) for model, one in ((job.model, batch), (aims.teacher, batch)))
+    ours, theirs = (
+        model.eval()(**one, **distillation.forward_options)
+        for model, one in ((job.model, batch), (distillation.teacher, batch))
+    )
     with torch.no_grad():
         job.model.bert.embeddings.word_embeddings.weight[5:].mul_(2)
-    far, near = job.model(**batch, **aims.wanted), job.model(**short, **aims.wanted)
-    one = aims.teacher(**short, **aims.wanted)
-    whole = aims.row_losses(far, torch.tensor([0, 1]), theirs.logits, None, theirs, batch["attention_mask"])
-    alone = aims.row_losses(near, torch.tensor([1]), one.logits, None, one, short["attention_mask"])
+    far, near = job.model(**batch, **distillation.forward_options), job.model(**short, **distillation.forward_options)
+    one = distillation.teacher(**short, **distillation.forward_options)
+    whole = distillation.row_losses(far, torch.tensor([0, 1]), theirs.logits, None, theirs, batch["attention_mask"])
+    alone = distillation.row_losses(near, torch.tensor([1]), one.logits, None, one, short["attention_mask"])
     assert alone.item() > 1e-3
     assert whole[1].item() == pytest.approx(alone.item(), rel=1e-4)
 
@@ -645,7 +653,7 @@ def test_a_distilled_checkpoint_knows_the_unlabelled_texts_and_the_teacher(
     identities: list[Mapping[str, Any]] = []
 
     def train(job: Any) -> Any:
-        identities.append(fit.identity(job))
+        identities.append(fit.job_identity(job))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fit, "train", train)

@@ -21,9 +21,9 @@ from nlp_ft.config.parser import parse
 from nlp_ft.errors import ConfigError, DataError, ModelError, TrainingError
 from nlp_ft.inference.encode import encode
 from nlp_ft.methods import features
-from nlp_ft.methods.features.compare_poolings import compare, verdict
-from nlp_ft.methods.features.fit import _IDLE
-from nlp_ft.methods.features.head import fit_head, head_of
+from nlp_ft.methods.features.compare_poolings import compare_poolings, describe
+from nlp_ft.methods.features.fit import _UNUSED
+from nlp_ft.methods.features.head import classifier_head, fit_head
 from nlp_ft.models.heads import final_linear
 from nlp_ft.models.pooling import POOLINGS, set_pooling
 from nlp_ft.training.run_report import RunReport
@@ -145,7 +145,7 @@ def encoded(family: str, outputs: int, head: str) -> tuple[Any, Any, np.ndarray,
     """Model, its head, features and as many class numbers of 60 texts."""
     model, tokenizer = tiny.classifier(family, [str(i) for i in range(outputs)])
     texts = [row["text"] for row in rows_of(60, 3)]
-    layers = head_of(model, head)
+    layers = classifier_head(model, head)
     rows = encode(model, tokenizer, texts, at=layers.first)
     return model, layers, rows, np.argmax(standardised(layers.before_last(rows))[:, :outputs], axis=1)
 
@@ -171,7 +171,7 @@ def test_the_mlp_is_scikit_learns_own(family: str, outputs: int) -> None:
 def test_the_mlp_of_a_regression_answers_in_the_targets_own_units() -> None:
     model, tokenizer = tiny.classifier("bert", [], problem_type=REGRESSION)
     texts = [row["text"] for row in rows_of(60, 3)]
-    head = head_of(model, "mlp")
+    head = classifier_head(model, "mlp")
     rows = encode(model, tokenizer, texts, at=head.first)
     targets = 100 + 5 * rows[:, 0].astype(np.float64)
     fit_head(head, rows, targets, REGRESSION, None, seed=0)
@@ -185,7 +185,9 @@ def test_the_linear_head_is_the_logistic_fit_with_its_class_weights() -> None:
     _, head, rows, labels = encoded("bert", 3, "linear")
     report = fit_head(head, rows, labels, SINGLE, np.array([1.0, 5.0, 0.2]), seed=0)
     scaled = standardised(head.before_last(rows))
-    own = LogisticRegression(C=1 / report["penalty"], max_iter=300, class_weight={0: 1.0, 1: 5.0, 2: 0.2})
+    penalty = report.get("penalty")
+    assert isinstance(penalty, float)
+    own = LogisticRegression(C=1 / penalty, max_iter=300, class_weight={0: 1.0, 1: 5.0, 2: 0.2})
     np.testing.assert_allclose(head(rows), own.fit(scaled, labels).decision_function(scaled), atol=5e-3)
 
 
@@ -195,7 +197,9 @@ def test_a_label_that_never_varies_answers_its_log_odds_and_the_others_are_fitte
     report = fit_head(head, rows, cells, MULTI, None, seed=0)
     logits, scaled = head(rows), standardised(head.before_last(rows))
     np.testing.assert_allclose(logits[:, 2], np.log(60.5 / 0.5), atol=1e-5)
-    for i, penalty in enumerate(report["penalty"]):
+    penalties = report.get("penalty")
+    assert isinstance(penalties, list)
+    for i, penalty in enumerate(penalties):
         own = LogisticRegression(C=1 / penalty, max_iter=300).fit(scaled, cells[:, i])
         np.testing.assert_allclose(logits[:, i], own.decision_function(scaled), atol=5e-3)
 
@@ -224,7 +228,7 @@ def test_a_class_with_one_row_is_fitted_by_an_mlp_too() -> None:
 def test_an_mlp_is_refused_where_the_stock_head_has_no_place_for_it(family: str, form: str) -> None:
     model, _ = tiny.classifier(family)
     with pytest.raises(ConfigError) as caught:
-        head_of(model, "mlp")
+        classifier_head(model, "mlp")
     assert str(caught.value) == f"--head mlp: the head of {type(model).__name__} is {form}; use --head linear."
 
 
@@ -245,7 +249,7 @@ def test_comparing_poolings_says_all_four_and_changes_no_answer(
     report = features_tiny(tmp_path / "run", tiny_bert, tiny_csv, "--pooling", "mean", "--compare_poolings")
     said = capsys.readouterr().out
     assert "poolings of the last layer, accuracy on 60 held-out training rows: mean " in said
-    assert "pooling taken: mean" in said
+    assert "pooling in use: mean" in said
     np.testing.assert_allclose(plain.test_logits, report.test_logits, atol=1e-3)
     assert any(note.startswith("poolings of the last layer") for note in report.notes)
 
@@ -256,9 +260,9 @@ def test_the_pooling_that_holds_the_label_scores_best() -> None:
     parts = rng.normal(size=(4, 200, 6))
     parts[3, :, 0] += 6 * labels
     model, _ = tiny.classifier("bert", ["a", "b"])
-    lines = compare(np.concatenate(parts, axis=1), labels, model, "auto", SINGLE, None)
+    lines = compare_poolings(np.concatenate(parts, axis=1), labels, model, "auto", SINGLE, None)
     assert lines[0].endswith("max 1.000") or lines[0].endswith("max 0.995")
-    assert lines[1].startswith("pooling taken: cls; max scores 0.")
+    assert lines[1].startswith("pooling in use: cls; max scores 0.")
     assert lines[1].endswith(
         "but no stock layers can take a maximum over tokens, so plain transformers could not load it"
     )
@@ -267,17 +271,17 @@ def test_the_pooling_that_holds_the_label_scores_best() -> None:
 @pytest.mark.parametrize(
     ("scores", "rows", "last"),
     [
-        ((0.9, 0.8, 0.7, 0.6), 1000, "pooling taken: mean, which scores best"),
-        ((0.8, 0.81, 0.7, 0.6), 1000, "pooling taken: mean; cls scores 0.010 more, which is not told from chance"),
-        ((0.8, 0.9, 0.7, 0.6), 1000, "pooling taken: mean; cls scores 0.100 more: --pooling cls takes it"),
-        ((0.8, 0.7, 0.9, 0.6), 1000, "pooling taken: mean; last scores 0.100 more, but it cannot"),
+        ((0.9, 0.8, 0.7, 0.6), 1000, "pooling in use: mean, which scores best"),
+        ((0.8, 0.81, 0.7, 0.6), 1000, "pooling in use: mean; cls scores 0.010 more, within two standard errors"),
+        ((0.8, 0.9, 0.7, 0.6), 1000, "pooling in use: mean; cls scores 0.100 more: --pooling cls sets it"),
+        ((0.8, 0.7, 0.9, 0.6), 1000, "pooling in use: mean; last scores 0.100 more, but it cannot"),
     ],
 )
 def test_the_verdict_names_what_was_taken_and_what_would_be_better(
     scores: tuple[float, ...], rows: int, last: str
 ) -> None:
     by_way = dict(zip(POOLINGS, scores, strict=True))
-    lines = verdict(by_way, rows, "mean", "auto", SINGLE, {"last": "it cannot"})
+    lines = describe(by_way, rows, "mean", "auto", SINGLE, {"last": "it cannot"})
     assert lines[1] == last
 
 
@@ -301,4 +305,4 @@ def test_thresholds_without_labels_that_have_any_are_refused(
 
 
 def test_features_names_every_flag_of_the_optimizer() -> None:
-    assert {"optim", "lr_scheduler_type", "max_grad_norm", "warmup_steps", "weight_decay", "data_seed"} <= {*_IDLE}
+    assert {"optim", "lr_scheduler_type", "max_grad_norm", "warmup_steps", "weight_decay", "data_seed"} <= {*_UNUSED}

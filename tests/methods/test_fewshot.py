@@ -28,6 +28,7 @@ from nlp_ft.config.parser import parse
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE
 from nlp_ft.methods import fewshot
+from nlp_ft.methods.fewshot.arguments import FewshotArguments
 from nlp_ft.methods.fewshot.select import Trial, _decision, title
 from nlp_ft.methods.fewshot.trainer import Pairs, PairTrainer, centroid_weights, collate_pairs, cosine_loss
 from nlp_ft.training.job import Settings
@@ -512,7 +513,7 @@ def test_controls_are_trained_with_the_flags_that_a_frozen_body_ignores(
 
 def test_adapters_are_not_called_full_fine_tuning(tmp_path: Path) -> None:
     argv = ["--model_name_or_path", "a", "--output_dir", str(tmp_path), "--use_cpu", "true"]
-    settings = Settings.of("fewshot", parse(*fewshot.ARGUMENTS, argv=argv))
+    settings = Settings.of("fewshot", parse(*fewshot.ARGUMENTS, argv=argv), FewshotArguments)
     adapters = replace(settings, lora=replace(settings.lora, use_peft=True))
     assert title("finetune", settings) == "full fine-tuning"
     assert title("finetune", adapters) == "LoRA fine-tuning"

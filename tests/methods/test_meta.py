@@ -453,9 +453,7 @@ def test_a_saved_body_of_every_family_repeats_its_features_and_maml_goes_through
     with torch.no_grad():
         for parameter, by in moved:
             parameter -= 0.1 * by
-    save_body(
-        model, Start(model, width, tokenizer, 32, []), tmp_path, tiny.TEXTS
-    )  # raises where it does not repeat them
+    save_body(Start(model, width, tokenizer, 32, []), tmp_path, tiny.TEXTS)  # raises where it does not repeat them
 
 
 def test_mean_pooling_goes_along_in_the_configuration(learner: Path, suite: dict[str, Path], tmp_path: Path) -> None:

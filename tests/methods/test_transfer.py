@@ -303,7 +303,7 @@ def test_shots_are_answered_again_for_other_test_rows_and_another_start(
         return SimpleNamespace(logits={"validation": np.zeros((1, 2)), "test": np.full((1, 2), len(fitted))})
 
     monkeypatch.setattr("nlp_ft.methods.transfer.gain.train", train)
-    monkeypatch.setattr("nlp_ft.methods.transfer.gain.identity", lambda job: {"seed": 1})
+    monkeypatch.setattr("nlp_ft.methods.transfer.gain.job_identity", lambda job: {"seed": 1})
     start = tmp_path / "start"
     shutil.copytree(tiny_bert, start)
 

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, BertFor
 from nlp_ft.errors import DataError, ModelError
 from nlp_ft.models.classifier import set_dropout
 from nlp_ft.models.heads import final_linear, head_modules, probe_rows, start_from_probe
-from nlp_ft.models.pooling import choose_pooling, pool_by_mean, pool_every_way, set_pooling
+from nlp_ft.models.pooling import choose_pooling, pool_all_ways, pool_by_mean, set_pooling
 from nlp_ft.training.losses import ClassifierLoss
 
 PAD, VOCABULARY, WIDTH = 0, 40, 16
@@ -79,7 +79,7 @@ def _lengths(count: int, start: int) -> list[int]:
 
 
 @torch.no_grad()
-def logits_of(model: Any, given: list[dict[str, torch.Tensor]]) -> np.ndarray:
+def compute_logits(model: Any, given: list[dict[str, torch.Tensor]]) -> np.ndarray:
     model.eval()
     return torch.cat([model(**batch).logits for batch in given]).numpy()
 
@@ -132,7 +132,7 @@ def test_the_probe_start_repeats_sklearns_decision_function_through_the_whole_mo
     bias = final_linear(model)[1].bias is not None
     scaled = standardised(features, bias)
     probe = LogisticRegression(C=1 / report["penalty"], fit_intercept=bias, max_iter=300).fit(scaled, labels)
-    logits = logits_of(model, given)
+    logits = compute_logits(model, given)
     np.testing.assert_allclose(logits, probe.decision_function(scaled), atol=2e-3)
     assert report["train_score"] == pytest.approx((logits.argmax(axis=1) == labels).mean())
 
@@ -144,7 +144,7 @@ def test_two_classes_share_the_decision_function_between_them() -> None:
     report = start_from_probe(model, given, labels, "single_label_classification")
     scaled = standardised(features)
     probe = LogisticRegression(C=1 / report["penalty"], max_iter=300).fit(scaled, labels)
-    logits = logits_of(model, given)
+    logits = compute_logits(model, given)
     np.testing.assert_allclose(logits[:, 1] - logits[:, 0], probe.decision_function(scaled), atol=2e-3)
     np.testing.assert_allclose(logits[:, 0], -logits[:, 1], atol=1e-5)
 
@@ -158,7 +158,7 @@ def test_a_regression_head_starts_at_the_ridge_fit_in_the_targets_own_units(fami
     bias = final_linear(model)[1].bias is not None
     scaled = standardised(features, bias)
     probe = Ridge(alpha=report["penalty"], fit_intercept=bias).fit(scaled, targets)
-    np.testing.assert_allclose(logits_of(model, given)[:, 0], probe.predict(scaled).ravel(), atol=2e-2)
+    np.testing.assert_allclose(compute_logits(model, given)[:, 0], probe.predict(scaled).ravel(), atol=2e-2)
     assert (report["held_out_score"] > 0.8) is bias  # through the origin there is no way to a mean of 100
 
 
@@ -168,7 +168,7 @@ def test_each_label_of_a_multi_label_problem_has_a_regression_of_its_own() -> No
     features = features_of(model, given)
     report = start_from_probe(model, given, labels, "multi_label_classification")
     scaled = standardised(features)
-    logits = logits_of(model, given)
+    logits = compute_logits(model, given)
     for i, penalty in enumerate(report["penalty"]):
         probe = LogisticRegression(C=1 / penalty, max_iter=300).fit(scaled, labels[:, i])
         np.testing.assert_allclose(logits[:, i], probe.decision_function(scaled), atol=2e-3)
@@ -265,7 +265,7 @@ def test_only_the_sampled_rows_are_used() -> None:
 def test_on_learnable_rows_the_probe_beats_the_random_head() -> None:
     model, given = tiny("bert", outputs=2), batches(120)
     truth = (features_of(model, given)[:, 1] > 0).astype(int)
-    random = (logits_of(model, given).argmax(axis=1) == truth).mean()
+    random = (compute_logits(model, given).argmax(axis=1) == truth).mean()
     report = start_from_probe(model, given, truth, "single_label_classification")
     assert report["held_out_score"] > max(0.85, random)
 
@@ -303,13 +303,13 @@ def test_peft_trains_every_weight_of_the_head_and_repeats_it_after_a_reload(fami
             if name in trained:
                 parameter.add_(0.05)
     given = batches(16, side=side_of(family))
-    expected = logits_of(wrapped, given)
+    expected = compute_logits(wrapped, given)
     wrapped.save_pretrained(str(tmp_path / "adapter"))
     fresh = AutoModelForSequenceClassification.from_pretrained(tmp_path / "base")
     again = PeftModel.from_pretrained(fresh, str(tmp_path / "adapter"))
-    np.testing.assert_allclose(logits_of(again, given), expected, atol=1e-5)
+    np.testing.assert_allclose(compute_logits(again, given), expected, atol=1e-5)
     merged = again.merge_and_unload()
-    np.testing.assert_allclose(logits_of(merged, given), expected, atol=1e-4)
+    np.testing.assert_allclose(compute_logits(merged, given), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
@@ -330,7 +330,7 @@ def test_mean_pooled_models_are_deaf_to_padding(family: str) -> None:
     model = tiny(family)
     pool_by_mean(model)
     start_from_probe(model, batches(), three_classes(), "single_label_classification")
-    together, alone = logits_of(model, batches(12, size=12)), logits_of(model, batches(12, size=1))
+    together, alone = compute_logits(model, batches(12, size=12)), compute_logits(model, batches(12, size=1))
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
@@ -339,25 +339,25 @@ def test_plain_transformers_repeats_the_logits_of_a_mean_pooled_model(family: st
     model, given = tiny(family), batches()
     pool_by_mean(model)
     start_from_probe(model, given, three_classes(), "single_label_classification")
-    expected = logits_of(model, given)
-    assert not np.allclose(expected, logits_of(tiny(family), given), atol=1e-2)
+    expected = compute_logits(model, given)
+    assert not np.allclose(expected, compute_logits(tiny(family), given), atol=1e-2)
     model.save_pretrained(tmp_path)
     again, info = AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
-    np.testing.assert_allclose(logits_of(again, given), expected, atol=1e-6)
+    np.testing.assert_allclose(compute_logits(again, given), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
 def test_a_second_surgery_changes_nothing_even_after_a_reload(family: str, tmp_path: Path) -> None:
     model, given = tiny(family), batches(16)
     pool_by_mean(model)
-    expected = logits_of(model, given)
+    expected = compute_logits(model, given)
     model.save_pretrained(tmp_path)
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     pool_by_mean(again)
     assert again.config.num_hidden_layers == 3
-    np.testing.assert_allclose(logits_of(again, given), expected, atol=1e-6)
+    np.testing.assert_allclose(compute_logits(again, given), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
@@ -393,7 +393,7 @@ def test_cls_is_held_by_stock_layers_and_repeated_by_plain_transformers(family: 
     start_from_probe(model, given, three_classes(), "single_label_classification")
     model.save_pretrained(tmp_path)
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
-    np.testing.assert_allclose(logits_of(again, given), logits_of(model, given), atol=1e-6)
+    np.testing.assert_allclose(compute_logits(again, given), compute_logits(model, given), atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3", "xlnet"])
@@ -431,7 +431,7 @@ def test_every_pooling_is_deaf_to_padding(side: str) -> None:
     if side == "left":
         hidden, mask = hidden.flip(1), mask.flip(1)
     first, last = ([1.0, -4.0], [3.0, -2.0]) if side == "right" else ([3.0, -2.0], [1.0, -4.0])
-    assert pool_every_way(hidden, mask).tolist() == [[2.0, -3.0, *first, *last, 3.0, -2.0]]
+    assert pool_all_ways(hidden, mask).tolist() == [[2.0, -3.0, *first, *last, 3.0, -2.0]]
 
 
 def _checkpoint(directory: Path, **modes: bool) -> str:

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification
 from nlp_ft.config import FreezeArguments, LoraArguments
 from nlp_ft.errors import ConfigError
 from nlp_ft.models.classifier import add_lora
-from nlp_ft.models.layers import Plan, depths, encoder_layers, freeze, layer_list, reinitialise
+from nlp_ft.models.layers import LayerwiseSchedule, encoder_layers, freeze, layer_list, parameter_depths, reinitialise
 from nlp_ft.models.pooling import can_pool_by_mean, pool_by_mean
 
 
@@ -28,7 +28,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 def test_every_family_has_embeddings_two_layers_and_a_head(model: Any) -> None:
     assert len(encoder_layers(model)) == 2
-    depth = depths(model)
+    depth = parameter_depths(model)
     assert set(depth) == {name for name, _ in model.named_parameters()}
     assert set(depth.values()) == {0, 1, 2, 3}
     body = model.base_model_prefix + "."
@@ -47,7 +47,7 @@ def test_the_pooling_layer_belongs_to_the_head(model: Any) -> None:
     assert len(layer_list(model)[1]) == 3
     assert len(encoder_layers(model)) == 2
     added = {id(p) for p in layer_list(model)[1][-1].parameters()}
-    assert {depths(model)[name] for name, p in model.named_parameters() if id(p) in added} == {3}
+    assert {parameter_depths(model)[name] for name, p in model.named_parameters() if id(p) in added} == {3}
 
 
 @pytest.mark.parametrize(("spec", "frozen"), [("embeddings", {0}), ("1", {0, 1}), ("all", {0, 1, 2})])
@@ -55,7 +55,7 @@ def test_the_pooling_layer_belongs_to_the_head(model: Any) -> None:
 def test_freezing_stops_what_is_below_and_nothing_above(model: Any, spec: str, frozen: set[int], lora: bool) -> None:
     wrapped: Any = add_lora(model, LoraArguments(use_peft=True)) if lora else model
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    depth = depths(model)
+    depth = parameter_depths(model)
     freeze(wrapped, spec)
     left = {name for name, p in model.named_parameters() if p.requires_grad}
     assert left == {name for name in trained if depth[name] not in frozen}
@@ -82,7 +82,7 @@ def test_more_layers_than_there_are_is_an_error(model: Any) -> None:
 
 def test_only_the_top_layers_start_at_random(model: Any) -> None:
     before = {name: p.clone() for name, p in model.named_parameters()}
-    depth = depths(model)
+    depth = parameter_depths(model)
     reinitialise(model, 1)
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert {depth[name] for name in moved if ".pooler." not in name} == {2}
@@ -90,17 +90,17 @@ def test_only_the_top_layers_start_at_random(model: Any) -> None:
 
 
 def test_rates_fall_by_the_decay_from_layer_to_layer(model: Any) -> None:
-    plan = Plan(model, FreezeArguments(layerwise_lr_decay=0.5))
-    rates = {depths(model)[name]: plan.rate(p) for name, p in model.named_parameters()}
+    plan = LayerwiseSchedule(model, FreezeArguments(layerwise_lr_decay=0.5))
+    rates = {parameter_depths(model)[name]: plan.lr_factor(p) for name, p in model.named_parameters()}
     assert rates == {3: 1.0, 2: 0.5, 1: 0.25, 0: 0.125}
 
 
 def test_layers_are_freed_one_by_one_from_the_top(model: Any) -> None:
-    plan = Plan(model, FreezeArguments(gradual_unfreezing=0.6))
-    depth = {id(p): depths(model)[name] for name, p in model.named_parameters()}
+    plan = LayerwiseSchedule(model, FreezeArguments(gradual_unfreezing=0.6))
+    depth = {id(p): parameter_depths(model)[name] for name, p in model.named_parameters()}
 
     def training(progress: float) -> set[int]:
-        waiting = {id(p) for p in plan.waiting(model.parameters(), progress)}
+        waiting = {id(p) for p in plan.frozen_at(model.parameters(), progress)}
         return {level for key, level in depth.items() if key not in waiting}
 
     assert training(0) == {3}
@@ -122,7 +122,7 @@ def test_layers_that_wait_do_not_move_and_all_move_in_the_end(
     step, moved = ClassifierTrainer.training_step, []
 
     def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        depth = depths(self.model)
+        depth = parameter_depths(self.model)
         if not moved:
             self.start = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         moved.append({depth[name] for name, p in self.model.named_parameters() if not torch.equal(p, self.start[name])})

@@ -20,12 +20,12 @@ from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.evaluation.metrics import MULTI, REGRESSION, SINGLE
 from nlp_ft.models.classifier import (
     capacity,
+    count_parameters,
     load_classifier,
     load_tokenizer,
     quiet,
     set_dropout,
     token_limit,
-    trainable_share,
 )
 from nlp_ft.models.heads import final_linear
 
@@ -421,9 +421,9 @@ def test_loading_prints_nothing_and_restores_what_it_silenced(capfd: pytest.Capt
 def test_trainable_share_counts_parameters() -> None:
     model, _ = classifier("bert")
     everything = sum(parameter.numel() for parameter in model.parameters())
-    assert trainable_share(model) == (everything, everything)
+    assert count_parameters(model) == (everything, everything)
     model.bert.requires_grad_(False)
-    assert trainable_share(model) == (3 * 32 + 3, everything)
+    assert count_parameters(model) == (3 * 32 + 3, everything)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.models.classifier import load_classifier, load_tokenizer
 from nlp_ft.models.layers import encoder_layers, layer_list
 from nlp_ft.models.pooling import pool_by_mean
-from nlp_ft.models.student import pick_layers, picked, start_directory
+from nlp_ft.models.student import keep_layers, kept_indices, write_student
 
 DEPTH = 5
 
@@ -71,7 +71,7 @@ def answers(model: Any, tokenizer: Any) -> torch.Tensor:
     ],
 )
 def test_a_number_is_spaced_evenly_and_a_list_is_itself(spec: str, depth: int, indices: list[int]) -> None:
-    assert picked(spec, depth) == indices
+    assert kept_indices(spec, depth) == indices
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_number_is_spaced_evenly_and_a_list_is_itself(spec: str, depth: int, i
 )
 def test_layers_that_cannot_be_picked_are_refused(spec: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
-        picked(spec, 6)
+        kept_indices(spec, 6)
     assert str(error.value) == message
 
 
@@ -102,7 +102,7 @@ def test_the_layers_picked_are_those_of_the_checkpoint_to_the_bit_and_reload_ali
     layers = [weights(layer) for layer in encoder_layers(model)]
     name = f"{model.base_model_prefix}.{layer_list(model)[0]}."
     assert len(layers) == DEPTH
-    pick_layers(model, "0,1,4")
+    keep_layers(model, "0,1,4")
     assert [same(weights(layer), layers[at]) for layer, at in zip(encoder_layers(model), (0, 1, 4), strict=True)]
     rest = {key: tensor for key, tensor in before.items() if not key.startswith(name)}
     assert same(rest, {key: tensor for key, tensor in weights(model).items() if not key.startswith(name)})
@@ -119,7 +119,7 @@ def test_the_kind_of_each_layer_goes_with_it(family: str, deep: Any) -> None:
     model, _ = classifier(deep(family))
     kinds = list(model.config.layer_types)
     assert len(kinds) == DEPTH
-    pick_layers(model, "0,1,3")
+    keep_layers(model, "0,1,3")
     assert model.config.layer_types == [kinds[0], kinds[1], kinds[3]]
     if family == "modernbert":
         assert model.config.layer_types == ["full_attention", "sliding_attention", "full_attention"]
@@ -130,7 +130,7 @@ def test_the_pooling_layer_always_stays_and_is_not_counted(family: str, deep: An
     model, tokenizer = classifier(deep(family))
     pool_by_mean(model)
     own, pooling = [weights(layer) for layer in encoder_layers(model)], weights(layer_list(model)[1][-1])
-    said = pick_layers(model, "2")
+    said = keep_layers(model, "2")
     assert said == ["student: layers 0, 4 of the 5 of its checkpoint, counted from 0"]
     held = list(layer_list(model)[1])
     assert [same(weights(layer), w) for layer, w in zip(held, (own[0], own[4], pooling), strict=True)] == [True] * 3
@@ -144,12 +144,12 @@ def test_modernbert_keeps_its_first_layer_and_albert_has_none_to_pick(deep: Any)
     from transformers import AlbertConfig, AlbertForSequenceClassification
 
     with pytest.raises(ConfigError) as error:
-        pick_layers(classifier(deep("modernbert"))[0], "1,2")
+        keep_layers(classifier(deep("modernbert"))[0], "1,2")
     assert str(error.value) == "--student_layers 1,2: a ModernBERT needs its layer 0 as its first."
     sizes: Any = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 48, "embedding_size": 16}
     albert = AlbertForSequenceClassification(AlbertConfig(vocab_size=50, num_hidden_layers=4, **sizes))
     with pytest.raises(ModelError, match="holds no list of its 4 layers"):
-        pick_layers(albert, "2")
+        keep_layers(albert, "2")
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "llama"])
@@ -160,11 +160,11 @@ def test_a_start_directory_keeps_a_trained_head_of_these_labels_and_no_other(
     trained = tmp_path / "trained"
     model.save_pretrained(trained)
     tokenizer.save_pretrained(trained)
-    pick_layers(model, "0,4")
+    keep_layers(model, "0,4")
     for source, labels, kept in ((trained, LABELS, True), (trained, ["x", "y"], False), (deep(family), LABELS, False)):
         folder = tmp_path / f"{source.name}-{len(labels)}"
         args = ModelArguments(model_name_or_path=str(source), dropout=0.0)
-        start, said = start_directory(args, SINGLE, labels, "0,4", folder)
+        start, said = write_student(args, SINGLE, labels, "0,4", folder)
         assert start.dropout == 0.0
         assert said[0] == "student: layers 0, 4 of the 5 of its checkpoint, counted from 0"
         student, _, has_head = load_classifier(start, load_tokenizer(start), SINGLE, labels)
@@ -186,5 +186,5 @@ def test_a_start_directory_still_says_that_its_checkpoint_was_trained_with_mean_
     (source / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
     for place, there in ((source, True), (deep("bert"), False)):
         folder = tmp_path / f"start-{there}"
-        start_directory(ModelArguments(model_name_or_path=str(place)), SINGLE, LABELS, "2", folder)
+        write_student(ModelArguments(model_name_or_path=str(place)), SINGLE, LABELS, "2", folder)
         assert (folder / "1_Pooling" / "config.json").is_file() == there

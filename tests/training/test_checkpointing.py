@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from nlp_ft.config.parser import parse
 from nlp_ft.errors import ConfigError
 from nlp_ft.methods import finetune
-from nlp_ft.training import checkpointing, fit
+from nlp_ft.training import checkpointing
 from nlp_ft.training.job import Settings
+from nlp_ft.training.run import piece_identity
 
 # Dropout and shuffling are on; every epoch leaves a checkpoint (4 steps each).
 FLAGS: dict[str, Any] = {
@@ -209,8 +211,8 @@ def test_a_killed_run_resumes_to_the_same_weights(
 
 def asked(folder: Path, checkpoint: Path, **flags: Any) -> Mapping[str, Any]:
     chosen = {"model_name_or_path": checkpoint, "output_dir": folder, "train_file": "a.csv", "use_cpu": True, **flags}
-    settings = Settings.of("finetune", parse(*finetune.ARGUMENTS, argv=as_argv(**chosen)))
-    return fit.asked(settings.to_dict(settings.training), settings.given)
+    settings = Settings.of("finetune", parse(*finetune.ARGUMENTS, argv=as_argv(**chosen)), NoneType)
+    return piece_identity(settings.to_dict(settings.training), settings.explicit, 1)
 
 
 def test_what_was_asked_tells_a_value_that_was_chosen_from_one_that_was_given(tmp_path: Path, tiny_bert: Path) -> None:

@@ -257,12 +257,12 @@ def test_an_output_directory_that_cannot_be_made_is_refused_before_anything_is_r
 def test_processes_that_would_train_apart_are_refused(
     tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nlp_ft.training.setup import prepare
+    from nlp_ft.training.run import claim_directory
 
     arguments = TrainingArguments(output_dir=str(tmp_path / "run"), use_cpu=True)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError) as caught:
-        prepare(arguments)
+        claim_directory(arguments)
     assert str(caught.value) == (
         "2 processes were started, and each would train alone; on the CPU add --use_cpu to join them."
     )

@@ -12,7 +12,7 @@ def settled(tmp_path: Path, given: set[str] | None, rows: int = 8496, parameters
     use_peft = bool(chosen.pop("use_peft", False))
     problem = str(chosen.pop("problem_type", SINGLE))
     args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **chosen)  # type: ignore[arg-type]
-    said = hyperparameters.settle(args, given, rows, parameters, use_peft, problem)
+    said = hyperparameters.choose(args, given, rows, parameters, use_peft, problem)
     return args, said
 
 

@@ -154,7 +154,7 @@ def attention_query(model: Any) -> torch.Tensor | None:
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "modernbert", "xlnet", "gpt2", "llama"])
 def test_a_document_has_the_pooled_logits_of_its_windows_each_read_alone(family: str, pooling: str) -> None:
-    from nlp_ft.models.heads import final_linear, inputs_of
+    from nlp_ft.models.heads import final_linear, layer_inputs
 
     model, tokenizer = reader(family, pooling, 64)
     counts = [1, 4, 2, 1]
@@ -168,7 +168,7 @@ def test_a_document_has_the_pooled_logits_of_its_windows_each_read_alone(family:
         for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
             one = {"input_ids": ids[mask.bool()][None], "attention_mask": mask[mask.bool()][None]}
             alone.append(plain(**one).logits[0])
-            features += [*inputs_of(plain, final_linear(plain)[1], [one])]
+            features += [*layer_inputs(plain, final_linear(plain)[1], [one])]
         got = model(**batch).logits
     query = attention_query(model)
     how = LongDocuments(None, pooling, None if query is None else tuple((query * STEP).tolist()))

@@ -23,7 +23,7 @@ import nlp_ft
 from nlp_ft.config import LoraArguments
 from nlp_ft.errors import ConfigError, ModelError, TrainingError
 from nlp_ft.models.classifier import add_lora, quiet
-from nlp_ft.models.compare import logits_of
+from nlp_ft.models.compare import compute_logits
 from nlp_ft.training import save as saving
 from nlp_ft.training.save import save_and_verify
 
@@ -48,10 +48,10 @@ def _trained_lora(source: str | Path, **lora: Any) -> tuple[Any, Any]:
 def test_a_trained_model_loads_in_plain_transformers_and_repeats_itself(family: str, tmp_path: Path) -> None:
     model, tokenizer = classifier(family)
     train(model, tokenizer)
-    wanted = logits_of(model, tokenizer, TEXTS, None, 48)
+    wanted = compute_logits(model, tokenizer, TEXTS, None, 48)
     save_and_verify(model, tokenizer, tmp_path, ROWS, 48)
     again, saved_tokenizer = _plain(tmp_path)
-    assert_close(logits_of(again, saved_tokenizer, TEXTS, None, 48), wanted, atol=1e-5, rtol=0)
+    assert_close(compute_logits(again, saved_tokenizer, TEXTS, None, 48), wanted, atol=1e-5, rtol=0)
     assert again.config.id2label == dict(enumerate(LABELS))
     assert saved_tokenizer.model_max_length == 48
     answers = pipeline("text-classification", model=str(tmp_path))(TEXTS, batch_size=4, truncation=True)
@@ -377,8 +377,8 @@ def test_pairs_of_texts_are_compared_as_pairs(tmp_path: Path) -> None:
     rows = Dataset.from_dict({"text": TEXTS, "text_pair": TEXTS[::-1]})
     model, tokenizer = classifier("bert")
     save_and_verify(model, tokenizer, tmp_path, rows, 64)
-    seen = logits_of(model, tokenizer, TEXTS, TEXTS[::-1], 64)
-    assert not torch.allclose(seen, logits_of(model, tokenizer, TEXTS, None, 64), atol=1e-3)
+    seen = compute_logits(model, tokenizer, TEXTS, TEXTS[::-1], 64)
+    assert not torch.allclose(seen, compute_logits(model, tokenizer, TEXTS, None, 64), atol=1e-3)
 
 
 def test_saving_prints_nothing_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,14 @@
-"""Labels that are likely wrong: those a cheap model, which never saw them, finds improbable."""
+"""Labels that are likely wrong: improbable to a cheap model that never saw them."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Split
+from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Severity, Split
 from nlp_ft.data.checks.linear_model import Answers, Progress, answer
 from nlp_ft.data.text import cut
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION
@@ -25,7 +24,10 @@ _CHECK = "wrong_labels"
 
 @dataclass(frozen=True)
 class _Doubts:
-    """Of one split: suspect rows, most suspect first; a score for each; what to say of each; their share before a cap."""
+    """Suspect rows of one split, most suspect first.
+
+    `scores`: one for each row. `note`: words for a row. `share`: their share of the split before the cap.
+    """
 
     rows: np.ndarray
     scores: np.ndarray
@@ -34,14 +36,14 @@ class _Doubts:
 
 
 def suspected(checked: Checked, progress: Progress | None = None, seed: int = 42, folds: int = 5) -> list[Finding]:
-    """Rows whose label a cheap model doubts, by split, most doubtful first; train out of fold, others by all of train.
+    """Find rows whose label a cheap model doubts, by split, most doubtful first.
 
-    Classes: doubted by confident learning (cleanlab where installed, else the same rule here), ranked by the probability
-    of the given label less that of the best other; `scores` is the probability of the given label (multi-label: of the
-    most doubtful one). Regression: more than 4 robust standard deviations off; `scores` is how many. At most a
-    twentieth of a split is listed. `measures`: "estimated_share" of wrong labels before that cap, "accuracy"
-    (regression: "r2") of the cheap model, "majority" and "explained", the share of the labels' entropy it explains.
-    Where that is next to nothing, one note says so. Deterministic.
+    Train is judged out of fold, other splits by a model of all of train. Classes: doubted by confident learning, ranked by
+    the probability of the given label less that of the best other; `scores` is the probability of the given label
+    (multi-label: of the most doubtful one). Regression: more than 4 robust standard deviations off; `scores` is how many.
+    At most a twentieth of a split is listed. `measures`: "estimated_share" of wrong labels before that cap, "accuracy"
+    (regression: "r2") of the cheap model, "majority" and "explained", the share of the labels' entropy it explains. Where
+    that is next to nothing, a note says so. Deterministic.
 
     Source: Northcutt et al. 2021, arXiv:1911.00068, section 3.
     """
@@ -60,16 +62,16 @@ def suspected(checked: Checked, progress: Progress | None = None, seed: int = 42
     doubts = _doubts(checked, answers.by_split)
     model = f"a cheap model (out-of-fold accuracy {measures['accuracy']:.3f}, majority {measures['majority']:.3f}"
     model += ")" if answers.length >= 20_000 else f", first {answers.length} characters of each text)"
-    severity = "warning" if measures["explained"] >= _FAIR else "note"
+    severity: Severity = "warning" if measures["explained"] >= _FAIR else "note"
     return [
-        _finding(checked, name, found, severity, f"labels doubted by {model}", measures)
-        for name, found in doubts.items()
-        if len(found.rows)
+        _finding(checked, name, suspects, severity, f"labels doubted by {model}", measures)
+        for name, suspects in doubts.items()
+        if len(suspects.rows)
     ]
 
 
 def _finding(
-    checked: Checked, name: str, doubts: _Doubts, severity: Any, message: str, measures: dict[str, float]
+    checked: Checked, name: str, doubts: _Doubts, severity: Severity, message: str, measures: dict[str, float]
 ) -> Finding:
     split = checked.splits[name]
     rows = doubts.rows.tolist()
@@ -98,94 +100,88 @@ def _example(checked: Checked, split: Split, row: int, note: str) -> Example:
     return Example(split.where(row), cut(split.texts[row]), checked.label_name(split.labels[row]), note)
 
 
-def _quality(checked: Checked, found: np.ndarray) -> dict[str, float]:
-    """Accuracy of the model and of the majority answer, and the share of the labels' entropy that the model explains."""
+def _quality(checked: Checked, probabilities: np.ndarray) -> dict[str, float]:
+    """Accuracy of the model and of the majority; share of the labels' entropy explained."""
     given = _given(checked, checked.splits["train"].labels)
     shares = given.mean(axis=0)
     if checked.problem_type == MULTI:
-        right, majority = (found > 0.5) == given, np.maximum(shares, 1 - shares).mean()
-        own, prior = np.where(given, found, 1 - found), np.where(given, shares, 1 - shares)
+        right, majority = (probabilities > 0.5) == given, np.maximum(shares, 1 - shares).mean()
+        of_given, prior = np.where(given, probabilities, 1 - probabilities), np.where(given, shares, 1 - shares)
     else:
-        right, majority = found.argmax(axis=1) == given.argmax(axis=1), shares.max()
-        own, prior = found[given], np.broadcast_to(shares, given.shape)[given]
+        right, majority = probabilities.argmax(axis=1) == given.argmax(axis=1), shares.max()
+        of_given, prior = probabilities[given], np.broadcast_to(shares, given.shape)[given]
     entropy = -np.log(prior).mean()
-    explained = 1 + np.log(np.maximum(own, 1e-12)).mean() / entropy if entropy > 0 else 0.0
+    explained = 1 + np.log(np.maximum(of_given, 1e-12)).mean() / entropy if entropy > 0 else 0.0
     return {"accuracy": float(right.mean()), "majority": float(majority), "explained": float(explained)}
 
 
 def _given(checked: Checked, labels: Iterable[Any]) -> np.ndarray:
-    """The given labels as yes or no, (rows, classes)."""
+    """Given labels as yes or no, (rows, classes)."""
     array = np.array(list(labels))
     return array > 0 if checked.problem_type == MULTI else array[:, None] == np.arange(len(checked.labels))
 
 
-def _doubts(checked: Checked, found: dict[str, np.ndarray]) -> dict[str, _Doubts]:
-    """All splits are judged together, by the same thresholds."""
-    given = np.concatenate([_given(checked, checked.splits[name].labels) for name in found])
-    probabilities = np.concatenate(list(found.values()))
+def _doubts(checked: Checked, by_split: dict[str, np.ndarray]) -> dict[str, _Doubts]:
+    """Judge all splits together, by the same thresholds."""
+    given = np.concatenate([_given(checked, checked.splits[name].labels) for name in by_split])
+    probabilities = np.concatenate(list(by_split.values()))
     if checked.problem_type == MULTI:
-        own = np.where(given, probabilities, 1 - probabilities)
+        of_given = np.where(given, probabilities, 1 - probabilities)
         wrong = np.stack([_wrong_yes_no(*column) for column in zip(given.T, probabilities.T, strict=True)], axis=1)
-        margin = np.where(wrong, 2 * own - 1, np.inf).min(axis=1)
-        suspect, own = np.any(wrong, axis=1), np.where(wrong, own, np.inf).min(axis=1)
+        margin = np.where(wrong, 2 * of_given - 1, np.inf).min(axis=1)
+        suspect, of_given = np.any(wrong, axis=1), np.where(wrong, of_given, np.inf).min(axis=1)
     else:
         labels = given.argmax(axis=1)
-        suspect = np.logical_and(_wrong(labels, probabilities), (given.sum(axis=0) >= _FEWEST_OF_CLASS)[labels])
-        wrong, own = given, probabilities[given]
-        margin = own - np.where(given, -1, probabilities).max(axis=1)
+        suspect = np.logical_and(
+            confident_joint_doubts(labels, probabilities), (given.sum(axis=0) >= _FEWEST_OF_CLASS)[labels]
+        )
+        wrong, of_given = given, probabilities[given]
+        margin = of_given - np.where(given, -1, probabilities).max(axis=1)
     doubts, start = {}, 0
-    for name in found:
-        here = slice(start, start := start + len(found[name]))
-        doubts[name] = _ranked(checked, found[name], suspect[here], margin[here], own[here], wrong[here])
+    for name, of_split in by_split.items():
+        here = slice(start, start := start + len(of_split))
+        doubts[name] = _ranked(checked, of_split, suspect[here], margin[here], of_given[here], wrong[here])
     return doubts
 
 
 def _ranked(
-    checked: Checked, found: np.ndarray, suspect: np.ndarray, margin: np.ndarray, own: np.ndarray, wrong: np.ndarray
+    checked: Checked,
+    probabilities: np.ndarray,
+    suspect: np.ndarray,
+    margin: np.ndarray,
+    of_given: np.ndarray,
+    wrong: np.ndarray,
 ) -> _Doubts:
-    """The suspect rows of one split by margin, cut to the most that are listed."""
+    """Suspect rows of one split by margin, cut to the most that are listed."""
 
     def note(row: int) -> str:
         if checked.problem_type == MULTI:
             parts = [
                 f"{name} ({p:.2f})" if p > 0.5 else f"not {name} ({1 - p:.2f})"
-                for name, p, doubted in zip(checked.labels, found[row], wrong[row], strict=True)
+                for name, p, doubted in zip(checked.labels, probabilities[row], wrong[row], strict=True)
                 if doubted
             ]
             return f"likely {', '.join(parts)}"
-        best = int(np.where(wrong[row], -1, found[row]).argmax())
-        given = int(wrong[row].argmax())
-        names = checked.labels
-        return f"likely {names[best]} ({found[row][best]:.2f}; {names[given]} {found[row][given]:.2f})"
+        given, of_row, names = int(wrong[row].argmax()), probabilities[row], checked.labels
+        best = int(np.where(wrong[row], -1, of_row).argmax())
+        return f"likely {names[best]} ({of_row[best]:.2f}; {names[given]} {of_row[given]:.2f})"
 
     rows = np.flatnonzero(suspect)
     rows = rows[np.argsort(margin[rows], kind="stable")][: max(1, round(_MOST_LISTED * len(suspect)))]
-    return _Doubts(rows, own[rows], note, float(suspect.mean()))
+    return _Doubts(rows, of_given[rows], note, float(suspect.mean()))
 
 
 def _wrong_yes_no(given: np.ndarray, probability: np.ndarray) -> np.ndarray:
     if min(given.sum(), (~given).sum()) < _FEWEST_OF_CLASS:
         return np.zeros(len(given), dtype=bool)
-    return _wrong(given.astype(np.int64), np.stack([1 - probability, probability], axis=1))
-
-
-def _wrong(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Which labels confident learning doubts, (rows,): by cleanlab where it is installed."""
-    if not _has_cleanlab():
-        return confident_joint_doubts(labels, probabilities)
-    from cleanlab.filter import find_label_issues
-
-    return find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
-
-
-def _has_cleanlab() -> bool:
-    return importlib.util.find_spec("cleanlab") is not None
+    return confident_joint_doubts(given.astype(np.int64), np.stack([1 - probability, probability], axis=1))
 
 
 def confident_joint_doubts(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Rows off the diagonal of the confident joint, (rows,): the likeliest class above its threshold is not the label.
+    """Rows off the diagonal of the confident joint, (rows,).
 
-    The threshold of a class is its mean probability in the rows that bear its label; a class without rows has none.
+    In these the likeliest class above its threshold is not the label. The threshold of a class is its mean probability in
+    the rows that bear its label; a class without rows has none.
     labels: ids (rows,); probabilities: (rows, classes).   Source: Northcutt et al. 2021, arXiv:1911.00068, eq. 1.
     """
     classes = probabilities.shape[1]
@@ -198,8 +194,8 @@ def confident_joint_doubts(labels: np.ndarray, probabilities: np.ndarray) -> np.
 
 
 def _far_values(checked: Checked, answers: Answers) -> list[Finding]:
-    """Rows of a regression whose label is many robust standard deviations from what the model says."""
-    off = {name: np.asarray(checked.splits[name].labels) - found for name, found in answers.by_split.items()}
+    """Find labels of a regression that are many robust standard deviations off."""
+    off = {name: np.asarray(checked.splits[name].labels) - values for name, values in answers.by_split.items()}
     train = np.asarray(checked.splits["train"].labels)
     r2 = 1 - float(np.square(off["train"]).mean() / max(train.var(), 1e-12))
     if r2 < max(_LITTLE, 3 / len(train)):

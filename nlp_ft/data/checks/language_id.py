@@ -1,44 +1,47 @@
-"""The language of one text: by its script, and where that is Latin by the most common words of eleven languages."""
+"""Language of one text: by its script where that has one language, else by py3langid where it is certain."""
 
 from __future__ import annotations
 
+import functools
 import re
-from collections import Counter
+import threading
+from typing import TYPE_CHECKING
 
-_MOST_CHARACTERS = 1000  # of a text that are looked at
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
+
+_MOST_CHARACTERS = 500  # of a text that are read
 _FEWEST_LETTERS = 2
-_LEAD = 1.5  # times the score of the next best language
+_CERTAIN = 0.9  # probability from which an answer of py3langid counts
 
-# The words of a language that a text is likeliest to have. Those of several languages count less for each.
-_WORDS = {
-    "English": "the and of to is in it that this was for with on you not are have but be as at they my we so what from "
-    "all your his her can just had were if their has there been would who will or an me i a he she do about out when no "
-    "more than up like one how its very don't it's i'm im only by which some am any too over then go get here now after "
-    "into these those good well war let see off because other them him said could did time most last year non wat",
-    "German": "der die das und ist nicht ich es ein eine zu den mit sich auf für dem im auch als wie sie war aber bei "
-    "einen noch nach wird sind wir hat nur kann sehr einem oder haben so von mir du aus wenn habe mich in er was man am "
-    "um schon mehr keine über zum zur bin",
-    "French": "le la les de et est un une des je pas que il pour dans ce qui en ne du sur avec plus au par se tout mais "
-    "nous vous elle on son cette sont très bien c'est j'ai été fait être comme si ou à sa ses mon même ont aussi qu'il a "
-    "y me ils leur",
-    "Spanish": "el la los las de que y en es un una por con no para se del al su lo como más pero me muy mi este esta ya "
-    "todo hay cuando sin sobre fue son está ha si le porque también a o te nos hasta yo qué tiene he era ser",
-    "Italian": "il di che è la e non un una per sono mi con ho si da lo ma le i della del come più questo anche se nel "
-    "alla gli ha in molto dei al delle ci c'è ed perché questa io tutto solo ne quando essere a sia stato o era dal",
-    "Portuguese": "o a de que e não um uma para com é os as do da em no na se por mais eu mas como foi muito ao dos das "
-    "seu sua ou está meu minha já tem são isso também quando você ele ela nos esse só pelo até me bem ser nem",
-    "Dutch": "de het een en van ik niet dat is zijn voor met te op aan maar ook er heeft bij wordt deze naar nog geen jij "
-    "uit in was je dit die als om door hij ze zo we wel dan over of mijn heb worden meer wat kan veel al had",
-    "Swedish": "och att det som en är jag inte på för med av den till har ett om var men så vi de kan han ska från mig "
-    "när man eller sig bara mycket också där nu du hade blir efter i hon vad utan alla här",
-    "Danish": "og at det er en jeg ikke på for med af den til har et om var men så vi de kan han skal fra mig når man "
-    "eller sig bare meget også der nu du havde bliver efter i hun hvad som mit være ved",
-    "Polish": "i w nie na się że jest z do to jak ale co tak o po mnie od za dla tylko już ten przez czy być jego który "
-    "są mi było może bardzo tego jej ja a ma go te bo ze bez jestem tym",
-    "Turkish": "ve bir bu da de için çok ile ne var ama gibi daha değil ben sen olarak kadar her mi mı olan sonra çünkü "
-    "yok şey bana ki en o ya biz hiç iyi ise oldu sadece bunu onun",
+# fmt: off
+_LANGUAGES = {  # by the codes of py3langid's model
+    "ace": "Acehnese", "af": "Afrikaans", "am": "Amharic", "an": "Aragonese", "ar": "Arabic", "ary": "Arabic",
+    "arz": "Arabic", "as": "Assamese", "az": "Azerbaijani", "ba": "Bashkir", "bcl": "Central Bikol",
+    "be": "Belarusian", "bg": "Bulgarian", "bn": "Bengali", "br": "Breton", "bs": "Bosnian", "ca": "Catalan",
+    "crh": "Crimean Tatar", "cs": "Czech", "cy": "Welsh", "da": "Danish", "de": "German", "dz": "Dzongkha",
+    "el": "Greek", "en": "English", "eo": "Esperanto", "es": "Spanish", "et": "Estonian", "eu": "Basque",
+    "ext": "Extremaduran", "fa": "Persian", "fi": "Finnish", "fo": "Faroese", "fr": "French", "fuv": "Fulfulde",
+    "fy": "West Frisian", "ga": "Irish", "gcf": "Guadeloupean Creole", "gcr": "Guianese Creole",
+    "gd": "Scottish Gaelic", "gl": "Galician", "gom": "Konkani", "grc": "Ancient Greek", "gu": "Gujarati",
+    "gug": "Guarani", "guw": "Gun", "ha": "Hausa", "hbo": "Hebrew", "he": "Hebrew", "hi": "Hindi", "hr": "Croatian",
+    "ht": "Haitian Creole", "hu": "Hungarian", "hy": "Armenian", "id": "Indonesian", "ig": "Igbo",
+    "is": "Icelandic", "it": "Italian", "ja": "Japanese", "jv": "Javanese", "ka": "Georgian", "kab": "Kabyle",
+    "kik": "Kikuyu", "kk": "Kazakh", "km": "Khmer", "kn": "Kannada", "ko": "Korean", "ku": "Kurdish",
+    "ky": "Kyrgyz", "la": "Latin", "lb": "Luxembourgish", "lg": "Ganda", "lij": "Ligurian", "ln": "Lingala",
+    "lo": "Lao", "lt": "Lithuanian", "ltg": "Latgalian", "lv": "Latvian", "mg": "Malagasy", "mk": "Macedonian",
+    "ml": "Malayalam", "mn": "Mongolian", "mr": "Marathi", "ms": "Malay", "mt": "Maltese", "my": "Burmese",
+    "ne": "Nepali", "nl": "Dutch", "nn": "Norwegian", "no": "Norwegian", "nso": "Northern Sotho", "oc": "Occitan",
+    "om": "Oromo", "or": "Odia", "pa": "Punjabi", "pcm": "Nigerian Pidgin", "pl": "Polish", "ps": "Pashto",
+    "pt": "Portuguese", "qu": "Quechua", "ro": "Romanian", "ru": "Russian", "rw": "Kinyarwanda", "sa": "Sanskrit",
+    "sdh": "Southern Kurdish", "se": "Northern Sami", "si": "Sinhala", "sk": "Slovak", "sl": "Slovenian",
+    "sn": "Shona", "so": "Somali", "sq": "Albanian", "sr": "Serbian", "st": "Sotho", "sv": "Swedish",
+    "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "tg": "Tajik", "th": "Thai", "tk": "Turkmen", "tl": "Tagalog",
+    "tr": "Turkish", "tt": "Tatar", "ug": "Uyghur", "uk": "Ukrainian", "ur": "Urdu", "uz": "Uzbek",
+    "uzs": "Southern Uzbek", "vec": "Venetian", "vi": "Vietnamese", "vo": "Volapük", "wa": "Walloon",
+    "wuu": "Chinese", "xh": "Xhosa", "yo": "Yoruba", "yue": "Chinese", "zh": "Chinese", "zu": "Zulu",
 }
-LATIN = tuple(_WORDS)
+# fmt: on
 
 _ranges = {
     "Greek": "\u0370-\u03ff\u1f00-\u1fff",
@@ -64,57 +67,67 @@ _ranges = {
     "Hangul": "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af",
     "Han": "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f",
 }
-_NAMES = {
+_ONE_LANGUAGE = {  # scripts that tell the language, or all that can be told of it
+    "Greek": "Greek",
+    "Armenian": "Armenian",
+    "Hebrew": "Hebrew",
+    "Gurmukhi": "Punjabi",
+    "Gujarati": "Gujarati",
+    "Tamil": "Tamil",
+    "Telugu": "Telugu",
+    "Kannada": "Kannada",
+    "Malayalam": "Malayalam",
+    "Sinhala": "Sinhala",
+    "Thai": "Thai",
+    "Burmese": "Burmese",
+    "Georgian": "Georgian",
+    "Ethiopic": "Ethiopic script",  # of its languages py3langid knows Amharic alone
+    "Khmer": "Khmer",
     "Kana": "Japanese",
     "Hangul": "Korean",
     "Han": "Chinese",
-    "Greek": "Greek",
-    "Hebrew": "Hebrew",
-    "Thai": "Thai",
 }
 _SCRIPTS = {name: re.compile(f"[{letters}]") for name, letters in _ranges.items()}
 _OTHER_SCRIPT = re.compile("[" + "".join(_ranges.values()) + "]")
 _LATIN_LETTER = re.compile("[A-Za-z\xc0-\xd6\xd8-\xf6\xf8-\u024f\u1e00-\u1eff]")
 _WEIGHT = {"Kana": 3, "Hangul": 3, "Han": 3}  # Latin letters that one of these stands for
-
 _ADDRESSES = re.compile(r"(?:https?://|www\.|[@#])\S+", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
-_LANGUAGES: dict[str, list[str]] = {}
-for _name, _words in _WORDS.items():
-    for _word in dict.fromkeys(_words.split()):
-        _LANGUAGES.setdefault(_word, []).append(_name)
+_loading = threading.Lock()
 
 
 def language(text: str) -> str | None:
-    """The language of a text in English, or `Cyrillic script` where a script has many; None where it cannot be told.
+    """Name the language of a text in English; None where it is not certain.
 
-    Latin letters: at least two different common words of the language, and 1.5 times the score of the next best. Web
-    addresses, mentions and hashtags are left out; no more than 1000 characters are read.
+    A script that one language alone is written in decides. Else py3langid decides, with a probability of at least .9, by the
+    letters of the commonest script. Web addresses, mentions and hashtags are left out; 500 characters are read.
     """
     text = _ADDRESSES.sub(" ", text[:_MOST_CHARACTERS])
     if not text.isascii() and _OTHER_SCRIPT.search(text):
         letters = {name: _WEIGHT.get(name, 1) * len(script.findall(text)) for name, script in _SCRIPTS.items()}
-        latin = len(_LATIN_LETTER.findall(text))
         if letters["Kana"] > 0:
             letters["Kana"] += letters.pop("Han")  # Japanese is written in both
         script = max(letters, key=lambda name: letters[name])
-        if letters[script] > latin:
+        if letters[script] <= len(_LATIN_LETTER.findall(text)):
+            text = _OTHER_SCRIPT.sub(" ", text)
+        elif script in _ONE_LANGUAGE:
             known = letters[script] >= _FEWEST_LETTERS * _WEIGHT.get(script, 1)
-            return _NAMES.get(script, f"{script} script") if known else None
-    return _by_words(text)
+            return _ONE_LANGUAGE[script] if known else None
+        else:
+            text = _LATIN_LETTER.sub(" ", text)
+    ranking = [(_LANGUAGES.get(code), probability) for code, probability in _identifier().rank(text)]
+    best = ranking[0][0]  # None for "zxx", which is no language
+    probability = sum(share for name, share in ranking if name == best)  # Arabic and Norwegian have several codes
+    return best if probability >= _CERTAIN else None
 
 
-def _by_words(text: str) -> str | None:
-    """The language whose common words lead, each word counted once."""
-    words = {word.replace("’", "'") for word in _WORD.findall(text.lower())}
-    scores: dict[str, float] = {}
-    seen: Counter[str] = Counter()
-    for word in words:
-        languages = _LANGUAGES.get(word, ())
-        for name in languages:
-            scores[name] = scores.get(name, 0.0) + 1 / len(languages)
-            seen[name] += 1
-    best, *others = sorted(scores, key=lambda name: -scores[name]) or [""]
-    if seen[best] < 2 or scores[best] < 1 or (others and scores[best] < _LEAD * scores[others[0]]):
-        return None
-    return best
+def _identifier() -> LanguageIdentifier:
+    with _loading:
+        return _load()
+
+
+@functools.cache
+def _load() -> LanguageIdentifier:
+    """Load an identifier apart from py3langid's global one, whose languages and settings others may change."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -1,4 +1,4 @@
-"""The languages of the texts: rows in another than most, and labels or splits that differ in their languages."""
+"""Languages of the texts: rows in another than most, labels or splits that differ."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _SAMPLE = 20_000  # rows of a split that are read
 _FEWEST, _LEAST_SHARE = 5, 0.01  # rows in other languages, and more than this share of those known
 _DIFFERENCE = 0.1  # between shares of a language in two splits or two groups of classes
 _FEWEST_COMPARED = 30  # rows of known language on each side of a comparison
-_CERTAIN = 3.0  # standard errors that a difference must have besides, so that chance does not make one
+_CERTAIN = 3.0  # standard errors that a difference must have besides, so that it is no accident
 
 
 @dataclass
 class _Mix:
-    """The languages of a split's rows: how many rows of each, in all and by class, and which rows.
+    """Rows of a split by language: how many in all and by class, and which rows.
 
     `read`: how many rows were looked at. `texts`: the beginnings of a few texts of each language.
     """
@@ -39,12 +39,12 @@ class _Mix:
 
 
 def languages(checked: Checked, seed: int = 42) -> list[Finding]:
-    """`languages`: first texts in another language than most of train, by split, and what comes of it.
+    """Find first texts in another language than most of train, by split: `languages`.
 
-    A note where these are more than 1 % and at least 5 of the rows whose language can be told. A warning where a split
+    A note where these are more than 1 % and at least 5 of the rows whose language is known. A warning where a split
     differs from train, or a class from the other classes, by more than 10 points in the share of a language and by three
-    standard errors (30 rows on each side). Of more than 20 000 rows a seeded sample is read. Told apart: scripts and, by
-    their common words, eleven languages in Latin letters.
+    standard errors (30 rows on each side). Of more than 20 000 rows a seeded sample is read. A text whose language is not
+    certain counts for nothing.
     """
     mixes = {name: _mix(checked, split, seed) for name, split in checked.splits.items()}
     everywhere = mixes["train"].all or sum((mix.all for mix in mixes.values()), Counter())
@@ -72,8 +72,8 @@ def _mix(checked: Checked, split: Split, seed: int) -> _Mix:
         rows.append(row)
         if len(rows) <= MOST_EXAMPLES:
             mix.texts[row] = cut(text)
-        for one in _classes(checked, label):
-            mix.by_class.setdefault(one, Counter())[name] += 1
+        for label_name in _classes(checked, label):
+            mix.by_class.setdefault(label_name, Counter())[name] += 1
     return mix
 
 
@@ -104,8 +104,8 @@ def _finding(checked: Checked, name: str, mix: _Mix, train: _Mix, main: str) -> 
         message += f"; {other} is {percent(here)} of {name} and {percent(there)} of train"
         advice.append(f"a figure of {name} does not stand for the languages of train")
     if of_class:
-        one, (other, here, there) = of_class
-        message += f"; {other} is {percent(here)} of {cut(one, 40)} and {percent(there)} of the other labels"
+        label, (other, here, there) = of_class
+        message += f"; {other} is {percent(here)} of {cut(label, 40)} and {percent(there)} of the other labels"
         advice.append("the language may stand for the label: collect each label in each language")
     return Finding(
         check="languages",
@@ -131,20 +131,28 @@ def _examples(checked: Checked, split: Split, mix: _Mix, main: str) -> Iterator[
 
 
 def _difference_of_class(mix: _Mix) -> tuple[str, tuple[str, float, float]] | None:
-    """The class whose languages differ most from those of the other classes together, if by enough."""
+    """Class whose languages differ most from those of all other classes, if by enough."""
     together = sum(mix.by_class.values(), Counter())
-    found = {name: _difference(counts, together - counts) for name, counts in mix.by_class.items()}
-    differing = {name: difference for name, difference in found.items() if difference}
-    return max(differing.items(), key=lambda one: (round(abs(one[1][1] - one[1][2]), 9), one[1][1]), default=None)
+    differences = ((name, _difference(counts, together - counts)) for name, counts in mix.by_class.items())
+    differing = [(name, difference) for name, difference in differences if difference]
+
+    def gap(item: tuple[str, tuple[str, float, float]]) -> tuple[float, float]:
+        _, (_, first, second) = item
+        return round(abs(first - second), 9), first
+
+    return max(differing, key=gap, default=None)
 
 
-def _difference(one: Counter[str], other: Counter[str]) -> tuple[str, float, float] | None:
-    """The language (of two, the rarer) whose shares in two lots of rows differ most, if by enough, and the shares."""
-    here, there = one.total(), other.total()
+def _difference(counts: Counter[str], others: Counter[str]) -> tuple[str, float, float] | None:
+    """Language whose shares of two groups of rows differ most, if by enough, and the shares.
+
+    Of two languages that differ alike, the rarer.
+    """
+    here, there = counts.total(), others.total()
     if min(here, there) < _FEWEST_COMPARED:
         return None
-    shares = [(name, one[name] / here, other[name] / there) for name in one.keys() | other.keys()]
-    name, first, second = max(sorted(shares), key=lambda one: (round(abs(one[1] - one[2]), 9), -one[1] - one[2]))
-    both = (one[name] + other[name]) / (here + there)
+    shares = [(name, counts[name] / here, others[name] / there) for name in sorted(counts.keys() | others.keys())]
+    name, first, second = max(shares, key=lambda share: (round(abs(share[1] - share[2]), 9), -share[1] - share[2]))
+    both = (counts[name] + others[name]) / (here + there)
     error = math.sqrt(both * (1 - both) * (1 / here + 1 / there))
     return (name, first, second) if abs(first - second) > max(_DIFFERENCE, _CERTAIN * error) else None

@@ -1,4 +1,4 @@
-"""Texts that were damaged on the way into the table: broken encodings, HTML residue, invisible characters, web addresses."""
+"""Damaged texts: broken encodings, HTML residue, invisible characters, web addresses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AROUND = 60  # characters shown before the first change of a long text
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of damage or of residue: what mends it or finds it in a text, and what is said of it."""
+    """Kind of damage or of residue: what mends it or finds it in a text, and its message."""
 
     look: Callable[[str], str | None]
     message: str
@@ -28,7 +28,7 @@ class _Kind:
 
 @dataclass
 class _Rows:
-    """Rows of one split with one kind of damage or residue.
+    """Rows of one split with a kind of damage or residue.
 
     `mended`: first texts as they should be. `in_pair`: how many second texts are damaged, `pair_alone` without the first.
     `words`: URLs or mentions, with how many rows begin with each.
@@ -74,32 +74,32 @@ _RESIDUE = {
 
 
 def damage(checked: Checked) -> list[Finding]:
-    """`mojibake`, `html` and `control_characters` (warnings, mended by --fix), `urls` and `mentions` (notes), by split.
+    """Find damaged texts and residue, by split.
 
-    A row counts if either text of a pair is damaged; the first alone is rewritten, and never to nothing. Notes are given
-    from more than 1 % of rows on and rewrite nothing. Each kind is mended by itself. Encodings are mended by ftfy where
-    that is installed, else where UTF-8 was read as Windows-1252 or Latin-1.
+    Warnings, mended by --fix: `mojibake` (by ftfy), `html` and `control_characters`. Notes: `urls` and `mentions`. A row
+    counts if either text of a pair is damaged; the first alone is rewritten, and never to nothing. Notes are given from
+    more than 1 % of rows on and rewrite nothing. Each kind is mended by itself.
     """
     return [finding for split in checked.splits.values() for finding in _findings(checked, split)]
 
 
 def _findings(checked: Checked, split: Split) -> Iterator[Finding]:
-    found = {name: _Rows() for name in (*_DAMAGE, *_RESIDUE)}
+    by_kind = {name: _Rows() for name in (*_DAMAGE, *_RESIDUE)}
     for row, text, pair in _suspects(split):
         for name, kind in _DAMAGE.items():
-            _note_damage(found[name], kind, checked, split, row, text, pair)
+            _note_damage(by_kind[name], kind, checked, split, row, text, pair)
         for name, kind in _RESIDUE.items():
-            _note_residue(found[name], kind, checked, split, row, text, pair)
+            _note_residue(by_kind[name], kind, checked, split, row, text, pair)
     for name, kind in _DAMAGE.items():
-        if found[name].indices:
-            yield _damaged(name, kind, found[name], split)
+        if by_kind[name].indices:
+            yield _damaged(name, kind, by_kind[name], split)
     for name, kind in _RESIDUE.items():
-        if len(found[name].indices) > _WORTH_A_NOTE * len(split):
-            yield _residue(name, kind, found[name], split)
+        if len(by_kind[name].indices) > _WORTH_A_NOTE * len(split):
+            yield _residue(name, kind, by_kind[name], split)
 
 
 def _suspects(split: Split) -> Iterator[tuple[int, str, str]]:
-    """(row, text, second text or nothing) of the rows that are worth a closer look."""
+    """Rows that are worth a closer look: (row, text, second text or nothing)."""
     suspect = text_repair.SUSPECT.search
     if split.pairs is None:
         yield from ((row, text, "") for row, text in enumerate(split.texts) if suspect(text))
@@ -140,11 +140,11 @@ def _example(checked: Checked, split: Split, row: int, text: str, note: str) -> 
 
 
 def _change(text: str, mended: str) -> tuple[str, str]:
-    """What is to be seen of a text, from a little before its first change on, and what --fix makes of that."""
-    differ = (place for place, (one, other) in enumerate(zip(text, mended, strict=False)) if one != other)
-    place = next(differ, min(len(text), len(mended))) if mended != text else text.find("\ufffd")
-    start = place - _AROUND if place > 2 * _AROUND else 0
-    before, after = (cut("..." * (start > 0) + text_repair.shown(one[start : start + 400])) for one in (text, mended))
+    """Text from a little before its first change on, and what --fix makes of that."""
+    changed = (at for at, (old, new) in enumerate(zip(text, mended, strict=False)) if old != new)
+    first = next(changed, min(len(text), len(mended))) if mended != text else text.find("\ufffd")
+    start = first - _AROUND if first > 2 * _AROUND else 0
+    before, after = (cut("..." * (start > 0) + text_repair.shown(side[start : start + 400])) for side in (text, mended))
     if mended == text:
         return before, "cannot be mended: the characters are lost"
     return before, f"-> {after}" if mended.strip() else "left as it is: nothing would remain"

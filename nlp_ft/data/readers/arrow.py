@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +12,61 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, List
 
-from nlp_ft.data.readers.arrow_store import BATCH_ROWS, Store
+from nlp_ft.data.readers.arrow_store import BATCH_ROWS, Column, Store
+from nlp_ft.data.readers.bad_rows import BadRows
+from nlp_ft.data.readers.blocks import Block, FileReader, Size, read_whole
 from nlp_ft.data.readers.table import Table
 from nlp_ft.data.text import shown
 from nlp_ft.errors import DataError
 
-
-def read_parquet(path: Path) -> Table:
-    """Read a Parquet file. Raises: DataError where it is damaged, holds no rows or names a column twice."""
-
-    def batches() -> tuple[pa.Schema, Iterable[pa.RecordBatch]]:
-        file = pq.ParquetFile(path)
-        return file.schema_arrow, file.iter_batches(batch_size=BATCH_ROWS)
-
-    return _read(path, "Parquet", batches)
+_Batches = Callable[[Path, Size], tuple[pa.Schema, Iterable[pa.RecordBatch]]]
 
 
-def read_arrow(path: Path) -> Table:
-    """Read an Arrow IPC file or stream (Feather, too); it is mapped, not read in. Raises: DataError as `read_parquet`."""
-    return _read(path, "Arrow", lambda: ipc_batches(path), mapped=True)
+def open_parquet(path: Path) -> FileReader:
+    """Open a Parquet file. Raises: DataError where it is damaged or names a column twice."""
+    return _open(path, "Parquet", _parquet_batches)
 
 
-def ipc_batches(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Schema and batches of an Arrow IPC file or stream, mapped, not read in. Raises: pyarrow's own errors, and OSError."""
+def open_arrow(path: Path) -> FileReader:
+    """Open an Arrow IPC file or stream (Feather, too); it is mapped, not read in. Raises: DataError as `open_parquet`."""
+    return _open(path, "Arrow", _ipc_batches)
+
+
+def _open(path: Path, kind: str, batches: _Batches) -> FileReader:
+    with _readable(path, kind):
+        schema, _ = batches(path, Size())
+    _require_different(str(path), schema.names)
+    names = _class_names(_features(schema))
+    return FileReader(
+        path, partial(_file_blocks, path, kind, batches), schema=schema, class_names=names, mapped=kind == "Arrow"
+    )
+
+
+def _file_blocks(path: Path, kind: str, batches: _Batches, size: Size, bad: BadRows) -> Iterator[Block]:
+    with _readable(path, kind):
+        schema, parts = batches(path, size)
+        yield from _blocks(str(path), schema, parts, size)
+
+
+@contextmanager
+def _readable(path: Path, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read as {kind}: {str(error).splitlines()[0]}") from None
+
+
+def _parquet_batches(path: Path, size: Size) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Read through a small buffer, and fewer rows at a time where they are large."""
+    file = pq.ParquetFile(path, buffer_size=1 << 20)
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    largest = max((group.total_byte_size / max(1, group.num_rows) for group in groups), default=1)
+    rows = int(min(size.rows, max(1, size.characters / max(1, largest))))
+    return file.schema_arrow, file.iter_batches(batch_size=rows)
+
+
+def _ipc_batches(path: Path, size: Size) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The batches as they were written, mapped, not read in."""
     mapped = pa.memory_map(str(path))
     try:
         file = pa.ipc.open_file(mapped)
@@ -43,14 +77,37 @@ def ipc_batches(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         return stream.schema, iter(stream)
 
 
-def _read(
-    path: Path, kind: str, opened: Callable[[], tuple[pa.Schema, Iterable[pa.RecordBatch]]], *, mapped: bool = False
-) -> Table:
-    try:
-        schema, batches = opened()
-        return _from_batches(str(path), schema, batches, mapped=mapped)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as {kind}: {str(error).splitlines()[0]}") from None
+def _blocks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], size: Size) -> Iterator[Block]:
+    """Blocks of batches. Raises: DataError for a string that is not UTF-8, and where there are no rows."""
+    start = 0
+    for batch in (piece for whole in batches for piece in _pieces(whole, size)):
+        _require_utf8(source, batch)
+        columns: dict[str, Sequence[Any]] = {
+            name: Column([cells]) for name, cells in zip(batch.schema.names, batch.columns, strict=True)
+        }
+        yield Block(Table(source, columns, place=partial(_place, source, start)), batch=batch)
+        start += batch.num_rows
+    if not start:
+        raise DataError(f"{source} has columns ({', '.join(schema.names)}) and no rows.")
+
+
+def _place(source: str, start: int, row: int) -> str:
+    return f"{source}, row {start + row + 1}"
+
+
+def _pieces(batch: pa.RecordBatch, size: Size) -> Iterator[pa.RecordBatch]:
+    """A batch in pieces that are no larger than a block, halved while they are."""
+    if not batch.num_rows:
+        return
+    if batch.num_rows > size.rows:
+        for start in range(0, batch.num_rows, size.rows):
+            yield from _pieces(batch.slice(start, size.rows), size)
+    elif batch.num_rows > 1 and batch.nbytes > size.characters:
+        half = batch.num_rows // 2
+        yield from _pieces(batch.slice(0, half), size)
+        yield from _pieces(batch.slice(half), size)
+    else:
+        yield batch
 
 
 def from_dataset(source: str, data: Dataset) -> Table:
@@ -102,20 +159,22 @@ def _from_batches(
     *,
     mapped: bool = False,
 ) -> Table:
-    names = schema.names
+    _require_different(source, schema.names)
+    reader = FileReader(
+        source,
+        lambda size, _: _blocks(source, schema, batches, size),
+        class_names=_class_names(features or _features(schema)),
+        mapped=mapped,
+    )
+    return read_whole(reader, BadRows())
+
+
+def _require_different(source: str, names: list[str]) -> None:
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"{source} names column {twice[0]!r} twice; rename one.")
-    store = Store(names)
-    for batch in batches:
-        require_utf8(source, batch)
-        store.add_batch(batch, mapped=mapped)
-    if not store.rows:
-        raise DataError(f"{source} has columns ({', '.join(names)}) and no rows.")
-    return Table(source, store.columns(), class_names=_class_names(features or _features(schema)))
 
 
-def require_utf8(source: str, batch: pa.RecordBatch) -> None:
-    """Refuse strings that are not UTF-8. Raises: DataError."""
+def _require_utf8(source: str, batch: pa.RecordBatch) -> None:
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid as error:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 BATCH_ROWS = 10_000
-_BATCH_BYTES = 32 << 20
+BATCH_BYTES = 32 << 20
 SPILL_BYTES = 256 << 20  # above this, columns go to a file
 
 
@@ -143,11 +143,19 @@ class Store:
             column.extend([None] * (self._open_rows + 1 - len(column)))
         self._count(sum(len(value) if isinstance(value, str) else 8 for value in row.values()))
 
+    def add_columns(self, columns: Mapping[str, Sequence[Any]], rows: int) -> None:
+        """Add this many rows by column, as one batch; a column without a name here is None in all of them."""
+        self._close_batch()
+        self._open = {name: list(columns.get(name) or [None] * rows) for name in {**self._open, **columns}}
+        self._open_rows = rows
+        self.rows += rows
+        self._close_batch()
+
     def _count(self, size: int) -> None:
         self._open_rows += 1
         self._open_size += size
         self.rows += 1
-        if self._open_rows == BATCH_ROWS or self._open_size > _BATCH_BYTES:
+        if self._open_rows == BATCH_ROWS or self._open_size > BATCH_BYTES:
             self._close_batch()
 
     def _close_batch(self) -> None:

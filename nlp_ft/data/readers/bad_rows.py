@@ -21,27 +21,27 @@ class BadRow(NamedTuple):
 
 
 class BadRows:
-    """Collects the bad rows of one file. Strict (`skip` false): `settle()` raises. Else they stay in `found`."""
+    """Collects the bad rows of one file. Strict (`skip` false): `settle()` raises. Else they stay in `rows`."""
 
     def __init__(self, skip: bool = False) -> None:
         self.skip = skip
-        self.found: list[BadRow] = []
+        self.rows: list[BadRow] = []
         self.count = 0
 
     def add(self, where: str, reason: str, content: str) -> None:
         """One row; where all are refused anyway only the first few are kept."""
         self.count += 1
         if self.skip or self.count <= _SHOWN:
-            self.found.append(BadRow(where, reason, content))
+            self.rows.append(BadRow(where, reason, content))
 
     def settle(self, source: str) -> None:
         """Raises: DataError with `where: reason` of the first twenty rows and their number, unless they are skipped."""
         if self.skip or not self.count:
             return
         if self.count == 1:
-            raise DataError(f"{self.found[0].where}: {self.found[0].reason}")
+            raise DataError(f"{self.rows[0].where}: {self.rows[0].reason}")
         first = "" if self.count <= _SHOWN else f", the first {_SHOWN} of them"
-        lines = [f"{bad.where}: {bad.reason}" for bad in self.found]
+        lines = [f"{bad.where}: {bad.reason}" for bad in self.rows]
         raise DataError(
             f"{source}: {self.count} malformed rows{first}:\n" + "\n".join(lines) + "\n"
             "Mend them; or, in training, leave them out with --skip_bad_rows, which counts them and writes them to "

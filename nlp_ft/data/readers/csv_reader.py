@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from nlp_ft.data.readers.arrow_store import Store
 from nlp_ft.data.readers.bad_rows import BadRows
-from nlp_ft.data.readers.table import Table
+from nlp_ft.data.readers.blocks import Block, FileReader, Size, text_blocks
 from nlp_ft.data.readers.text_lines import Lines
 from nlp_ft.errors import DataError
 
@@ -20,36 +19,39 @@ _NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
 _SNIFFED_ROWS = 50
 
 
-def read_delimited(path: Path, delimiter: str | None, bad: BadRows) -> Table:
-    """Read a file with a header row; all cells are strings. A delimiter that is not given is found by the first rows.
+def open_delimited(path: Path, delimiter: str | None) -> FileReader:
+    """Open a file with a header row; all cells are strings. A delimiter that is not given is found by the first rows."""
+    chosen = delimiter or sniff(path)
+    is_note = delimiter is None and chosen != ","
+    notes = [f"{path}: cells are delimited by {delimiter_name(chosen)} (found)"] if is_note else []
+    return FileReader(path, partial(_blocks, path, chosen), notes=notes)
 
-    Raises: DataError with the line a bad row starts at.
-    """
-    sniffed = delimiter is None
-    delimiter = delimiter or sniff(path)
+
+def _blocks(path: Path, delimiter: str, size: Size, bad: BadRows) -> Iterator[Block]:
+    """Raises: DataError for a header that names a column twice, and where there is no header or no row."""
     rows = delimited_rows(path, delimiter, bad)
     _, header = next(rows, (0, []))
     if not header:
         bad.settle(str(path))
         raise DataError(f"{path} is empty; the first line must name the columns, as in text,label.")
-    check_header(path, header)
-    store = Store(header)
-    lines = array("q")
+    _check_header(path, header)
+    block = None
+    for block in text_blocks(str(path), header, _fitting(rows, path, header, delimiter, bad), size):
+        yield block
+    if block is None:
+        bad.settle(str(path))
+        raise DataError(f"{path} has a header ({', '.join(header)}) and no {'readable ' * bool(bad.count)}rows.")
+
+
+def _fitting(
+    rows: Iterator[tuple[int, list[str]]], path: Path, header: list[str], delimiter: str, bad: BadRows
+) -> Iterator[tuple[list[str], int, int]]:
+    """(cells, line, characters) of every row that has as many cells as the header."""
     for line, row in rows:
         if len(row) == len(header):
-            store.add_cells(row)
-            lines.append(line)
+            yield row, line, sum(map(len, row))
         else:
-            bad.add(f"{path}:{line}", wrong_length(row, header, delimiter), delimiter.join(row))
-    bad.settle(str(path))
-    if not lines:
-        raise DataError(f"{path} has a header ({', '.join(header)}) and no {'readable ' * bool(bad.count)}rows.")
-    notes = (
-        []
-        if delimiter == "," or not sniffed
-        else [f"{path}: cells are delimited by {delimiter_name(delimiter)} (found)"]
-    )
-    return Table(str(path), store.columns(), lines, notes=notes, rejected=bad.found)
+            bad.add(f"{path}:{line}", _wrong_length(row, header, delimiter), delimiter.join(row))
 
 
 def delimiter_name(delimiter: str) -> str:
@@ -135,14 +137,14 @@ def _mend(error: str) -> str:
     return 'in the row that starts here, text follows a closing quote; write "" for a quote inside a quoted text.'
 
 
-def check_header(path: Path, header: list[str]) -> None:
+def _check_header(path: Path, header: list[str]) -> None:
     """Refuse a name that stands twice. Raises: DataError."""
     for name in header:
         if header.count(name) > 1:
             raise DataError(f"{path}:1: the header names column {name!r} twice ({', '.join(header)}); rename one.")
 
 
-def wrong_length(row: list[str], header: list[str], delimiter: str) -> str:
+def _wrong_length(row: list[str], header: list[str], delimiter: str) -> str:
     """Why a row of another length than the header is refused, and how to mend it."""
     cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
     return (

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from nlp_ft.data.readers.arrow_store import Store
 from nlp_ft.data.readers.bad_rows import BadRows
-from nlp_ft.data.readers.table import Table
+from nlp_ft.data.readers.blocks import Block, FileReader, Size, text_blocks
 from nlp_ft.data.readers.text_lines import Lines
 from nlp_ft.errors import DataError
 
 _SUFFIX = ".txt"
 
 
-def read_folder(path: Path, bad: BadRows) -> Table:
-    """One row a .txt file, in the order of their names: columns text, label (its directory) and file.
+def open_folder(path: Path) -> FileReader:
+    """Open a folder, one row a .txt file, in the order of their names: columns text, label (its directory) and file.
 
-    Raises: DataError where there is no such file, some lie beside the classes, or one is not UTF-8.
+    Raises: DataError where there is no such file, or some lie beside the classes.
     """
     classes = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     stray = sorted(entry.name for entry in path.iterdir() if entry.is_file() and entry.suffix.lower() == _SUFFIX)
@@ -28,7 +29,15 @@ def read_folder(path: Path, bad: BadRows) -> Table:
         )
     if stray:
         raise DataError(f"{path}/{stray[0]} lies beside the classes; move it into the directory of its class.")
-    store = Store(["text", "label", "file"])
+    return FileReader(path, partial(_blocks, path, files), in_blocks=False)
+
+
+def _blocks(path: Path, files: Sequence[Path], size: Size, bad: BadRows) -> Iterator[Block]:
+    yield from text_blocks(str(path), ["text", "label", "file"], _texts(path, files, bad), size)
+
+
+def _texts(path: Path, files: Sequence[Path], bad: BadRows) -> Iterator[tuple[list[str], int, int]]:
+    """(cells, no line, characters) of every file that is UTF-8."""
     for file in files:
         name = str(file.relative_to(path))
         lines = Lines(file)
@@ -37,8 +46,4 @@ def read_folder(path: Path, bad: BadRows) -> Table:
             (number, fault), *_ = lines.faults.items()
             bad.add(f"{file}:{number}", fault, name)
         else:
-            store.add_cells([text, file.parent.name, name])
-    bad.settle(str(path))
-    if not store.rows:
-        raise DataError(f"{path} has no readable rows.")
-    return Table(str(path), store.columns(), rejected=bad.found)
+            yield [text, file.parent.name, name], 0, len(text)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from array import array
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nlp_ft.data.readers.arrow_store import Store
 from nlp_ft.data.readers.bad_rows import BadRows
+from nlp_ft.data.readers.blocks import Block, FileReader, Size, parted
 from nlp_ft.data.readers.table import Table
 from nlp_ft.data.readers.text_lines import Lines
 from nlp_ft.data.text import shown
@@ -23,55 +24,70 @@ class NotARow(Exception):
         self.line = line
 
 
-def read_json(path: Path, bad: BadRows) -> Table:
-    """Read JSON lines, or a JSON array of objects. Raises: DataError with the line (or the place in the array)."""
+def open_json(path: Path) -> FileReader:
+    """Open JSON lines, or a JSON array of objects. Raises: DataError where it is empty."""
     first = next((line for line in Lines(path) if line.strip()), None)
     if first is None:
         raise DataError(f'{path} is empty; each line must be an object, as in {{"text": "...", "label": "..."}}.')
-    table = _read_array(path, bad) if first.lstrip().startswith("[") else _read_lines(path, bad)
-    bad.settle(str(path))
-    if not len(table):
-        raise DataError(f"{path} has no readable rows.")
-    return table
+    if first.lstrip().startswith("["):
+        return FileReader(path, partial(_array_blocks, path), in_blocks=False)
+    return FileReader(path, partial(_line_blocks, path))
 
 
-def _read_lines(path: Path, bad: BadRows) -> Table:
-    """One object a line; blank lines are no rows."""
-    store, numbers, lines = Store(), array("q"), Lines(path)
+def _line_blocks(path: Path, size: Size, bad: BadRows) -> Iterator[Block]:
+    """Blocks of one object a line, with the lines as they stand there."""
+    for rows, lines in parted(_lines(path, bad), size):
+        table = Table(str(path), _columns([row for _, row in rows]), lines)
+        yield Block(table, objects=[text for text, _ in rows])
+
+
+def _lines(path: Path, bad: BadRows) -> Iterator[tuple[tuple[str, dict[str, Any]], int, int]]:
+    """((text, object), line, characters) of every line that is not blank."""
+    lines = Lines(path)
     for line in lines:
         if fault := lines.fault(lines.number):
             bad.add(f"{path}:{lines.number}", fault, line)
-        elif line.strip():
+        elif text := line.strip():
             try:
-                store.add_object(row_object(parse(line.rstrip("\r\n"))))
-                numbers.append(lines.number)
+                yield (text, _row_object(_parse(line.rstrip("\r\n")))), lines.number, len(text)
             except NotARow as reason:
                 bad.add(f"{path}:{lines.number}", str(reason), line)
-    return Table(str(path), store.columns(), numbers, rejected=bad.found)
 
 
-def _read_array(path: Path, bad: BadRows) -> Table:
-    """The whole array is held while it is read. A fault in its syntax spoils it all; an item that is no object does not."""
+def _array_blocks(path: Path, size: Size, bad: BadRows) -> Iterator[Block]:
+    """Blocks of an array, which is read whole first.
+
+    A fault in its syntax spoils all of it; an item that is no object does not. Raises: DataError.
+    """
     lines = Lines(path)
     text = "".join(lines)
     for number, fault in lines.faults.items():
         raise DataError(f"{path}:{number}: {fault}")
     try:
-        items = parse(text)
+        items = _parse(text)
     except NotARow as reason:
         raise DataError(f"{path}:{1 + reason.line}: {reason}") from None
     if not items:
         raise DataError(f"{path} holds an empty array; it needs objects with a text and a label.")
-    store = Store()
+    for rows, _ in parted(_items(path, items, bad), size):
+        yield Block(Table(str(path), _columns(rows)))
+
+
+def _items(path: Path, items: list[Any], bad: BadRows) -> Iterator[tuple[dict[str, Any], int, int]]:
+    """(object, no line, characters) of every item."""
     for row, item in enumerate(items, start=1):
         try:
-            store.add_object(row_object(item))
+            yield _row_object(item), 0, sum(len(value) if isinstance(value, str) else 8 for value in item.values())
         except NotARow as reason:
             bad.add(f"{path}, row {row}", str(reason), json.dumps(item, ensure_ascii=False))
-    return Table(str(path), store.columns(), rejected=bad.found)
 
 
-def parse(text: str) -> Any:
+def _columns(rows: list[dict[str, Any]]) -> dict[str, Sequence[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _parse(text: str) -> Any:
     """The value of a text. Raises: NotARow."""
     try:
         value = json.loads(text, object_pairs_hook=_no_repeated_key)
@@ -102,7 +118,7 @@ def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def row_object(value: Any) -> dict[str, Any]:
+def _row_object(value: Any) -> dict[str, Any]:
     """The value, if it is an object. Raises: NotARow."""
     if not isinstance(value, dict):
         raise NotARow(f'{shown(value)} is not an object; a row is written as {{"text": "...", "label": "..."}}.')

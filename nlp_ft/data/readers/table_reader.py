@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nlp_ft.data.readers.arrow import from_frame, read_arrow, read_parquet
+from nlp_ft.data.readers.arrow import from_frame, open_arrow, open_parquet
 from nlp_ft.data.readers.bad_rows import BadRows
-from nlp_ft.data.readers.csv_reader import read_delimited
-from nlp_ft.data.readers.folder import read_folder
-from nlp_ft.data.readers.jsonl import read_json
+from nlp_ft.data.readers.blocks import FileReader, read_whole
+from nlp_ft.data.readers.csv_reader import open_delimited
+from nlp_ft.data.readers.folder import open_folder
+from nlp_ft.data.readers.jsonl import open_json
 from nlp_ft.data.readers.table import Table, joined
 from nlp_ft.errors import DataError, did_you_mean
 
-_READERS: dict[str, Callable[[Path, str | None, BadRows], Table]] = {
-    ".csv": read_delimited,
-    ".tsv": lambda path, delimiter, bad: read_delimited(path, delimiter or "\t", bad),
-    ".jsonl": lambda path, _, bad: read_json(path, bad),
-    ".json": lambda path, _, bad: read_json(path, bad),
-    ".parquet": lambda path, _, bad: read_parquet(path),
-    ".arrow": lambda path, _, bad: read_arrow(path),
-    ".feather": lambda path, _, bad: read_arrow(path),
+_FORMATS: dict[str, Callable[[Path, str | None], FileReader]] = {
+    ".csv": open_delimited,
+    ".tsv": lambda path, delimiter: open_delimited(path, delimiter or "\t"),
+    ".jsonl": lambda path, _: open_json(path),
+    ".json": lambda path, _: open_json(path),
+    ".parquet": lambda path, _: open_parquet(path),
+    ".arrow": lambda path, _: open_arrow(path),
+    ".feather": lambda path, _: open_arrow(path),
 }
 _ZIPPED = (".csv", ".tsv", ".jsonl", ".json")
 
@@ -70,25 +71,25 @@ def expanded(source: Any) -> Sequence[Any]:
 def _read_one(source: Any, delimiter: str | None, skip: bool, number: int) -> Table:
     if not isinstance(source, str | os.PathLike):
         return from_frame(source, f"{type(source).__name__} {number}" if number > 1 else type(source).__name__)
-    path = _existing(os.fspath(source))
     try:
-        if path.is_dir():
-            return read_folder(path, BadRows(skip))
-        return _reader(path)(path, delimiter, BadRows(skip))
+        return read_whole(open_file(source, delimiter), BadRows(skip))
     except PermissionError:
-        raise DataError(f"{path} may not be read by this user.") from None
+        raise DataError(f"{os.fspath(source)} may not be read by this user.") from None
 
 
-def _reader(path: Path) -> Callable[[Path, str | None, BadRows], Table]:
+def open_file(source: str | os.PathLike[str], delimiter: str | None = None) -> FileReader:
+    """Open a file or a folder by its suffix. Raises: DataError as `read_table`."""
+    path = _existing(os.fspath(source))
+    if path.is_dir():
+        return open_folder(path)
     suffix = path.suffix.lower()
     inner = path.with_suffix("").suffix.lower() if suffix == ".gz" else suffix
-    reader = _READERS.get(inner)
-    if reader is None or (suffix == ".gz" and inner not in _ZIPPED):
+    if inner not in _FORMATS or (suffix == ".gz" and inner not in _ZIPPED):
         written = "".join(path.suffixes[-2:]) if suffix == ".gz" else path.suffix
         raise DataError(
-            f"{path}: extension {written!r} is not read; use one of {', '.join(_READERS)} ({', '.join(_ZIPPED)} also as .gz)."
+            f"{path}: extension {written!r} is not read; use one of {', '.join(_FORMATS)} ({', '.join(_ZIPPED)} also as .gz)."
         )
-    return reader
+    return _FORMATS[inner](path, delimiter)
 
 
 def _existing(name: str) -> Path:

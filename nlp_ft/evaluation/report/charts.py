@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from markupsafe import Markup
+
 from nlp_ft.evaluation.report.text import fit, percent, visible
 
 WIDTH = 400
@@ -38,7 +40,7 @@ class Panel:
     kind: str
 
 
-def bars(name: str, title: str, description: str, groups: Sequence[tuple[str, Sequence[Bar]]]) -> str:
+def bars(name: str, title: str, description: str, groups: Sequence[tuple[str, Sequence[Bar]]]) -> Markup:
     """Horizontal bars in groups, each group under its label, the longest bar as long as there is room.
 
     `name`: an id that no other chart of the page has. Length 0 is drawn as no bar beside its value.
@@ -59,7 +61,9 @@ def bars(name: str, title: str, description: str, groups: Sequence[tuple[str, Se
     return _svg(name, y, title, description, body)
 
 
-def histogram(name: str, title: str, description: str, panels: Sequence[Panel], edges: Sequence[str], unit: str) -> str:
+def histogram(
+    name: str, title: str, description: str, panels: Sequence[Panel], edges: Sequence[str], unit: str
+) -> Markup:
     """Histograms one above the other over the same bins, each in shares of its own rows.
 
     `edges`: the lower edge of each bin and the upper one of the last, as they are to be read; `unit`: what they measure.
@@ -99,8 +103,8 @@ def _text(x: float, y: float, text: str, kind: str) -> str:
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
 
 
-def _svg(name: str, height: float, title: str, description: str, body: Sequence[str]) -> str:
-    return (
+def _svg(name: str, height: float, title: str, description: str, body: Sequence[str]) -> Markup:
+    return Markup(
         f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-labelledby="{name}-title {name}-desc">'
         f'<title id="{name}-title">{escape(visible(title))}</title>'
         f'<desc id="{name}-desc">{escape(visible(description))}</desc>{"".join(body)}</svg>'

@@ -4,58 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import Any
 
+from nlp_ft.evaluation.report.html import html_page, render
 from nlp_ft.inference.explain.word_spans import Token
 
 _FOR, _AGAINST = (86, 160, 230), (240, 145, 40)  # blue and orange, which every kind of colour vision tells apart
 _FAINT = 0.1  # of the greatest share; less is not marked
 _STYLE = (
-    "body{font:16px/1.9 system-ui,sans-serif;color:#111;background:#fff;max-width:50em;margin:2em auto;padding:0 1em}"
-    "p{white-space:pre-wrap;overflow-wrap:anywhere}mark{color:#111;border-radius:3px;padding:1px 2px}"
-    "sup{font-weight:bold}small{color:#444}"
+    "main p{white-space:pre-wrap;line-height:1.9}mark{color:#111;border-radius:3px;padding:1px 2px}"
+    "sup{font-weight:bold}small{color:var(--quiet)}\n"
 )
 
 
 def page(explanations: Sequence[Explanation]) -> str:
     """One HTML page for all of them: words on blue (for) or orange (against) with a sign, and their share as a title."""
-    body = "\n".join(_section(one) for one in explanations)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Explanations</title><style>{_STYLE}</style>'
-        f"</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
+    sections = [
+        (_title(explanation), _note(explanation), [list(_words(explanation, part)) for part in _parts(explanation)])
+        for explanation in explanations
+    ]
+    return html_page("Explanations", render("inference/explain/page.html.j2", sections=sections), style=_STYLE)
 
 
-def _section(one: Explanation) -> str:
-    parts = [f'<p dir="auto">{_marked(one, part)}</p>' for part in range(1 if one.pair is None else 2)]
-    legend = f"<small>{escape(_note(one))}</small>"
-    return f"<section>\n<h2>{escape(_title(one))}</h2>\n" + "\n".join(parts) + f"\n{legend}\n</section>"
-
-
-def _marked(one: Explanation, part: int) -> str:
-    said = _said(one)
-    found = []
-    for piece, share, strength in _pieces(one, part):
-        word = escape(piece)
-        if share is None:
-            found.append(word)
-            continue
-        title = escape(f"{share:+.4f} {said}", quote=True)
+def _words(explanation: Explanation, part: int) -> Iterator[tuple[str, str | None, str | None, str | None]]:
+    """(piece, its share in words, background, sign) of a text; no share between words, no background where it is faint."""
+    for piece, share, strength in _pieces(explanation, part):
+        hint = None if share is None else f"{share:+.4f} {_said(explanation)}"
         if not strength:
-            found.append(f'<span title="{title}">{word}</span>')
+            yield piece, hint, None, None
             continue
         red, green, blue = (round(255 - (255 - c) * abs(strength) * 0.8) for c in (_FOR if strength > 0 else _AGAINST))
-        sign = "+" if strength > 0 else "\N{MINUS SIGN}"
-        colour = f"#{red:02x}{green:02x}{blue:02x}"
-        found.append(f'<mark style="background:{colour}" title="{title}">{word}<sup>{sign}</sup></mark>')
-    return "".join(found)
+        yield piece, hint, f"#{red:02x}{green:02x}{blue:02x}", "+" if strength > 0 else "\N{MINUS SIGN}"
+
+
+def _parts(explanation: Explanation) -> range:
+    return range(1 if explanation.pair is None else 2)
 
 
 def terminal(one: Explanation, colour: bool) -> str:
     """Title, text and note; words are coloured, or have up to three signs before them; control characters are spelt out."""
     lines = [_visible(_title(one))]
-    for part in range(1 if one.pair is None else 2):
+    for part in _parts(one):
         found = []
         for piece, _, strength in _pieces(one, part):
             signs = ("+" if strength > 0 else "-") * (1 + (abs(strength) > 0.4) + (abs(strength) > 0.7))

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from nlp_ft.errors import ConfigError, DataError, ModelError, did_you_mean
 from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, probabilities
 from nlp_ft.inference.explain.explanation import Explanation
-from nlp_ft.inference.explain.word_spans import Token, in_words
+from nlp_ft.inference.explain.word_spans import Token, merge_into_words
 from nlp_ft.inference.inputs import texts_and_pairs
 from nlp_ft.models.layers import unwrapped
 
@@ -30,7 +31,7 @@ class Explainable(Protocol):
     """What is read of a `Classifier`, which imports this file."""
 
     model: Any
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     labels: list[str]
     problem_type: str
     max_seq_length: int
@@ -163,7 +164,7 @@ def _explanation(
         classifier.problem_type, batch.logits[at : at + 1].numpy(), classifier.inference_config.temperature
     )[0]
     error = abs(sum(shares) - (ends[0] - ends[1]))
-    tokens, sums = in_words(row.text, row.pair, row.encoding, shares)
+    tokens, sums = merge_into_words(row.text, row.pair, row.encoding, shares)
     return Explanation(
         text=row.text,
         pair=row.pair,

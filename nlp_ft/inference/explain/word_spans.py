@@ -24,7 +24,7 @@ class Token(NamedTuple):
     part: int = 0
 
 
-def in_words(text: str, pair: str | None, row: Any, shares: Sequence[float]) -> tuple[list[Token], list[float]]:
+def merge_into_words(text: str, pair: str | None, row: Any, shares: Sequence[float]) -> tuple[list[Token], list[float]]:
     """Words with the sums of their tokens' shares, in order; special tokens, which have no share, are left out.
 
     row: a fast tokenizer's encoding of text and pair with special_tokens_mask and offset_mapping; shares: one a token.

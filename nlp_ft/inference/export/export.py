@@ -16,9 +16,9 @@ from nlp_ft.inference.export import ExportError
 from nlp_ft.inference.export.parity import POINT, Parity, Rows, measure
 from nlp_ft.inference.export.quantize import to_int8
 from nlp_ft.inference.export.runtime import open_export
-from nlp_ft.inference.export.sample_rows import made_up
+from nlp_ft.inference.export.sample_rows import random_texts
 from nlp_ft.inference.export.trace import PACKAGES, save, trace
-from nlp_ft.models.compare import off_by
+from nlp_ft.models.compare import largest_difference
 from nlp_ft.models.tokenizer import open_tokenizer, save_tokenizer
 from nlp_ft.utils import versions, write_json
 
@@ -26,7 +26,7 @@ _TITLES = {"onnx": "ONNX", "openvino": "OpenVINO"}
 _LONG = 40  # tokens of a text that is not short
 
 
-def fill(
+def write_export(
     stage: Path, name: str, classifier: Classifier, rows: Rows, kind: str, quantize: str | None, batch_size: int
 ) -> Parity:
     """Write everything an export holds into `stage`, an empty directory.
@@ -71,10 +71,10 @@ def _opened(place: Path, classifier: Classifier) -> Classifier:
 def _must_repeat(name: str, kind: str, model: Classifier, graph: Classifier, texts: list) -> None:
     """Batches of 1 and 3, short, long, padded and as long as the model reads. Raises: ExportError."""
     longest = min(model.max_seq_length, 512)
-    short, middle, long = made_up(model, 3, (5, min(_LONG, longest), longest))
+    short, middle, long = random_texts(model, 3, (5, min(_LONG, longest), longest))
     for batch in ([short], [middle], [short, middle, short], [long, short], texts):
         wanted, got = (one.logits(batch, max(len(batch), 1), long_documents="truncate") for one in (model, graph))
-        difference, bound = off_by(wanted, got)
+        difference, bound = largest_difference(wanted, got)
         if graph.labels != model.labels or not difference <= bound:
             raise ExportError(
                 f"{name}: the {_TITLES[kind]} graph of {type(model.model).__name__} does not repeat its logits (off by "
@@ -98,7 +98,7 @@ def _record(stage: Path, found: Parity, kind: str, quantize: str | None) -> None
     write_json(stage / "export.json", manifest)
 
 
-def refuse_loss(found: Parity, name: str) -> None:
+def check_loss(found: Parity, name: str) -> None:
     """Refuse a last line that loses more than a point. Raises: ExportError."""
     figure, loss = found.loss()
     if not loss > POINT + 1e-9:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 from nlp_ft.errors import ModelError
-from nlp_ft.models.checkpoint import one_line
+from nlp_ft.models.checkpoint import as_model_error
 
 _LARGEST_GRAPH = 2**31 - 1  # bytes; what protobuf can hold
 _LARGEST_XML = 2**28
@@ -38,7 +38,7 @@ def vet_onnx(path: Path) -> None:
     _stays(path)
     if path.stat().st_size > _LARGEST_GRAPH:
         raise ModelError(f"{path} has {path.stat().st_size:,} bytes; a graph has at most {_LARGEST_GRAPH:,}.")
-    with one_line(str(path.parent), path.name):
+    with as_model_error(str(path.parent), path.name):
         model = onnx.load(str(path), load_external_data=False)
     if model.functions:
         raise ModelError(
@@ -103,13 +103,13 @@ def _vet_tensor(path: Path, tensor: Any) -> None:
         return
     said = {entry.key: entry.value for entry in tensor.external_data}
     place = said.get("location", "")
-    if not _is_plain(place):
+    if not _is_plain_name(place):
         raise ModelError(f"{path}: the weights {tensor.name} are in {place!r}, which is no file of that directory.")
     file = path.parent / place
     if not file.is_file():
         raise ModelError(f"{path}: the weights {tensor.name} are in {place}, which is not there.")
     _stays(file)
-    with one_line(str(path.parent), path.name):
+    with as_model_error(str(path.parent), path.name):
         start, bits = int(said.get("offset", 0)), helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * 8
         if tensor.data_type in (tensor.INT4, tensor.UINT4, tensor.FLOAT4E2M1):
             bits = 4
@@ -134,7 +134,7 @@ def vet_openvino(path: Path) -> None:
     text = path.read_bytes()
     if re.search(rb"<!(DOCTYPE|ENTITY)", text):
         raise ModelError(f"{path} declares entities, which may grow without end; wanted none.")
-    with one_line(str(path.parent), path.name):
+    with as_model_error(str(path.parent), path.name):
         root = ElementTree.fromstring(text)
     size = weights.stat().st_size
     for layer in root.iter("layer"):
@@ -147,7 +147,7 @@ def vet_openvino(path: Path) -> None:
 
 def _vet_const(path: Path, name: str, said: dict[str, str], size: int) -> None:
     """Raises: ModelError."""
-    with one_line(str(path.parent), path.name):
+    with as_model_error(str(path.parent), path.name):
         start, held = int(said.get("offset", 0)), int(said.get("size", 0))
         shape = [int(length) for length in said.get("shape", "").split(",") if length.strip()]
         needed = math.ceil(math.prod(shape) * _ELEMENT_BYTES.get(said.get("element_type", ""), 0.0))
@@ -158,7 +158,7 @@ def _vet_const(path: Path, name: str, said: dict[str, str], size: int) -> None:
         )
 
 
-def _is_plain(name: str) -> bool:
+def _is_plain_name(name: str) -> bool:
     return name not in ("", ".", "..") and PurePath(name).name == name == PureWindowsPath(name).name
 
 

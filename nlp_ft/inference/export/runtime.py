@@ -12,7 +12,7 @@ from transformers import AutoConfig
 
 from nlp_ft.errors import ModelError
 from nlp_ft.inference.export.onnx_safety import vet_onnx, vet_openvino
-from nlp_ft.models.checkpoint import one_line, quiet
+from nlp_ft.models.checkpoint import as_model_error, quiet
 from nlp_ft.models.safety.weights import vet_settings
 
 ONNX, OPENVINO = "model.onnx", "openvino_model.xml"
@@ -103,7 +103,7 @@ def open_onnx(directory: Path) -> OnnxModel:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()  # onnxruntime by itself takes every core there is
     options.log_severity_level = 4  # what matters is raised
-    with one_line(str(directory), ONNX):
+    with as_model_error(str(directory), ONNX):
         session = runtime.InferenceSession(str(place / ONNX), options, providers=["CPUExecutionProvider"])
     kinds = {"tensor(int64)": True}
     inputs = {one.name: kinds.get(one.type, False) for one in session.get_inputs()}
@@ -121,7 +121,7 @@ def open_openvino(directory: Path) -> OpenVinoModel:
     vet_settings(place)
     vet_openvino(place / OPENVINO)
     settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
-    with one_line(str(directory), OPENVINO):
+    with as_model_error(str(directory), OPENVINO):
         graph = runtime.Core().compile_model(str(place / OPENVINO), "CPU", settings)
     inputs = {port.get_any_name(): str(port.element_type.to_string()) == "i64" for port in graph.inputs}
     outputs = {port.get_any_name(): [_length(dim) for dim in port.partial_shape] for port in graph.outputs}
@@ -152,7 +152,7 @@ def _require(package: str, directory: Path, extra: str) -> Any:
 
 
 def _config(place: Path) -> Any:
-    with quiet(), one_line(str(place), "configuration"):
+    with quiet(), as_model_error(str(place), "configuration"):
         return AutoConfig.from_pretrained(place, trust_remote_code=False)
 
 

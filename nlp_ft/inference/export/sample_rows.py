@@ -18,7 +18,7 @@ _MADE_UP = 64
 _COLUMNS = ("text_column_names", "text_pair_column_name", "label_column_name", "text_column_delimiter")
 
 
-def rows_to_compare(
+def comparison_rows(
     classifier: Classifier, directory: Path, files: Sequence[str] | None, columns: dict[str, Any], limit: int
 ) -> tuple[Rows, list[str]]:
     """At most `limit` rows, spread evenly over the file, and notes.
@@ -40,7 +40,7 @@ def rows_to_compare(
     notes.append(
         "no labelled rows are known (--test_file), so no metric is measured: texts made of the vocabulary are compared"
     )
-    return Rows(made_up(classifier, min(_MADE_UP, limit)), None, "made-up texts"), notes
+    return Rows(random_texts(classifier, min(_MADE_UP, limit)), None, "made-up texts"), notes
 
 
 def _labelled(
@@ -76,7 +76,7 @@ def _own(directory: Path) -> list[tuple[Any, dict[str, Any]]]:
     return found
 
 
-def made_up(classifier: Classifier, count: int, lengths: Sequence[int] = ()) -> list[Any]:
+def random_texts(classifier: Classifier, count: int, lengths: Sequence[int] = ()) -> list[Any]:
     """Texts of words drawn from the vocabulary, always the same ones; of these many words each, or of 1 to 40."""
     tokenizer = classifier.tokenizer
     rng = random.Random(0)

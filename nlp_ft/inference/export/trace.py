@@ -14,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from transformers import BatchEncoding, PreTrainedModel
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from nlp_ft.errors import ConfigError
 from nlp_ft.inference.export import ExportError
@@ -37,7 +37,7 @@ def require_packages(kind: str) -> None:
             ) from None
 
 
-def trace(model: PreTrainedModel, tokenizer: Any, kind: str) -> Any:
+def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: str) -> Any:
     """A classifier as transformers' ExportedModel, as "onnx" or "openvino"; the model itself is left as it was.
 
     Raises: ExportError, which names the architecture, if its exporter fails.
@@ -72,7 +72,7 @@ def save(exported: Any, directory: Path) -> None:
         exported.save_pretrained(directory)
 
 
-def _sample(tokenizer: Any) -> dict[str, Any]:
+def _sample(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """Two texts of unlike length; nothing of their sizes may be taken for fixed."""
     encoded: BatchEncoding = tokenizer(list(_SAMPLE), padding=True, truncation=True, return_tensors="pt")
     return {name: value for name, value in encoded.items() if isinstance(value, torch.Tensor)}

@@ -18,7 +18,7 @@ _MULTI, _REGRESSION = "multi_label_classification", "regression"
 
 
 @dataclass(frozen=True)
-class AnswerColumn:
+class PredictionColumn:
     """One column: its name, its Arrow type, a row's value, and how CSV writes its numbers."""
 
     name: str
@@ -36,22 +36,22 @@ class AnswerColumn:
         return format(value, self.written) if isinstance(value, float) else str(value)
 
 
-def answer_columns(
+def prediction_columns(
     labels: Sequence[str], problem_type: str, options: Mapping[str, Any], taken: Collection[str]
-) -> list[AnswerColumn]:
+) -> list[PredictionColumn]:
     """`prediction`, a `score_<label>` a class; `logit_<label>` and `windows` where `return_logits` and `long_documents` ask.
 
     Every name gets a `_` more where one of them is taken. Scores have six decimals, the numbers of a regression six digits,
     in every format. A prediction that was withheld and a score that is not among the `top_k` are null.
     """
     kinds = {_MULTI: pa.list_(pa.string()), _REGRESSION: pa.float64()}
-    columns = [AnswerColumn("prediction", kinds.get(problem_type, pa.string()), _label, ".6g")]
-    columns += [AnswerColumn(f"score_{label}", pa.float64(), _score(label)) for label in labels]
+    columns = [PredictionColumn("prediction", kinds.get(problem_type, pa.string()), _label, ".6g")]
+    columns += [PredictionColumn(f"score_{label}", pa.float64(), _score(label)) for label in labels]
     if options.get("return_logits"):
         names = labels or ["value"]
-        columns += [AnswerColumn(f"logit_{name}", pa.float64(), _logit(at)) for at, name in enumerate(names)]
+        columns += [PredictionColumn(f"logit_{name}", pa.float64(), _logit(at)) for at, name in enumerate(names)]
     if options.get("long_documents") == "window":
-        columns.append(AnswerColumn("windows", pa.int64(), lambda one: one.windows))
+        columns.append(PredictionColumn("windows", pa.int64(), lambda one: one.windows))
     while {column.name for column in columns} & set(taken):
         columns = [replace(column, name=f"{column.name}_") for column in columns]
     return columns

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from nlp_ft.data import Block, TextFile
 from nlp_ft.errors import ConfigError
-from nlp_ft.inference.files.columns import AnswerColumn, as_cell, as_json
+from nlp_ft.inference.files.columns import PredictionColumn, as_cell, as_json
 
 if TYPE_CHECKING:
     from nlp_ft.inference.prediction import Prediction
@@ -37,7 +37,7 @@ class Format(Protocol):
         ...
 
 
-def format_of(output: Path, file: TextFile, columns: Sequence[AnswerColumn]) -> Format:
+def format_of(output: Path, file: TextFile, columns: Sequence[PredictionColumn]) -> Format:
     """The format of an output by its suffix. Raises: ConfigError where it cannot hold the input's columns."""
     return _FORMATS[output.suffix.lower()](file, columns)
 
@@ -45,7 +45,7 @@ def format_of(output: Path, file: TextFile, columns: Sequence[AnswerColumn]) -> 
 class _Csv:
     """Cells of strings character for character, nulls empty, lists and objects as JSON."""
 
-    def __init__(self, file: TextFile, columns: Sequence[AnswerColumn]) -> None:
+    def __init__(self, file: TextFile, columns: Sequence[PredictionColumn]) -> None:
         self._names, self._columns = file.names, columns
 
     def write(self, handle: IO[bytes], block: Block, found: Sequence[Prediction]) -> None:
@@ -71,7 +71,7 @@ class _Csv:
 class _JsonLines:
     """Objects as they stand in JSON lines, the answers behind their last key; of other formats by name."""
 
-    def __init__(self, file: TextFile, columns: Sequence[AnswerColumn]) -> None:
+    def __init__(self, file: TextFile, columns: Sequence[PredictionColumn]) -> None:
         self._names, self._columns = file.names, columns
 
     def write(self, handle: IO[bytes], block: Block, found: Sequence[Prediction]) -> None:
@@ -92,7 +92,7 @@ class _JsonLines:
 class _Parquet:
     """The schema of Parquet and Arrow kept, that of other formats by their values; columns of mixed types as JSON."""
 
-    def __init__(self, file: TextFile, columns: Sequence[AnswerColumn]) -> None:
+    def __init__(self, file: TextFile, columns: Sequence[PredictionColumn]) -> None:
         self._file, self._columns = file, columns
         own = file.schema or pa.schema([(name, _type(file.kinds[name])) for name in file.names])
         self._as_json = {name for name in file.names if file.schema is None and _is_mixed(file.kinds[name])}

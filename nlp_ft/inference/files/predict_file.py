@@ -14,17 +14,17 @@ from typing import Any
 
 from nlp_ft.data import Size, TextFile, counted, open_texts
 from nlp_ft.errors import ConfigError
-from nlp_ft.inference.files.columns import answer_columns
+from nlp_ft.inference.files.columns import prediction_columns
 from nlp_ft.inference.files.formats import SUFFIXES, format_of
 from nlp_ft.inference.files.resume import PartFiles
-from nlp_ft.inference.files.stream import Answer, answers_at
+from nlp_ft.inference.files.stream import Answer, predict_located
 
 _PROBES = ("a", "This was not what we had hoped for.", "Great, thanks! 10 of 10")
 _LAYOUT = 1  # of OUTPUT.part
 
 
 @dataclass(frozen=True)
-class FileAnswers:
+class FilePredictions:
     """What came of a file: `rows` in `output`, of which `resumed_from` were done by a run before; `seconds` of this one."""
 
     rows: int
@@ -92,11 +92,11 @@ def predict_file(
     delimiter: str | None = None,
     answer: Answer | None = None,
     options: Mapping[str, Any] | None = None,
-) -> FileAnswers:
-    """Label a file into another: the input's own columns as they came, then those of `answer_columns`.
+) -> FilePredictions:
+    """Label a file into another: the input's own columns as they came, then those of `prediction_columns`.
 
     classifier: has `labels`, `problem_type` and `logits`, by which a run that goes on knows it again. answer: its `predict`
-    with `options` and batch size bound; made of them where not given. Raises: as `check_file` and `answer_file`.
+    with `options` and batch size bound; made of them where not given. Raises: as `check_file` and `predict_to_file`.
     """
     task = check_file(
         source,
@@ -107,12 +107,12 @@ def predict_file(
         delimiter=delimiter,
     )
     answer = answer or partial(classifier.predict, batch_size=batch_size, **(options or {}))
-    return answer_file(task, classifier, answer, options)
+    return predict_to_file(task, classifier, answer, options)
 
 
-def answer_file(
+def predict_to_file(
     task: FileTask, classifier: Any, answer: Answer, options: Mapping[str, Any] | None = None
-) -> FileAnswers:
+) -> FilePredictions:
     """Answer a file that was checked; a run that was cut goes on where it stopped, if nothing changed since.
 
     answer: gives the answers to a block. options: what it is bound to, as `predict` takes them. Blocks are shared among the
@@ -123,27 +123,27 @@ def answer_file(
     index, processes = _process()
     main, started = index == 0, time.monotonic()
     parts, file = PartFiles(task.output), task.file
-    columns = answer_columns(classifier.labels, classifier.problem_type, options or {}, file.names)
+    columns = prediction_columns(classifier.labels, classifier.problem_type, options or {}, file.names)
     form = format_of(task.output, file, columns)
     if main:
         parts.require_free()
         print(*file.notes, sep="\n", file=sys.stderr)
     with parts.held(main):
-        parts.settle(_made_of(file, classifier, options or {}), _probed(file, classifier), main)
+        parts.agree_on_manifest(_made_of(file, classifier, options or {}), _probed(file, classifier), main)
         done = parts.done(len(file.sizes))
         mine = set(range(index, len(file.sizes), processes))
         with _bar(file, mine, done, main) as bar:
-            for block in file.blocks() if mine - done else ():
-                if block.number in mine - done:
-                    found = answers_at(answer, file.texts(block), block.table.where)
-                    parts.write(block.number, partial(form.write, block=block, found=found))
+            for number, block in enumerate(file.blocks() if mine - done else ()):
+                if number in mine - done:
+                    found = predict_located(answer, file.texts(block), block.table.where)
+                    parts.write(number, partial(form.write, block=block, found=found))
                     bar.update(len(block))
         if main:
             parts.finish(form, len(file.sizes))
         else:
-            parts.wait_until_placed()
+            parts.wait_until_published()
     before = sum(file.sizes[number] for number in done)
-    answers = FileAnswers(file.rows, time.monotonic() - started, before, task.output)
+    answers = FilePredictions(file.rows, time.monotonic() - started, before, task.output)
     if main:
         print(_closing(answers), file=sys.stderr)
     return answers
@@ -188,7 +188,7 @@ def _bar(file: TextFile, mine: set[int], done: set[int], main: bool) -> Any:
     return tqdm(total=total, initial=before, unit=" rows", disable=None if main else True, smoothing=0.1)
 
 
-def _closing(answers: FileAnswers) -> str:
+def _closing(answers: FilePredictions) -> str:
     """`20 rows labelled, in out.csv (310 rows/s)`, and how many were done before."""
     before = f"; {answers.resumed_from} were done before" if answers.resumed_from else ""
     return (

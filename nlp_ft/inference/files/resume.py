@@ -33,17 +33,17 @@ class PartFiles:
 
     def require_free(self) -> None:
         """Raises: ConfigError where the output is there, but not where all that is left of its run is to tidy up."""
-        if self.output.exists() and not self.is_placed():
+        if self.output.exists() and not self.is_published():
             raise ConfigError(f"{self.output} is there already; name another. Nothing is written over.")
         if self.folder.exists() and not self.folder.is_dir():
             raise ConfigError(f"{self.folder} is there and no directory; the parts of {self.output.name} belong there.")
 
-    def is_placed(self) -> bool:
+    def is_published(self) -> bool:
         """Whether the output is the one that was joined here."""
         whole = self.folder / _WHOLE
         return whole.exists() and self.output.exists() and whole.samefile(self.output)
 
-    def settle(self, made_of: Mapping[str, Any], logits: np.ndarray, main: bool) -> None:
+    def agree_on_manifest(self, made_of: Mapping[str, Any], logits: np.ndarray, main: bool) -> None:
         """Say what the parts are made of, or agree with what is said; the main process says it, the others wait for it.
 
         made_of: by what a user would call it. logits: the model's, of a few texts. Raises: ConfigError.
@@ -53,7 +53,7 @@ class PartFiles:
         if main and not manifest.exists():
             if any(not entry.name.endswith(_UNFINISHED) for entry in self.folder.iterdir()):
                 raise ConfigError(f"{self.folder} is there and no cut run; move it, or name another output.")
-            with whole_or_not(manifest) as handle:
+            with atomic_writer(manifest) as handle:
                 handle.write(json.dumps(said, indent=1).encode())
         _wait_for(manifest, self.output)
         if not main and self.output.exists():  # the run is over, and its parts may be gone
@@ -74,7 +74,7 @@ class PartFiles:
 
     def write(self, number: int, write: Callable[[IO[bytes]], None]) -> None:
         """A block, by what writes it."""
-        with whole_or_not(self._path(number)) as handle:
+        with atomic_writer(self._path(number)) as handle:
             write(handle)
 
     def _path(self, number: int) -> Path:
@@ -83,10 +83,10 @@ class PartFiles:
     def finish(self, form: Format, blocks: int) -> None:
         """Wait for what other processes still write, join the blocks, put the whole in its place, and tidy up."""
         whole = self.folder / _WHOLE
-        if not self.is_placed():
+        if not self.is_published():
             for number in range(blocks):
                 _wait_for(self._path(number))
-            with whole_or_not(whole) as handle:
+            with atomic_writer(whole) as handle:
                 form.join(map(self._path, range(blocks)), handle)
             _place(whole, self.output)
         self.tidy()
@@ -100,7 +100,7 @@ class PartFiles:
             entry.unlink()
         self.folder.rmdir()
 
-    def wait_until_placed(self) -> None:
+    def wait_until_published(self) -> None:
         """Wait for the main process."""
         _wait_for(self.output)
 
@@ -134,7 +134,7 @@ def _lock(handle: int, folder: Path) -> None:
 
 
 @contextmanager
-def whole_or_not(path: Path) -> Iterator[IO[bytes]]:
+def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that has its name only when it is whole and on the disk."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}{_UNFINISHED}")
     try:

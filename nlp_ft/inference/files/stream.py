@@ -34,11 +34,11 @@ def stream(answer: Answer, texts: Iterable[Any], chunk: int) -> Iterator[Predict
 def _answers(answer: Answer, texts: Iterator[Any], chunk: int) -> Iterator[Prediction]:
     start = 0
     while held := list(islice(texts, chunk)):
-        yield from answers_at(answer, held, lambda row, start=start: f"row {start + row}")
+        yield from predict_located(answer, held, lambda row, start=start: f"row {start + row}")
         start += len(held)
 
 
-def answers_at(answer: Answer, texts: Sequence[Any], where: Callable[[int], str]) -> list[Prediction]:
+def predict_located(answer: Answer, texts: Sequence[Any], where: Callable[[int], str]) -> list[Prediction]:
     """Answers to some texts; an error that names one's row says where it is instead. Raises: as `answer`."""
     try:
         return answer(texts)

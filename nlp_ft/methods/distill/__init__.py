@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
 from nlp_ft.config.augmentation import AugmentArguments
@@ -24,7 +24,7 @@ ARGUMENTS = (
 )
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
     """Run `nlp-ft distill`; see `nlp_ft.methods.distill.method.run`."""
     from nlp_ft.methods.distill.method import run
 

@@ -14,42 +14,43 @@ _MATCHES = ("hidden", "attention")
 
 @dataclass(kw_only=True)
 class DistillArguments:
-    """Distillation: a teacher's answers beside the labels (Hinton et al. 2015, arXiv:1503.02531)."""
+    """Distillation: train on a teacher's logits and the labels (Hinton et al. 2015, arXiv:1503.02531)."""
 
     lacks: ClassVar = {
-        LongTextArguments: "long texts are cut here; finetune and transfer read them in windows",
+        LongTextArguments: "long texts are truncated here; finetune and transfer read them in windows",
     }
 
     teacher_name_or_path: str = field(
-        metadata={"help": "Fine-tuned classifier to imitate, of any architecture; its labels must be the data's."}
+        metadata={"help": "Fine-tuned classifier of any architecture with the labels of the data."}
     )
     student_layers: str | None = field(
         default=None,
         metadata={
-            "help": "Layers of --model_name_or_path (often the teacher itself) that the student keeps: how many, evenly "
-            "spaced, or which, counted from 0, such as 0,2,5. All where not given."
+            "help": "Layers of --model_name_or_path (often the teacher itself) that the student keeps: a number of evenly "
+            "spaced layers, or indices from 0 such as 0,2,5 (default: all)."
         },
     )
     temperature: float = field(
-        default=2.0, metadata={"help": "Softens the answers of both; 1 leaves them as they are."}
+        default=2.0, metadata={"help": "Divides the logits of both models before the softmax; 1 leaves them unchanged."}
     )
     alpha: float = field(
-        default=0.5, metadata={"help": "Weight of the teacher's answers; 1 - alpha is that of the labels."}
+        default=0.5,
+        metadata={"help": "Weight of the loss against the teacher; the loss against the labels has 1 - alpha."},
     )
     unlabelled_file: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Texts without labels, in the formats and columns of --train_file, to learn the teacher's answers on."
+            "help": "Texts without labels, in the formats and columns of --train_file, to train on with the teacher's logits alone."
         },
     )
     match: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Also matches layers, evenly spaced over the teacher's: hidden (their outputs) and/or attention; both "
-            "models must share the tokenizer."
+            "help": "Also match layers, evenly spaced over the teacher's: hidden (outputs) and/or attention; both models "
+            "must share the tokenizer."
         },
     )
-    match_weight: float = field(default=1.0, metadata={"help": "Weight of each of them beside the other losses."})
+    match_weight: float = field(default=1.0, metadata={"help": "Weight of each --match loss."})
 
     def __post_init__(self) -> None:
         """Check the values. Raises: ConfigError."""
@@ -67,5 +68,5 @@ class DistillArguments:
                 raise ConfigError(f"--match takes {' and '.join(_MATCHES)}, got '{kind}'.")
         if self.alpha == 0 and self.unlabelled_file:
             raise ConfigError(
-                "--alpha 0 asks nothing of the teacher, and --unlabelled_file has nothing else to learn from."
+                "--alpha 0 does not use the teacher's logits, and --unlabelled_file has no labels to train on."
             )

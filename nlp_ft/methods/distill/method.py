@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.errors import ConfigError
 from nlp_ft.methods.distill.arguments import DistillArguments
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
-    """Data, teacher, student, the teacher's answers to every training text, control where asked for, training, report.
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
+    """Load data, teacher and student, compute the teacher's logits, train (a control first, if requested), report.
 
-    arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: a data frame for train, validation or test, in place of its
-    file. Raises: ConfigError for a teacher of other labels, and flags that do not go with a teacher; else as `training.fit`.
+    arguments: as `parse(*ARGUMENTS)` returns them. frames: data frames by split (train, validation, test), in place of files.
+    Raises: ConfigError for a teacher with other labels, and flags that do not work with a teacher; else as `training.fit`.
     """
     from nlp_ft.hub.push import push_if_asked
     from nlp_ft.methods.distill.job import control_job, student_job
@@ -27,41 +27,43 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     from nlp_ft.training.fit import finish, train
     from nlp_ft.training.job import Settings, read
 
-    settings = Settings.of("distill", arguments)
+    settings = Settings.of("distill", arguments, DistillArguments)
     _check(settings)
     data = read(settings, frames)
     _check_problem(settings, data.problem_type)
-    teacher = Teacher(settings.own.teacher_name_or_path, data, settings.training.device)
-    against = [controls.as_control("teacher", "the teacher", teacher.answers(data.test), data)]
+    teacher = Teacher(settings.method_arguments.teacher_name_or_path, data, settings.training.device)
+    baselines = [controls.as_control("teacher", "the teacher", teacher.logits(data.test), data)]
     job = student_job(data, settings, teacher)
     if settings.fit.with_control:
-        against.append(controls.run_control(control_job(job, settings), "labels", "the same student without a teacher"))
-    report = finish(job, train(job), controls=against)
+        baselines.append(
+            controls.run_control(control_job(job, settings), "labels", "the same student without a teacher")
+        )
+    report = finish(job, train(job), controls=baselines)
     return push_if_asked(complete(report, job.data, settings), settings)
 
 
-def _check(settings: Settings) -> None:
-    """Refuse what cannot be had with a teacher. Raises: ConfigError."""
-    own: DistillArguments = settings.own
+def _check(settings: Settings[DistillArguments]) -> None:
+    """Check for flags that do not work with a teacher. Raises: ConfigError."""
+    args = settings.method_arguments
     if settings.augment.mixes:
         raise ConfigError(
-            "--augment mixup: the teacher has not read the mixed rows; use operations that write new texts."
+            "--augment mixup: the teacher has no logits for mixed rows; use operations that write new texts."
         )
     if settings.data.num_folds is not None:
         raise ConfigError(
             "--num_folds: the teacher may have been trained on the rows that a fold is tested on; leave it out."
         )
-    if "attention" in (own.match or ()) and settings.model.attn_implementation not in (None, "eager"):
+    if "attention" in (args.match or ()) and settings.model.attn_implementation not in (None, "eager"):
         raise ConfigError(
             f"--match attention needs --attn_implementation eager, got {settings.model.attn_implementation}; the others do "
-            "not tell their probabilities."
+            "not return attention probabilities."
         )
-    if not own.match and "match_weight" in (settings.given or ()):
+    if not args.match and "match_weight" in (settings.explicit or ()):
         raise ConfigError("--match_weight needs --match.")
-    if settings.fit.with_control and own.alpha == 0 and not own.match:
-        raise ConfigError("--with_control: with --alpha 0 and no --match there is no teacher to be measured.")
+    if settings.fit.with_control and args.alpha == 0 and not args.match:
+        raise ConfigError("--with_control: with --alpha 0 and no --match the teacher has no effect to measure.")
 
 
-def _check_problem(settings: Settings, problem_type: str) -> None:
-    if problem_type == "regression" and "temperature" in (settings.given or ()):
-        raise ConfigError("--temperature softens the answers of classes; this problem is a regression.")
+def _check_problem(settings: Settings[DistillArguments], problem_type: str) -> None:
+    if problem_type == "regression" and "temperature" in (settings.explicit or ()):
+        raise ConfigError("--temperature applies to classes; this problem is a regression.")

@@ -1,4 +1,4 @@
-"""What was kept of the teacher, and what was saved: metrics, agreement, size and speed, side by side."""
+"""Compare student and teacher: metrics, agreement, size and speed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from accelerate import PartialState
@@ -15,25 +14,29 @@ from nlp_ft.data import TextData, texts_or_pairs
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE, predicted
 from nlp_ft.inference.classifier import Classifier
 from nlp_ft.inference.load import load
-from nlp_ft.models.classifier import trainable_share
+from nlp_ft.methods.distill.arguments import DistillArguments
+from nlp_ft.models.classifier import count_parameters
 from nlp_ft.training.job import Settings
 from nlp_ft.training.run_report import RunReport, write_report
 from nlp_ft.utils import log
 
-# Metrics of which the student's share of the teacher's is told: those whose zero means nothing learned.
+# Metrics for the ratio student / teacher: those whose zero is chance level or no correlation.
 _RETAINED = {
     SINGLE: {"accuracy": "accuracy", "f1_macro": "macro-F1"},
     MULTI: {"f1_micro": "micro-F1", "f1_macro": "macro-F1"},
     REGRESSION: {"pearson": "Pearson r"},
 }
 BATCHES = (1, 32)
-_PASSES = 5  # of each model, in turn: the median of them shrugs off another process's work
-_SECONDS = 2.0  # that a pass of the slower model may take
+_PASSES = 5  # of each model, in turn; their median is robust to other processes
+_SECONDS = 2.0  # longest pass of the slower model
 _TEXTS = {1: 64, 32: 256}
 
 
 def agreement(problem_type: str, student: np.ndarray, teacher: np.ndarray) -> float:
-    """Share of the rows that both answer alike (multi-label: in all labels); regression: the correlation of their values."""
+    """Share of rows with equal predictions (multi-label: of all labels); regression: Pearson correlation.
+
+    student, teacher: logits (rows, classes).
+    """
     ours, theirs = predicted(problem_type, student), predicted(problem_type, teacher)
     if problem_type == REGRESSION:
         flat = np.ptp(ours) == 0 or np.ptp(theirs) == 0
@@ -43,12 +46,14 @@ def agreement(problem_type: str, student: np.ndarray, teacher: np.ndarray) -> fl
 
 
 def retention(problem_type: str, student: Mapping[str, float], teacher: Mapping[str, float]) -> dict[str, float]:
-    """Metric to the student's share of the teacher's; those that the teacher itself has nothing of are left out."""
+    """Ratio student / teacher by metric; metrics that are 0 for the teacher are left out."""
     return {name: student[f"test_{name}"] / teacher[name] for name in _RETAINED[problem_type] if teacher[name] > 0}
 
 
-def seconds_a_text(models: Sequence[Classifier], texts: Sequence[Any], batch_size: int) -> list[float]:
-    """Median seconds a text of each model, tokens included, over passes in turn on the same first texts, all warmed up."""
+def seconds_per_text(
+    models: Sequence[Classifier], texts: Sequence[str | tuple[str, str]], batch_size: int
+) -> list[float]:
+    """Median seconds per text of each model, tokenization included, on the same texts after a warm-up."""
     slowest = 0.0
     for model in models:
         probe = texts[:batch_size]
@@ -56,50 +61,52 @@ def seconds_a_text(models: Sequence[Classifier], texts: Sequence[Any], batch_siz
         started = time.perf_counter()
         model.logits(probe, batch_size)
         slowest = max(slowest, (time.perf_counter() - started) / len(probe))
-    fitting = max(batch_size, int(_SECONDS / max(slowest, 1e-9)))
-    taken = texts[: min(_TEXTS[batch_size], fitting)]
-    found: list[list[float]] = [[] for _ in models]
+    limit = max(batch_size, int(_SECONDS / max(slowest, 1e-9)))
+    sample = texts[: min(_TEXTS[batch_size], limit)]
+    seconds: list[list[float]] = [[] for _ in models]
     for _ in range(_PASSES):
-        for times, model in zip(found, models, strict=True):
+        for times, model in zip(seconds, models, strict=True):
             started = time.perf_counter()
-            model.logits(taken, batch_size)
-            times.append((time.perf_counter() - started) / len(taken))
-    return [statistics.median(times) for times in found]
+            model.logits(sample, batch_size)
+            times.append((time.perf_counter() - started) / len(sample))
+    return [statistics.median(times) for times in seconds]
 
 
-def costs(student: Classifier, teacher: Classifier, directory: Path, texts: Sequence[Any]) -> dict[str, float]:
-    """`distill_*`: parameters, megabytes and milliseconds a text of both, and how many times as fast the student is.
+def costs(
+    student: Classifier, teacher: Classifier, directory: Path, texts: Sequence[str | tuple[str, str]]
+) -> dict[str, float]:
+    """Measure `distill_*`: parameters, megabytes and milliseconds per text of both models, and the speed-up.
 
-    directory: the student's, of which the files at the root count; the teacher's megabytes are those of its weights.
+    directory: of the student; the files at its root count. The megabytes of the teacher are those of its weights.
     """
-    found: dict[str, float] = {}
-    for name, one in (("student", student), ("teacher", teacher)):
-        found[f"distill_{name}_parameters"] = trainable_share(one.model)[1]
-        weights = {tensor.data_ptr(): tensor.nbytes for tensor in one.model.state_dict().values()}
-        found[f"distill_{name}_weights_mb"] = sum(weights.values()) / 1e6
-    found["distill_student_directory_mb"] = sum(p.stat().st_size for p in directory.iterdir() if p.is_file()) / 1e6
+    metrics: dict[str, float] = {}
+    for name, classifier in (("student", student), ("teacher", teacher)):
+        metrics[f"distill_{name}_parameters"] = count_parameters(classifier.model)[1]
+        weights = {tensor.data_ptr(): tensor.nbytes for tensor in classifier.model.state_dict().values()}
+        metrics[f"distill_{name}_weights_mb"] = sum(weights.values()) / 1e6
+    metrics["distill_student_directory_mb"] = sum(p.stat().st_size for p in directory.iterdir() if p.is_file()) / 1e6
     for size in BATCHES:
-        ours, theirs = seconds_a_text([student, teacher], texts, size)
-        found |= {
+        ours, theirs = seconds_per_text([student, teacher], texts, size)
+        metrics |= {
             f"distill_student_ms_batch_{size}": ours * 1e3,
             f"distill_teacher_ms_batch_{size}": theirs * 1e3,
             f"distill_speedup_batch_{size}": theirs / ours,
         }
-    return found
+    return metrics
 
 
 def sentences(problem_type: str, metrics: Mapping[str, float]) -> list[str]:
-    """What the figures say; those of speed where they were measured."""
+    """Describe the metrics in sentences; speed only if it was measured."""
     kept = " and ".join(
         f"{metrics[f'distill_retention_{name}']:.1%} of its {title}"
         for name, title in _RETAINED[problem_type].items()
         if f"distill_retention_{name}" in metrics
     ).replace("its", "the teacher's", 1)
     alike = metrics["distill_agreement"]
-    said = f"{alike:.1%} of the test rows are answered as the teacher answers them"
+    agreed = f"{alike:.1%} of the test rows have the prediction of the teacher"
     if problem_type == REGRESSION:
-        said = f"its values correlate with the teacher's at {alike:.3f}"
-    lines = [f"The student keeps {kept}; {said}." if kept else f"{said[0].upper()}{said[1:]}."]
+        agreed = f"its values correlate with the teacher's at {alike:.3f}"
+    lines = [f"The student keeps {kept}; {agreed}." if kept else f"{agreed[0].upper()}{agreed[1:]}."]
     if "distill_speedup_batch_1" in metrics:
         shares = [f"{metrics[f'distill_{name}_parameters']:,}" for name in ("student", "teacher")]
         sizes = [f"{metrics[f'distill_{name}_weights_mb']:.1f}" for name in ("student", "teacher")]
@@ -108,29 +115,29 @@ def sentences(problem_type: str, metrics: Mapping[str, float]) -> list[str]:
             f"disk) against {shares[1]} ({sizes[1]} MB)."
         )
         times = [
-            f"{metrics[f'distill_speedup_batch_{size}']:.2f} times as fast {what} "
+            f"{metrics[f'distill_speedup_batch_{size}']:.2f} times as fast {condition} "
             f"({metrics[f'distill_student_ms_batch_{size}']:.2f} against "
-            f"{metrics[f'distill_teacher_ms_batch_{size}']:.2f} ms a text)"
-            for size, what in zip(BATCHES, ("on one text at a time", "in batches of 32"), strict=True)
+            f"{metrics[f'distill_teacher_ms_batch_{size}']:.2f} ms per text)"
+            for size, condition in zip(BATCHES, ("on one text at a time", "in batches of 32"), strict=True)
         ]
         lines.append(f"It is {' and '.join(times)}.")
     return lines
 
 
-def complete(report: RunReport, data: TextData, settings: Settings) -> RunReport:
-    """Add what was kept of the teacher, at what cost, to the report and its files, and say it."""
-    teacher, name = report.baselines["teacher"], settings.own.teacher_name_or_path
+def complete(report: RunReport, data: TextData, settings: Settings[DistillArguments]) -> RunReport:
+    """Add the comparison with the teacher to the report and its files, and log it."""
+    teacher, name = report.baselines["teacher"], settings.method_arguments.teacher_name_or_path
     kept = retention(data.problem_type, report.metrics, teacher.metrics)
     report.metrics |= {f"distill_retention_{metric}": share for metric, share in kept.items()}
     report.metrics["distill_agreement"] = agreement(data.problem_type, report.test_logits, teacher.logits)
     state = PartialState()
     if state.is_main_process:
-        both = [load(one, device=settings.training.device) for one in (report.output_dir, name)]
+        both = [load(path, device=settings.training.device) for path in (report.output_dir, name)]
         report.metrics |= costs(both[0], both[1], report.output_dir, texts_or_pairs(data.test))
     lines = sentences(data.problem_type, report.metrics)
     if not settings.fit.with_control:
         lines.append(
-            "What the teacher bought over the labels alone was not measured: --with_control also trains the same student "
+            "The gain from the teacher over the labels alone was not measured: --with_control also trains the same student "
             "without it."
         )
     report.verdict = "\n".join([report.verdict, *lines])

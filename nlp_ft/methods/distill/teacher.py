@@ -1,4 +1,4 @@
-"""The teacher: opened, its labels compared by name, asked once for every text, its answers put beside the rows."""
+"""The teacher: load it, check its labels by name, and add its logits to the training rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
 from datasets import Dataset, Features, concatenate_datasets
+from torch import nn
+from transformers import PreTrainedTokenizerBase
 
+from nlp_ft.config import DataArguments
 from nlp_ft.data import TextData, counted, keys_of, text_digest, texts_for_prediction, tokenize
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION
@@ -29,10 +32,10 @@ _TEXTS_COMPARED = 200
 
 
 class Teacher:
-    """A fine-tuned classifier whose labels are the data's, in whatever order.
+    """A fine-tuned classifier with the labels of the data, in any order.
 
-    Attributes: classifier; key, over all that its answers depend on but the text.
-    Raises: ConfigError if it answers another kind of problem or other labels; ModelError if it is no fine-tuned classifier.
+    Attributes: classifier; key, a digest of all that its logits depend on except the text.
+    Raises: ConfigError if it has another problem type or other labels; ModelError if it is no fine-tuned classifier.
     """
 
     def __init__(self, name: str, data: TextData, device: torch.device) -> None:
@@ -40,172 +43,189 @@ class Teacher:
         self.classifier: Classifier = load(name, device=device)
         self.labels = list(data.labels)
         _check_labels(name, self.classifier, data)
-        own = self.classifier
-        long_texts = asdict(own.inference_config.long_documents)
-        self.key = weights_key(own.model, own.tokenizer, own.max_seq_length, long_texts)
+        classifier = self.classifier
+        long_texts = asdict(classifier.inference_config.long_documents)
+        self.key = weights_key(classifier.model, classifier.tokenizer, classifier.max_seq_length, long_texts)
 
-    def answers(self, rows: Dataset) -> np.ndarray:
-        """Its logits, float32 (rows, classes) in the order of the data's labels; each text is asked once and then kept.
+    def logits(self, rows: Dataset) -> np.ndarray:
+        """Return its logits, float32 (rows, classes) in the order of the data's labels, cached by text.
 
-        rows: with `text` (and `text_pair`). Under several processes each asks its share.
+        rows: with `text` (and `text_pair`). Several processes share the texts.
         """
         texts, pairs = columns(rows)
-        own = self.classifier
-        asked = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
+        inputs = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
 
         def compute(indices: list[int]) -> np.ndarray:
-            return _shared(self.classifier, [asked[place] for place in indices])
+            return _logits_by_all_processes(self.classifier, [inputs[index] for index in indices])
 
         logits = cached_rows(LOGITS, self.key, row_digests(texts, pairs), compute)
-        return logits[:, [own.labels.index(label) for label in self.labels]] if self.labels else logits
+        return logits[:, [self.classifier.labels.index(label) for label in self.labels]] if self.labels else logits
 
 
-def _shared(classifier: Classifier, texts: Sequence[Any]) -> np.ndarray:
-    """Logits of the texts, of which each process reads its share."""
+def _logits_by_all_processes(classifier: Classifier, texts: Sequence[str | tuple[str, str]]) -> np.ndarray:
+    """Compute logits of the texts, each process a share of them. Returns: all, on every process."""
     state, started = PartialState(), time.monotonic()
-    mine = slice(state.process_index, None, state.num_processes)
-    out = np.zeros((len(texts), classifier.model.config.num_labels), dtype=np.float32)
-    out[mine] = classifier.logits(list(texts[mine]))
+    share = slice(state.process_index, None, state.num_processes)
+    logits = np.zeros((len(texts), classifier.model.config.num_labels), dtype=np.float32)
+    logits[share] = classifier.logits(list(texts[share]))
     if state.num_processes > 1:
-        total: Any = reduce(torch.from_numpy(out).to(state.device), "sum")
-        out = total.cpu().numpy()
-    log(f"teacher: read {counted(len(texts), 'text')} in {time.monotonic() - started:.1f} s; its answers are kept")
-    return out
+        total = reduce(torch.from_numpy(logits).to(state.device), "sum")
+        assert isinstance(total, torch.Tensor)
+        logits = total.cpu().numpy()
+    log(f"teacher: read {counted(len(texts), 'text')} in {time.monotonic() - started:.1f} s; its logits are cached")
+    return logits
 
 
 def _check_labels(name: str, teacher: Classifier, data: TextData) -> None:
     if teacher.problem_type != data.problem_type:
         raise ConfigError(
-            f"--teacher_name_or_path {name}: it is for {teacher.problem_type}, this problem is {data.problem_type}."
+            f"--teacher_name_or_path {name}: its problem type is {teacher.problem_type}, that of the data {data.problem_type}."
         )
-    lacking, strange = (
-        [label for label in some if label not in others]
-        for some, others in ((data.labels, teacher.labels), (teacher.labels, data.labels))
+    missing, unknown = (
+        [label for label in labels if label not in others]
+        for labels, others in ((data.labels, teacher.labels), (teacher.labels, data.labels))
     )
-    if lacking or strange:
-        said = [f"{what} {', '.join(some)}" for what, some in (("lacks", lacking), ("adds", strange)) if some]
+    if missing or unknown:
+        differences = [
+            f"{verb} {', '.join(labels)}" for verb, labels in (("lacks", missing), ("adds", unknown)) if labels
+        ]
         raise ConfigError(
-            f"--teacher_name_or_path {name}: its labels are not the data's; it {' and '.join(said)}. Use a teacher that was "
+            f"--teacher_name_or_path {name}: its labels are not those of the data; it {' and '.join(differences)}. Use a teacher that was "
             "fine-tuned on these labels."
         )
     if teacher.problem_type == REGRESSION and teacher.model.config.num_labels != 1:
         raise ConfigError(
-            f"--teacher_name_or_path {name}: it yields {teacher.model.config.num_labels} values a text; wanted 1."
+            f"--teacher_name_or_path {name}: it returns {teacher.model.config.num_labels} values per text; wanted 1."
         )
 
 
 def columns(rows: Dataset) -> tuple[list[str], list[str] | None]:
-    """Texts, and their pairs where there are any."""
+    """Return the texts, and the second texts of pairs or None."""
     return rows["text"][:], rows["text_pair"][:] if "text_pair" in rows.column_names else None
 
 
-def read_unlabelled(files: list[str], data: TextData, args: Any) -> tuple[Dataset | None, list[str]]:
-    """Texts without labels as rows of the training split, whose label means nothing; None where nothing is left of them.
+def read_unlabelled(files: list[str], data: TextData, args: DataArguments) -> tuple[Dataset | None, list[str]]:
+    """Read texts without labels as rows of the training split with a placeholder label.
 
-    Left out and counted: blank texts, those of validation and test (their answers would give those away), and those that are
-    there already. args: the run's DataArguments. Returns: the rows, and notes. Raises: DataError as `texts_for_prediction`.
+    Left out and counted: blank texts, texts of validation and test (their logits would leak those), and texts that are in the
+    training split. args: those of the run. Returns: the rows, None if none is left; and notes. Raises: DataError as `texts_for_prediction`.
     """
     names = (args.text_column_names, args.text_pair_column_name, args.text_column_delimiter)
-    found = texts_for_prediction(files, *names, delimiter=args.delimiter)
-    if (found.pairs is None) != ("text_pair" not in data.train.column_names):
-        wanted = "pairs of texts" if found.pairs is None else "single texts"
-        raise DataError(f"{found.table.source}: the training rows are {wanted}, these are not; name the text columns.")
-    held, seen = {*keys_of(data.validation), *keys_of(data.test)}, {*keys_of(data.train)}
+    unlabelled = texts_for_prediction(files, *names, delimiter=args.delimiter)
+    if (unlabelled.pairs is None) != ("text_pair" not in data.train.column_names):
+        wanted = "pairs of texts" if unlabelled.pairs is None else "single texts"
+        raise DataError(
+            f"{unlabelled.table.source}: the training rows are {wanted}, these are not; name the text columns."
+        )
+    held_out, seen = {*keys_of(data.validation), *keys_of(data.test)}, {*keys_of(data.train)}
     kept: list[tuple[str, str | None]] = []
     counts = {"blank": 0, "in validation or test": 0, "there already": 0}
-    for cells in zip(*_filled(list(found.texts), None if found.pairs is None else list(found.pairs)), strict=True):
+    for cells in zip(
+        *_filled(list(unlabelled.texts), None if unlabelled.pairs is None else list(unlabelled.pairs)), strict=True
+    ):
         digest = text_digest(*cells)
-        blank, leaks, repeats = counts
+        blank, leaked, repeated = counts
         if not any((cell or "").strip() for cell in cells):
             counts[blank] += 1
-        elif digest in held:
-            counts[leaks] += 1
+        elif digest in held_out:
+            counts[leaked] += 1
         elif digest in seen:
-            counts[repeats] += 1
+            counts[repeated] += 1
         else:
             seen.add(digest)
             kept.append(cells)
-    left_out = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    notes = [*found.notes, f"unlabelled: {counted(len(kept), 'text')} of {found.table.source}"]
+    left_out = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
+    notes = [*unlabelled.notes, f"unlabelled: {counted(len(kept), 'text')} of {unlabelled.table.source}"]
     notes[-1] += f"; left out: {left_out}" if left_out else ""
     if not kept:
         return None, notes
-    nothing: Any = [0.0] * len(data.labels) if data.problem_type == MULTI else 0
-    cells_of: dict[str, Any] = {"text": [text for text, _ in kept], "label": [nothing] * len(kept)}
-    if found.pairs is not None:
-        cells_of["text_pair"] = [pair for _, pair in kept]
-    features = Features({name: data.train.features[name] for name in cells_of})
-    return Dataset.from_dict(cells_of, features=features), notes
+    placeholder = [0.0] * len(data.labels) if data.problem_type == MULTI else 0
+    content: dict[str, list[Any]] = {"text": [text for text, _ in kept], "label": [placeholder] * len(kept)}
+    if unlabelled.pairs is not None:
+        content["text_pair"] = [pair for _, pair in kept]
+    features = Features({name: data.train.features[name] for name in content})
+    return Dataset.from_dict(content, features=features), notes
 
 
 def _filled(texts: list[str], pairs: list[str] | None) -> tuple[list[str], Sequence[str | None]]:
     return texts, [None] * len(texts) if pairs is None else pairs
 
 
-def taught(
-    teacher: Teacher, tokens: Dataset, rows: Dataset, extra: Dataset | None, tokenizer: Any, limit: int
+def with_teacher_logits(
+    teacher: Teacher,
+    tokens: Dataset,
+    rows: Dataset,
+    extra: Dataset | None,
+    tokenizer: PreTrainedTokenizerBase,
+    limit: int,
 ) -> Dataset:
-    """The tokenized training split with the teacher's logits, and the unlabelled rows behind it.
+    """Add the teacher's logits to the tokenized training split, and append the unlabelled rows.
 
-    rows: the texts of `tokens`; extra: the unlabelled rows; tokenizer, limit: the student's.
+    rows: the texts of `tokens`; extra: the unlabelled rows; tokenizer, limit: of the student.
     """
     if len(tokens) != len(rows):
-        raise DataError(f"{len(tokens)} tokenized training rows do not fit the {len(rows)} texts they were made of.")
-    whole = tokens.add_column(LOGITS, list(teacher.answers(rows)))  # type: ignore[arg-type]
+        raise DataError(f"{len(tokens)} tokenized training rows, but {len(rows)} texts; wanted as many.")
+    whole = tokens.add_column(LOGITS, list(teacher.logits(rows)))  # type: ignore[arg-type]
     if extra is None:
         return whole
     more, _ = tokenize(extra, tokenizer, limit, split="unlabelled")
-    more = more.add_column(LOGITS, list(teacher.answers(extra)))  # type: ignore[arg-type]
+    more = more.add_column(LOGITS, list(teacher.logits(extra)))  # type: ignore[arg-type]
     parts = [
-        part.add_column(LABELLED, [has] * len(part))  # type: ignore[arg-type]
-        for part, has in ((whole, 1.0), (more, 0.0))
+        part.add_column(LABELLED, [labelled] * len(part))  # type: ignore[arg-type]
+        for part, labelled in ((whole, 1.0), (more, 0.0))
     ]
     return concatenate_datasets(parts)
 
 
 def check_match(
-    kinds: Sequence[str], teacher: Teacher, student: Any, tokenizer: Any, limit: int, texts: Sequence[str]
+    kinds: Sequence[str],
+    teacher: Teacher,
+    student: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    limit: int,
+    texts: Sequence[str],
 ) -> tuple[int, int]:
-    """How many layers student and teacher have, once they can be compared a layer at a time.
+    """Check that layers of student and teacher can be compared. Returns: their numbers of layers.
 
     Raises: ConfigError where their tokens, widths or attention heads differ.
     """
     model, plain, flag = teacher.classifier.model, unwrapped(student), f"--match {' '.join(kinds)}"
     if not _same_tokens(teacher.classifier.tokenizer, tokenizer, list(texts[:_TEXTS_COMPARED])):
         raise ConfigError(
-            f"{flag} compares layers token by token, and the teacher's tokenizer is not the student's; leave --match out."
+            f"{flag} compares layers token by token, but teacher and student have different tokenizers; leave --match out."
         )
     if limit > teacher.classifier.max_seq_length:
         raise ConfigError(
             f"{flag}: the teacher holds {teacher.classifier.max_seq_length} tokens, the student reads {limit}; set "
             f"--max_seq_length {teacher.classifier.max_seq_length}."
         )
-    for kind, what, key in (
+    for kind, description, key in (
         ("hidden", "layers are {} wide", "hidden_size"),
         ("attention", "layers have {} attention heads", "num_attention_heads"),
     ):
-        theirs, ours = (getattr(one.config.get_text_config(), key) for one in (model, plain))
+        theirs, ours = (getattr(network.config.get_text_config(), key) for network in (model, plain))
         if kind in kinds and theirs != ours:
-            said = what.format(theirs)
-            raise ConfigError(f"--match {kind}: the teacher's {said}, the student's {ours}; wanted the same.")
+            raise ConfigError(
+                f"--match {kind}: the teacher's {description.format(theirs)}, the student's {ours}; wanted the same."
+            )
     return len(encoder_layers(plain)), len(encoder_layers(model))
 
 
-def _same_tokens(one: Any, other: Any, texts: list[str]) -> bool:
+def _same_tokens(first: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase, texts: list[str]) -> bool:
     return (
-        one.get_vocab() == other.get_vocab()
-        and (one.pad_token_id, one.padding_side) == (other.pad_token_id, other.padding_side)
-        and one(texts, verbose=False)["input_ids"] == other(texts, verbose=False)["input_ids"]
+        first.get_vocab() == other.get_vocab()
+        and (first.pad_token_id, first.padding_side) == (other.pad_token_id, other.padding_side)
+        and first(texts, verbose=False)["input_ids"] == other(texts, verbose=False)["input_ids"]
     )
 
 
 def tested_on(name: str, data: TextData) -> bool | None:
-    """Whether the teacher's own run was tested on these test rows; None where it does not say."""
+    """Return whether the teacher's run has the same test rows; None if it has no record."""
     path = Path(name) / "run.json"
     if not path.is_file():
         return None
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))["data"]["sha256"]["test"]
+        digest = json.loads(path.read_text(encoding="utf-8"))["data"]["sha256"]["test"]
     except (ValueError, KeyError, TypeError):
         return None
-    return held == data.fingerprint["sha256"]["test"]
+    return digest == data.fingerprint["sha256"]["test"]

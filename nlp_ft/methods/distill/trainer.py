@@ -1,15 +1,16 @@
-"""The losses of distillation a row, and the trainer that adds them up."""
+"""Row losses of distillation, and the trainer that uses them."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from transformers import PreTrainedModel
 
 from nlp_ft.errors import DataError
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION
@@ -17,14 +18,15 @@ from nlp_ft.training.losses import ClassifierLoss
 from nlp_ft.training.trainer import ClassifierTrainer
 
 LOGITS, LABELLED = "teacher_logits", "labelled"  # columns of the training split
+Outputs = Mapping[str, Any]  # of a forward pass: `logits`, and a tensor per layer in `hidden_states` and `attentions`
 
 
 def soft_losses(student: Tensor, teacher: Tensor, problem_type: str, temperature: float) -> Tensor:
-    """KL(teacher || student) of the distributions softened by `temperature`, times its square; shape (rows,), in nats.
+    """KL(teacher || student) at a temperature, times its square; shape (rows,), in nats.
 
-    student, teacher: logits (rows, classes). The square keeps the gradient's size as the temperature grows. Multi-label: the
-    mean over a row's labels of the divergence between yes and no. Regression: the squared difference of the values, whatever
-    the temperature. A teacher with permuted labels raises nothing here and trains the wrong classes.
+    student, teacher: logits (rows, classes). The square keeps the size of the gradient as the temperature grows. Multi-label:
+    the mean over a row's labels of the binary divergence. Regression: the squared difference of the values, without the
+    temperature. A teacher with permuted labels raises no error here and trains the wrong classes.
 
     Raises: DataError if the shapes differ. Source: Hinton et al. 2015, section 2, arXiv:1503.02531.
     """
@@ -43,35 +45,38 @@ def soft_losses(student: Tensor, teacher: Tensor, problem_type: str, temperature
 
 
 def hidden_losses(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared difference of a layer's outputs (rows, tokens, width) over the tokens that `mask` (rows, tokens) keeps."""
-    a_token = (student.float() - teacher.float()).square().mean(dim=-1) * mask
-    return a_token.sum(dim=-1) / mask.sum(dim=-1)
+    """Mean squared difference of layer outputs over unmasked tokens; shape (rows,).
+
+    student, teacher: (rows, tokens, width); mask: (rows, tokens), 1 for tokens that count.
+    """
+    per_token = (student.float() - teacher.float()).square().mean(dim=-1) * mask
+    return per_token.sum(dim=-1) / mask.sum(dim=-1)
 
 
 def attention_losses(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared difference of attention probabilities (rows, heads, tokens, tokens) over heads and unmasked tokens.
+    """Mean squared difference of attention probabilities over heads and unmasked tokens; shape (rows,).
 
-    The student's are those after its attention dropout, as its layers use them.
+    student, teacher: (rows, heads, tokens, tokens); mask: (rows, tokens). Those of the student are after attention dropout.
     """
     pairs = mask[:, :, None] * mask[:, None, :]
-    a_pair = (student.float() - teacher.float()).square().mean(dim=1) * pairs
-    return a_pair.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2))
+    per_pair = (student.float() - teacher.float()).square().mean(dim=1) * pairs
+    return per_pair.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2))
 
 
 def evenly_mapped(students: int, teachers: int) -> list[int]:
-    """The teacher's layer, from 1, that each of the student's is to match, the lowest first; last to last."""
-    return [max(1, place * teachers // students) for place in range(1, students + 1)]
+    """Return the teacher's layer, from 1, for each student layer in order; the last ones match."""
+    return [max(1, layer * teachers // students) for layer in range(1, students + 1)]
 
 
 _MATCHES = {"hidden": ("hidden_states", 1, hidden_losses), "attention": ("attentions", 0, attention_losses)}
 
 
 @dataclass(frozen=True)
-class Aims:
-    """What a student is to come near: alpha * teacher's answers + (1 - alpha) * labels + match_weight * teacher's layers.
+class DistillationLoss:
+    """alpha * soft loss + (1 - alpha) * hard loss + match_weight * layer losses.
 
-    `hard`: the loss against the labels. `teacher`: a model in evaluation mode, where layers are matched; `match`: which of
-    their outputs; `layers`: how many the student and the teacher have.
+    `hard`: the loss against the labels. If layers are matched: `teacher`, a model in evaluation mode; `match`, the outputs to
+    match; `layers`, the numbers of layers of student and teacher.
     """
 
     hard: ClassifierLoss
@@ -79,21 +84,28 @@ class Aims:
     temperature: float
     match: Sequence[str] = ()
     match_weight: float = 1.0
-    teacher: Any = None
+    teacher: PreTrainedModel | None = None
     layers: tuple[int, int] = (0, 0)
 
     @property
-    def wanted(self) -> dict[str, bool]:
-        """What the forward pass of both is asked for beside the logits."""
+    def forward_options(self) -> dict[str, bool]:
+        """Options of both forward passes, for the outputs to match."""
         return {f"output_{_MATCHES[kind][0]}": True for kind in self.match}
 
     def row_losses(
-        self, outputs: Mapping[str, Any], labels: Tensor, logits: Tensor, labelled: Tensor | None, shown: Any, mask: Any
+        self,
+        outputs: Outputs,
+        labels: Tensor,
+        logits: Tensor,
+        labelled: Tensor | None,
+        teacher_outputs: Outputs | None,
+        mask: Tensor | None,
     ) -> Tensor:
-        """The loss of each row, shape (rows,).
+        """Return the loss of each row, shape (rows,).
 
-        logits: the teacher's; labelled: 1 where a row has a label, 0 where the one it carries means nothing; None: all have.
-        shown: the teacher's outputs for these rows, and mask: their attention mask, where layers are matched.
+        logits: of the teacher, (rows, classes); labelled: (rows,), 1 for rows with a label and 0 for unlabelled rows, whose
+        label is a placeholder; None: all are labelled. If layers are matched: teacher_outputs of these rows, and mask, their
+        attention mask (rows, tokens).
         """
         hard = self.hard.row_losses(outputs["logits"], labels)
         total = (1 - self.alpha) * (hard if labelled is None else hard * labelled)
@@ -102,54 +114,65 @@ class Aims:
                 outputs["logits"], logits, self.hard.problem_type, self.temperature
             )
         for kind in self.match:
+            assert teacher_outputs is not None
+            assert mask is not None
             name, offset, losses = _MATCHES[kind]
-            each = [
-                losses(outputs[name][place + offset], shown[name][target - 1 + offset], mask)
-                for place, target in enumerate(evenly_mapped(*self.layers))
+            by_layer = [
+                losses(outputs[name][index + offset], teacher_outputs[name][target - 1 + offset], mask)
+                for index, target in enumerate(evenly_mapped(*self.layers))
             ]
-            total = total + self.match_weight * torch.stack(each).mean(dim=0)
+            total = total + self.match_weight * torch.stack(by_layer).mean(dim=0)
         return total
 
 
 class DistillTrainer(ClassifierTrainer):
-    """ClassifierTrainer whose training loss comes from `Aims`; in evaluation it is that of the labels."""
+    """ClassifierTrainer with a DistillationLoss in training; in evaluation the loss is that of the labels."""
 
-    def __init__(self, *args: Any, aims: Aims, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, distillation: DistillationLoss, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.aims = aims
-        if aims.teacher is not None:  # no submodule of anything: never trained, saved or wrapped
-            aims.teacher.to(self.args.device).eval().requires_grad_(False)
+        self.distillation = distillation
+        if distillation.teacher is not None:  # not a submodule: never trained, saved or wrapped
+            distillation.teacher.to(self.args.device).eval().requires_grad_(False)
 
     def compute_loss(
         self,
-        model: Any,
+        model: nn.Module,
         inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """Trainer's own, with a loss function that knows what the teacher says of this batch."""
+    ) -> Tensor | tuple[Tensor, Outputs]:
+        """Compute the loss of Trainer, with the teacher's logits of this batch in the loss function."""
         logits, labelled = inputs.pop(LOGITS, None), inputs.pop(LABELLED, None)
         if logits is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        shown = None
-        if self.aims.teacher is not None:
+        teacher_outputs = None
+        if self.distillation.teacher is not None:
             with torch.no_grad():
                 rows = {name: tensor for name, tensor in inputs.items() if name != "labels"}
-                shown = self.aims.teacher(**rows, **self.aims.wanted)
+                teacher_outputs = self.distillation.teacher(**rows, **self.distillation.forward_options)
         hard = self.compute_loss_func
         row_losses = functools.partial(
-            self.aims.row_losses, logits=logits, labelled=labelled, shown=shown, mask=inputs.get("attention_mask")
+            self.distillation.row_losses,
+            logits=logits,
+            labelled=labelled,
+            teacher_outputs=teacher_outputs,
+            mask=inputs.get("attention_mask"),
         )
         self.compute_loss_func = functools.partial(_mean_loss, row_losses)
         try:
-            asked = {**inputs, **self.aims.wanted}
-            return super().compute_loss(model, asked, return_outputs, num_items_in_batch)
+            options = {**inputs, **self.distillation.forward_options}
+            return super().compute_loss(model, options, return_outputs, num_items_in_batch)
         finally:
             self.compute_loss_func = hard
 
 
-def _mean_loss(row_losses: Any, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-    """Sum of the rows' losses over the rows of the whole accumulated, distributed batch, as `ClassifierLoss` has it."""
+def _mean_loss(
+    row_losses: Callable[[Outputs, Tensor], Tensor],
+    outputs: Outputs,
+    labels: Tensor,
+    num_items_in_batch: Tensor | int | None = None,
+) -> Tensor:
+    """Sum of the row losses / rows of the whole accumulated, distributed batch, as in `ClassifierLoss`."""
     losses = row_losses(outputs, labels)
     items = len(losses) if num_items_in_batch is None else num_items_in_batch
     return losses.sum() / (items.to(losses.device) if isinstance(items, Tensor) else items)

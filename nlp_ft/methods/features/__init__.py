@@ -1,9 +1,9 @@
-"""Fit a head on the features of a frozen encoder, which reads each text once: seconds in place of minutes."""
+"""Fit a head on frozen encoder features; each text is encoded once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.config import DataArguments, FitArguments, HubArguments, ModelArguments
 from nlp_ft.methods.features.arguments import FeaturesArguments
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ARGUMENTS = (ModelArguments, DataArguments, FitArguments, HubArguments, FeaturesArguments)
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
     """Run `nlp-ft features`; see `nlp_ft.methods.features.method.run`."""
     from nlp_ft.methods.features.method import run
 

@@ -1,4 +1,4 @@
-"""Frozen features: the classifier made ready, its texts encoded, its head fitted and answering from them."""
+"""Prepare the classifier, encode the texts, fit the head and score it on the features."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import torch
 from datasets import concatenate_datasets
 
 from nlp_ft.data import TextData, texts_or_pairs
-from nlp_ft.errors import ConfigError, TrainingError
+from nlp_ft.errors import TrainingError
 from nlp_ft.evaluation.metrics import compute_metrics
-from nlp_ft.evaluation.probabilities import MULTI
 from nlp_ft.inference import feature_cache
 from nlp_ft.inference.encode import encode_cached
-from nlp_ft.methods.features import compare_poolings
+from nlp_ft.methods.features.arguments import FeaturesArguments
+from nlp_ft.methods.features.compare_poolings import compare_poolings
 from nlp_ft.methods.features.head import Head, fit_head
 from nlp_ft.models import classifier
-from nlp_ft.models.compare import ROWS_COMPARED, logits_of, off_by
+from nlp_ft.models.compare import ROWS_COMPARED, compute_logits, largest_difference
 from nlp_ft.models.pooling import choose_pooling, set_pooling
 from nlp_ft.training import losses, setup
 from nlp_ft.training.fit import Fitted, Job
-from nlp_ft.training.job import Settings
-from nlp_ft.utils import log
+from nlp_ft.training.job import Settings, check_thresholds
+from nlp_ft.utils import log, without_topic
 
 _SPLITS: tuple[str, ...] = ("train", "validation", "test")
 _SCORES = {  # by kind of problem, and whether the head is linear
@@ -35,7 +35,7 @@ _SCORES = {  # by kind of problem, and whether the head is linear
     ("regression", True): "R2",
     ("regression", False): "R2",
 }
-_IDLE = (  # flags of every method that say nothing here
+_UNUSED = (  # flags of every method that have no effect here
     "head_start",
     "learning_rate",
     "num_train_epochs",
@@ -70,27 +70,24 @@ _IDLE = (  # flags of every method that say nothing here
 )
 
 
-def make_job(data: TextData, settings: Settings, *, silent: bool = False) -> Job:
-    """The checkpoint as a classifier with the pooling that suits it, and token ids; says what was decided."""
-    if settings.fit.threshold_metric is not None and data.problem_type != MULTI:
-        raise ConfigError(
-            f"--threshold_metric: only multi-label problems have thresholds; this is a {data.problem_type}."
-        )
+def make_job(data: TextData, settings: Settings[FeaturesArguments], *, silent: bool = False) -> Job:
+    """Load the checkpoint as a classifier, set its pooling, tokenize the splits, and log the decisions."""
+    check_thresholds(data, settings.fit)
     training = copy.copy(settings.training)
     tokenizer = classifier.load_tokenizer(settings.model)
-    model, said, _ = classifier.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
+    model, load_notes, _ = classifier.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
     limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
-    splits, cut = setup.tokenize_splits(data, tokenizer, limit, settings.data.preprocessing_num_workers)
+    splits, cut_notes = setup.tokenize_splits(data, tokenizer, limit, settings.data.preprocessing_num_workers)
     weights = losses.class_weights(
         settings.fit.class_weights, data.problem_type, data.labels, setup.label_counts(data), len(data.train)
     )
     hub = {"revision": settings.model.model_revision, "cache_dir": settings.model.cache_dir}
-    pooling, why = choose_pooling(settings.model.pooling, model, settings.model.model_name_or_path, **hub)
+    pooling, reason = choose_pooling(settings.model.pooling, model, settings.model.model_name_or_path, **hub)
     set_pooling(model, pooling)
-    notes = [*cut, *(note for note in said if not note.startswith("head: ")), f"pooling: {pooling}, {why}"]
-    if idle := [f"--{name}" for name in _IDLE if name in (settings.given or ())]:
+    notes = [*cut_notes, *without_topic(load_notes, "head"), f"pooling: {pooling}, {reason}"]
+    if unused := [f"--{name}" for name in _UNUSED if name in (settings.explicit or ())]:
         notes.append(
-            f"without effect, as the encoder stays frozen and its head is fitted as a whole: {', '.join(idle)}"
+            f"without effect, as the encoder is frozen and the head is fitted in one step: {', '.join(unused)}"
         )
     for note in () if silent else notes:
         log(note)
@@ -104,51 +101,57 @@ def make_job(data: TextData, settings: Settings, *, silent: bool = False) -> Job
         training=training,
         fit=settings.fit,
         settings=settings.to_dict(training),
-        given=settings.given or (),
+        explicit=settings.explicit or (),
         notes=[*data.notes, *notes],
         silent=silent,
         title="frozen features",
-        doing=f"A {settings.own.head} head on frozen features",
+        doing=f"A {settings.method_arguments.head} head on frozen features",
     )
 
 
 @dataclass
 class Features:
-    """What the head gets, by split; `poolings`: of the training rows, (rows, 4 * width), or None; `seconds` it took."""
+    """Encoded splits.
+
+    `rows`: inputs of the head by split, (rows, width); `poolings`: of the training rows, (rows, 4 * width), or None; `seconds`:
+    encoding time.
+    """
 
     rows: dict[str, np.ndarray]
     poolings: np.ndarray | None
     seconds: float
 
 
-def read(job: Job, head: Head, *, poolings: bool) -> Features:
-    """One pass over the texts of all splits, or their rows out of the cache."""
+def encode_splits(job: Job, head: Head, *, poolings: bool) -> Features:
+    """Encode the texts of all splits in one pass, or read them from the cache."""
     started = time.monotonic()
     texts = [text for split in _SPLITS for text in texts_or_pairs(getattr(job.data, split))]
     tokens = concatenate_datasets([job.splits[split].remove_columns("labels") for split in _SPLITS])
-    found = encode_cached(job.model, job.tokenizer, texts, tokens, job.max_seq_length, at=head.first, poolings=poolings)
+    features = encode_cached(
+        job.model, job.tokenizer, texts, tokens, job.max_seq_length, at=head.first, poolings=poolings
+    )
     seconds = time.monotonic() - started
-    _say(job, f"encoding: {seconds:.1f} s for {len(texts):,} texts (those encoded before came from the cache)")
+    _note(job, f"encoding: {seconds:.1f} s for {len(texts):,} texts (earlier ones come from the cache)")
     ends = np.cumsum([len(job.splits[split]) for split in _SPLITS])
     width = head.first.in_features
-    rows = dict(zip(_SPLITS, np.split(found[:, :width], ends[:-1]), strict=True))
-    return Features(rows, found[: ends[0], width:] if poolings else None, seconds)
+    rows = dict(zip(_SPLITS, np.split(features[:, :width], ends[:-1]), strict=True))
+    return Features(rows, features[: ends[0], width:] if poolings else None, seconds)
 
 
-def compare(job: Job, features: Features, asked: str) -> None:
-    """Say how each pooling of the encoder's last layer does on held-out training rows, and which was taken."""
+def log_poolings(job: Job, features: Features, requested: str) -> None:
+    """Log a comparison of the poolings on held-out training rows."""
     assert features.poolings is not None
     labels = np.asarray(job.splits["train"]["labels"][:])
-    _say(
+    _note(
         job,
-        *compare_poolings.compare(features.poolings, labels, job.model, asked, job.data.problem_type, _weights(job)),
+        *compare_poolings(features.poolings, labels, job.model, requested, job.data.problem_type, _weights(job)),
     )
 
 
-def fit(job: Job, head: Head, features: Features) -> Fitted:
-    """The head fitted on the training rows, in place, and its answers to the others.
+def fit_and_score(job: Job, head: Head, features: Features) -> Fitted:
+    """Fit the head on the training rows, in place, and score the other splits.
 
-    Raises: DataError if no head can be fitted on these labels; TrainingError if the model does not repeat the answers.
+    Raises: DataError if no head can be fitted on these labels; TrainingError if the model does not repeat the logits.
     """
     started = time.monotonic()
     kind = job.data.problem_type
@@ -159,7 +162,7 @@ def fit(job: Job, head: Head, features: Features) -> Fitted:
     held_out = "" if value is None else f"; {score} {value:.3f} on {report['held_out_rows']} held-out training rows"
     penalty = report.get("penalty")
     chosen = f", penalty {penalty:.4g}" if isinstance(penalty, float) else ""
-    _say(job, f"head: fitted on {len(labels):,} rows in {seconds:.1f} s{chosen}{held_out}")
+    _note(job, f"head: fitted on {len(labels):,} rows in {seconds:.1f} s{chosen}{held_out}")
     logits = {split: head(features.rows[split]) for split in ("validation", "test")}
     _check(job, logits["validation"])
     metrics = {
@@ -180,8 +183,8 @@ def _scores(job: Job, split: str, logits: np.ndarray) -> dict[str, float]:
     return {**compute_metrics(job.data.problem_type, logits, truth, job.data.labels), "loss": loss}
 
 
-def _say(job: Job, *lines: str) -> None:
-    """Note what was found, and say it unless the job is one of several."""
+def _note(job: Job, *lines: str) -> None:
+    """Add the lines to the notes, and log them unless the job is silent."""
     for line in lines:
         job.notes.append(line)
         if not job.silent:
@@ -193,13 +196,13 @@ def _weights(job: Job) -> np.ndarray | None:
 
 
 def _check(job: Job, logits: np.ndarray) -> None:
-    """What came through the cache must be what the model itself says. Raises: TrainingError."""
+    """Compare logits from cached features with those of the model. Raises: TrainingError."""
     rows = job.data.validation.select(range(min(ROWS_COMPARED, len(logits))))
     pairs = list(rows["text_pair"]) if "text_pair" in rows.column_names else None
-    own = logits_of(job.model, job.tokenizer, list(rows["text"]), pairs, job.max_seq_length).numpy()
-    off, bound = off_by(own, logits[: len(own)])
-    if not off <= bound:
+    expected = compute_logits(job.model, job.tokenizer, list(rows["text"]), pairs, job.max_seq_length).numpy()
+    difference, bound = largest_difference(expected, logits[: len(expected)])
+    if not difference <= bound:
         raise TrainingError(
-            f"the features in {feature_cache.folder()} are not this model's (its logits are off by {off:.3g}); remove that "
-            "folder and run again."
+            f"the features in {feature_cache.cache_directory()} do not belong to this model (its logits differ by "
+            f"{difference:.3g}); remove that folder and run again."
         )

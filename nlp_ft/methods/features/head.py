@@ -1,33 +1,42 @@
-"""The head on frozen features: the last layer, or the dense one before it as well, fitted by scikit-learn and written in."""
+"""The classification head, fitted on frozen features by scikit-learn and written into the model."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from torch import nn
+from transformers import PreTrainedModel
 
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.models.heads import final_linear, write_linear
-from nlp_ft.models.linear_probe import fit_linear, no_probe
+from nlp_ft.models.linear_probe import fit_linear, probe_obstacle
 from nlp_ft.models.pooling import dense_of
 
 _ACTIVATIONS = {"distilbert": "relu"}  # of the dense layer of a head; tanh elsewhere
-_HELD_OUT = 0.1  # of the training rows, which stop an MLP
+_HELD_OUT = 0.1  # share of the training rows, for early stopping of an MLP
 _MLP_PENALTY = (
     10.0  # scikit-learn's alpha; movies' validation split: r .680, against .634 at 1e-4 and .654 at 100 (one seed)
 )
-_UNSTOPPED = 30  # epochs where no row can be held out
+_EPOCHS = 30  # without early stopping, if no row can be held out
+
+
+class HeadReport(TypedDict):
+    """Figures of a fit; held_out_score: None if no row could be held out."""
+
+    held_out_score: float | None
+    held_out_rows: int
+    penalty: NotRequired[object]
 
 
 @dataclass(frozen=True)
 class Head:
-    """The last layer, and the dense one before it where BERT's kind has one; `fits_dense`: whether that is fitted, too."""
+    """The last layer and the dense layer before it (BERT), if any; `fits_dense`: the dense layer is fitted too."""
 
     last: nn.Linear
     dense: nn.Linear | None
@@ -36,26 +45,26 @@ class Head:
 
     @property
     def first(self) -> nn.Linear:
-        """The layer that gets the features: the same whatever is fitted, so that they are encoded once."""
+        """The layer that reads the features: the same for both heads, so that they share the cache."""
         return self.last if self.dense is None else self.dense
 
     @torch.inference_mode()
     def before_last(self, features: np.ndarray) -> np.ndarray:
-        """What the last layer gets, (rows, its width), of features (rows, width)."""
+        """Return the inputs of the last layer, (rows, its width), for features (rows, width)."""
         if self.dense is None:
             return features
-        given = self.dense(torch.tensor(features, device=self.dense.weight.device))
-        return (given.tanh() if self.activation == "tanh" else given.relu()).cpu().numpy()
+        hidden = self.dense(torch.tensor(features, device=self.dense.weight.device))
+        return (hidden.tanh() if self.activation == "tanh" else hidden.relu()).cpu().numpy()
 
     @torch.inference_mode()
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Logits (rows, outputs) of features (rows, width)."""
-        given = torch.tensor(self.before_last(features), device=self.last.weight.device)
-        return self.last(given).cpu().numpy()
+        """Return the logits (rows, outputs) of features (rows, width)."""
+        inputs = torch.tensor(self.before_last(features), device=self.last.weight.device)
+        return self.last(inputs).cpu().numpy()
 
 
-def head_of(model: Any, kind: str) -> Head:
-    """The layers to fit. Raises: ConfigError if an MLP is asked of a head of another form."""
+def classifier_head(model: PreTrainedModel, kind: str) -> Head:
+    """Return the layers to fit. Raises: ConfigError for `mlp` if the head of the model has another form."""
     name, last = final_linear(model)
     dense = dense_of(model)
     if kind == "mlp" and dense is None:
@@ -68,20 +77,21 @@ def head_of(model: Any, kind: str) -> Head:
     return Head(last, dense, _ACTIVATIONS.get(model.config.model_type, "tanh"), kind == "mlp")
 
 
-def refuse(labels: np.ndarray, kind: str, outputs: int) -> None:
-    """Refuse labels that no head can be fitted on. Raises: DataError."""
-    if labels.ndim == 1 and (reason := no_probe(labels, kind, outputs)):
+def check_labels(labels: np.ndarray, kind: str, outputs: int) -> None:
+    """Check that a head can be fitted on the labels. Raises: DataError."""
+    if labels.ndim == 1 and (reason := probe_obstacle(labels, kind, outputs)):
         raise DataError(f"no head can be fitted: {reason}.")
 
 
 def fit_head(
     head: Head, features: np.ndarray, labels: np.ndarray, kind: str, weights: np.ndarray | None, seed: int
-) -> dict[str, Any]:
-    """Fit and write it, in place. Returns: held_out_score (None where no row could be held out), held_out_rows, penalty.
+) -> HeadReport:
+    """Fit the head and write it into the layers, in place.
 
-    labels: (rows,) classes or targets, or (rows, labels) of 0 and 1. A label that never varies answers its log odds, smoothed.
+    features: (rows, width); labels: (rows,) classes or targets, or (rows, labels) of 0 and 1; weights: of the classes, or None.
+    A label that never varies gets its smoothed log odds as a constant logit. Raises: DataError, ConfigError.
     """
-    refuse(labels, kind, head.last.out_features)
+    check_labels(labels, kind, head.last.out_features)
     if head.dense is not None and head.fits_dense:
         return _fit_mlp(head, head.dense, features, labels, kind, weights, seed)
     features, intercept = head.before_last(features), head.last.bias is not None
@@ -94,12 +104,18 @@ def fit_head(
             np.zeros((labels.shape[1], features.shape[1])),
             np.log((carried + 0.5) / (len(labels) - carried + 0.5)),
         )
-        report: dict[str, Any] = {"held_out_score": None, "held_out_rows": 0}
+        report = None
         if len(varied):
             chosen = None if weights is None else weights[varied]
             weight[varied], bias[varied], report = fit_linear(features, labels[:, varied], kind, intercept, chosen)
     write_linear(head.last, weight, bias)
-    return report
+    if report is None:
+        return {"held_out_score": None, "held_out_rows": 0}
+    return {
+        "held_out_score": report["held_out_score"],
+        "held_out_rows": report["held_out_rows"],
+        "penalty": report["penalty"],
+    }
 
 
 def _fit_mlp(
@@ -110,10 +126,10 @@ def _fit_mlp(
     kind: str,
     weights: np.ndarray | None,
     seed: int,
-) -> dict[str, Any]:
-    """One hidden layer of the architecture's own width and activation, stopped by a tenth of the rows."""
+) -> HeadReport:
+    """Fit one hidden layer of the architecture's width and activation, with early stopping."""
     if weights is not None and labels.ndim > 1:
-        raise ConfigError("--class_weights: --head mlp knows no weight a label; use --head linear.")
+        raise ConfigError("--class_weights: --head mlp takes no weights of labels; use --head linear.")
     centre, scale = features.mean(axis=0), features.std(axis=0)
     scale[scale < 1e-6] = 1.0
     settings: dict[str, Any] = {
@@ -125,7 +141,7 @@ def _fit_mlp(
         "early_stopping": _can_stop(labels, kind),
     }
     if not settings["early_stopping"]:
-        settings["max_iter"] = _UNSTOPPED
+        settings["max_iter"] = _EPOCHS
     middle, spread = (labels.mean(), labels.std()) if kind == "regression" else (0.0, 1.0)
     fitted: Any = MLPRegressor(**settings) if kind == "regression" else MLPClassifier(**settings)
     targets = (labels - middle) / spread if kind == "regression" else labels.astype(int)
@@ -143,7 +159,7 @@ def _fit_mlp(
 
 
 def _can_stop(labels: np.ndarray, kind: str) -> bool:
-    """Whether a tenth of the rows can be held out: of classes, with one row of each at least on both sides."""
+    """Return whether a tenth of the rows can be held out, with each class on both sides of the split."""
     if kind != "single_label_classification":
         return len(labels) >= 2 / _HELD_OUT
     counts = np.bincount(labels)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nlp_ft.errors import ConfigError
+from nlp_ft.methods.fewshot.arguments import FewshotArguments
 
 if TYPE_CHECKING:
     from nlp_ft.training.job import Settings
@@ -29,9 +30,9 @@ _OF_THE_BODY = (  # flags of training it, which a frozen body has no use for
 )
 
 
-def check(settings: Settings, frames: Mapping[str, Any]) -> None:
+def check(settings: Settings[FewshotArguments], frames: Mapping[str, Any]) -> None:
     """Refuse what does not go together, before anything is read. Raises: ConfigError."""
-    data, given = settings.data, settings.given or ()
+    data, given = settings.data, settings.explicit or ()
     if data.train_file is None and data.dataset_name is None and "train" not in frames:
         raise ConfigError(
             "fewshot needs labelled rows (--train_file), or the class names alone (--labels) for zero-shot."
@@ -40,7 +41,7 @@ def check(settings: Settings, frames: Mapping[str, Any]) -> None:
         raise ConfigError(
             "--num_folds: --approach auto cross-validates already; several --seed tell more than folds here."
         )
-    approach, controlled = settings.own.approach, settings.fit.with_control
+    approach, controlled = settings.method_arguments.approach, settings.fit.with_control
     if approach == "frozen" and settings.lora.use_peft:
         raise ConfigError("--use_peft: --approach frozen trains no body that adapters could change; leave it out.")
     if approach == "auto":
@@ -60,9 +61,9 @@ def check(settings: Settings, frames: Mapping[str, Any]) -> None:
             raise ConfigError(f"--{name} has no effect on --approach {approach}; leave it out.")
 
 
-def check_zero_shot(settings: Settings, frames: Mapping[str, Any]) -> None:
+def check_zero_shot(settings: Settings[FewshotArguments], frames: Mapping[str, Any]) -> None:
     """The same, of a run without labelled rows. Raises: ConfigError."""
-    data, given = settings.data, set(settings.given or ())
+    data, given = settings.data, set(settings.explicit or ())
     if data.train_file is not None or data.dataset_name is not None or "train" in frames:
         raise ConfigError(
             "--labels is for zero-shot, without training rows; with them the labels are those of the rows."

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nlp_ft.errors import ConfigError
-from nlp_ft.methods.fewshot.arguments import _SLOT
+from nlp_ft.methods.fewshot.arguments import _SLOT, FewshotArguments
 
 if TYPE_CHECKING:
     from nlp_ft.data import TextData
@@ -32,15 +32,15 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     from nlp_ft.training.fit import fit
     from nlp_ft.training.job import Settings
 
-    settings = Settings.of("fewshot", arguments)
+    settings = Settings.of("fewshot", arguments, FewshotArguments)
     frames = dict(frames or {})
-    if settings.own.labels is not None:
+    if settings.method_arguments.labels is not None:
         return _zero_shot(settings, frames)
     flags.check(settings, frames)
     data, selects = _rows(settings, frames)
     if settings.fit.early_stopping_patience is not None and not selects:
         raise ConfigError("--early_stopping_patience needs a --validation_file; no other rows may stop the training.")
-    approach, said, scores = settings.own.approach, [], {}
+    approach, said, scores = settings.method_arguments.approach, [], {}
     if approach == "auto":
         approach, said, scores = choice.choose(data, settings, selects)
     others = [a for a in choice.TITLES if a != approach and (a == "frozen" or settings.fit.with_control)]
@@ -56,7 +56,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     return push_if_asked(fit(job, scores, found), settings)
 
 
-def _rows(settings: Settings, frames: dict[str, Any]) -> tuple[TextData, bool]:
+def _rows(settings: Settings[FewshotArguments], frames: dict[str, Any]) -> tuple[TextData, bool]:
     """The data, with shots drawn and templates added; and whether validation rows came that may choose a checkpoint."""
     from nlp_ft.data import sampled
     from nlp_ft.utils import log
@@ -67,22 +67,22 @@ def _rows(settings: Settings, frames: dict[str, Any]) -> tuple[TextData, bool]:
         data = _with_train(data, _joined(data.train, data.validation), "with validation")
         if (most := settings.data.max_train_samples) is not None:
             data = _with_train(data, sampled(data, most, settings.training.seed).train, f"{most} of them")
-    if settings.own.shots is not None:
-        data = _draw_shots(data, settings.own.shots, settings.training.seed)
+    if settings.method_arguments.shots is not None:
+        data = _draw_shots(data, settings.method_arguments.shots, settings.training.seed)
     if not selects:
         note = (
             f"validation: there is no file of it, so all {len(data.train)} rows are trained on, and stand for it: nothing is "
             "chosen by them, and their figures mean nothing"
         )
         data = replace(data, validation=data.train, notes=[*data.notes, note])
-    if settings.own.templates is not None:
-        data = _add_templates(data, settings.own.templates)
+    if settings.method_arguments.templates is not None:
+        data = _add_templates(data, settings.method_arguments.templates)
     for note in data.notes[said:]:
         log(note)
     return data, selects
 
 
-def _read(settings: Settings, frames: dict[str, Any]) -> TextData:
+def _read(settings: Settings[FewshotArguments], frames: dict[str, Any]) -> TextData:
     """As jobs.read; of rows that are too few to split validation off all are training rows, and none are validation."""
     from nlp_ft.data import load_data
     from nlp_ft.data.checks import run_checks
@@ -172,7 +172,7 @@ def _add_templates(data: TextData, templates: list[str]) -> TextData:
     return replace(data, notes=[*data.notes, note])
 
 
-def _zero_shot(settings: Settings, frames: dict[str, Any]) -> RunReport:
+def _zero_shot(settings: Settings[FewshotArguments], frames: dict[str, Any]) -> RunReport:
     """A head of the labels' names; measured where test rows came, else only saved. Raises: ConfigError."""
     from nlp_ft.hub.push import push_if_asked
     from nlp_ft.methods.fewshot import checks as flags
@@ -181,7 +181,7 @@ def _zero_shot(settings: Settings, frames: dict[str, Any]) -> RunReport:
     from nlp_ft.training.job import read
 
     flags.check_zero_shot(settings, frames)
-    own, files = settings.own, settings.data
+    own, files = settings.method_arguments, settings.data
     text, label = files.text_column_names or "text", files.label_column_name or "label"
     made = [
         {text: sentence, label: own.labels[n]} for sentence, n in _sentences(own.labels, own.templates or [_TEMPLATE])

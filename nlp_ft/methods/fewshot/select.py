@@ -18,12 +18,13 @@ from nlp_ft.data import TextData, fold_rows, keys_of
 from nlp_ft.errors import DataError
 from nlp_ft.evaluation.metrics import SELECTION_METRIC, selection_score
 from nlp_ft.evaluation.probabilities import REGRESSION, SINGLE, predicted
+from nlp_ft.methods.fewshot.arguments import FewshotArguments
 from nlp_ft.methods.fewshot.trainer import HeadTrainer, PairTrainer
-from nlp_ft.models.linear_probe import no_probe
+from nlp_ft.models.linear_probe import probe_obstacle
 from nlp_ft.training.controls import discard
 from nlp_ft.training.fit import Job, train
 from nlp_ft.training.job import Settings, make_job
-from nlp_ft.utils import log
+from nlp_ft.utils import log, without_topic
 
 TITLES = {  # the cheapest first: no pass back, 20 passes over the rows at most, 40 pairs (80 texts) a row
     "frozen": "frozen encoder + linear head",
@@ -38,7 +39,9 @@ _FEWEST_VALIDATION_ROWS = 50
 _RESAMPLES = 500
 
 
-def job_for(approach: str, data: TextData, settings: Settings, *, selects: bool = False, silent: bool = False) -> Job:
+def job_for(
+    approach: str, data: TextData, settings: Settings[FewshotArguments], *, selects: bool = False, silent: bool = False
+) -> Job:
     """A job of one approach, ready for training.fit.
 
     selects: whether validation rows of the user's own may pick the best checkpoint; elsewhere nothing picks, and the number of
@@ -46,7 +49,7 @@ def job_for(approach: str, data: TextData, settings: Settings, *, selects: bool 
     """
     args, model = copy.copy(settings.training), settings.model
     set_seed(args.seed)
-    own, given = settings.own, settings.given
+    own, given = settings.method_arguments, settings.explicit
     if approach != "finetune":
         model = replace(model, head_start="random")  # it is fitted at the end
     said = []
@@ -61,31 +64,33 @@ def job_for(approach: str, data: TextData, settings: Settings, *, selects: bool 
         settings = replace(settings, lora=LoraArguments(), freeze=FreezeArguments())
     pairs = min(2 * own.num_iterations * len(data.train), own.max_pairs)
     if approach == "contrastive":
-        said.append(_settle_pairs(args, settings, pairs, len(data.train)))
+        said.append(_choose_for_pairs(args, settings, pairs, len(data.train)))
     if approach != "finetune" and given is not None:
         names = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")
         given = {*given, *names}
-    job = make_job(data, replace(settings, model=model, training=args, given=given), silent=True)
-    notes = [note for note in job.notes[len(data.notes) :] if approach != "frozen" or not note.startswith("training ")]
+    job = make_job(data, replace(settings, model=model, training=args, explicit=given), silent=True)
+    notes = job.notes[len(data.notes) :]
+    if approach == "frozen":
+        notes = without_topic(notes, "parameters")
     for note in () if silent else (*notes, *said):
         log(note)
     job.settings["model"]["head_start"] = settings.model.head_start
     job.title, job.doing, job.notes = title(approach, settings), _DOING[approach], [*data.notes, *notes, *said]
-    job.given, job.silent = settings.given or (), silent
+    job.explicit, job.silent = settings.explicit or (), silent
     job.trainer = {"frozen": HeadTrainer, "contrastive": partial(PairTrainer, pairs=pairs), "finetune": None}[approach]
     return job
 
 
-def title(approach: str, settings: Settings) -> str:
+def title(approach: str, settings: Settings[FewshotArguments]) -> str:
     """What an approach is called in the report."""
     if settings.lora.use_peft and approach != "frozen":
         return {"finetune": "LoRA fine-tuning", "contrastive": "contrastive (LoRA) + linear head"}[approach]
     return TITLES[approach]
 
 
-def _settle_pairs(args: Any, settings: Settings, pairs: int, rows: int) -> str:
+def _choose_for_pairs(args: Any, settings: Settings[FewshotArguments], pairs: int, rows: int) -> str:
     """Set what the user did not for training on pairs, in place. Returns: what to say."""
-    given, own = settings.given, settings.own
+    given, own = settings.explicit, settings.method_arguments
     if given is not None:
         if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(given):
             args.per_device_train_batch_size = max(1, _PAIRS_A_STEP // args.world_size)
@@ -109,7 +114,9 @@ class Trial:
     parts: list[float]
 
 
-def choose(data: TextData, settings: Settings, selects: bool) -> tuple[str, list[str], dict[str, float]]:
+def choose(
+    data: TextData, settings: Settings[FewshotArguments], selects: bool
+) -> tuple[str, list[str], dict[str, float]]:
     """The approach to take: the best one, or the cheapest of those that cannot be told from it.
 
     Judged by metrics.SELECTION_METRIC on the user's own validation rows where there are 50, else by stratified
@@ -162,7 +169,7 @@ def _parts(data: TextData, selects: bool) -> list[TextData]:
             continue
         found = [*_fold_data(data, held)]
         outputs = max(len(data.labels), 1)
-        if not any(no_probe(np.asarray(part.train["label"][:]), data.problem_type, outputs) for part in found):
+        if not any(probe_obstacle(np.asarray(part.train["label"][:]), data.problem_type, outputs) for part in found):
             return found
     return []
 
@@ -184,7 +191,7 @@ def _fold_data(data: TextData, held_out: Sequence[Sequence[int]]) -> Iterator[Te
         yield replace(data, train=data.train.select(rest), validation=scored, test=scored)
 
 
-def _trial(approach: str, parts: Sequence[TextData], settings: Settings) -> Trial:
+def _trial(approach: str, parts: Sequence[TextData], settings: Settings[FewshotArguments]) -> Trial:
     """Fit on each part, with nothing kept and nothing chosen on what is scored."""
     args = copy.copy(settings.training)
     args.output_dir = str(Path(str(args.output_dir)) / "choice")

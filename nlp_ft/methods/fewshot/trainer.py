@@ -20,7 +20,7 @@ from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE
 from nlp_ft.inference.encode import encode
 from nlp_ft.models.heads import final_linear, pooled, probe_rows, write_linear
 from nlp_ft.models.layers import unwrapped
-from nlp_ft.models.linear_probe import fit_linear, no_probe
+from nlp_ft.models.linear_probe import fit_linear, probe_obstacle
 from nlp_ft.training.trainer import ClassifierTrainer
 
 ZERO_SHOT_SCALE = 20.0  # logit of a cosine of 1: the scale that sentence encoders are trained with (temperature .05)
@@ -159,7 +159,7 @@ class HeadTrainer(ClassifierTrainer):
         """By cross-validated logistic regression (see heads.py). Raises: DataError where it cannot be fitted."""
         labels = np.asarray(self.rows["labels"][:])
         chosen = probe_rows(labels, self.problem_type, _HEAD_ROWS, self.args.seed)
-        if reason := no_probe(labels[chosen], self.problem_type, self.last_layer.out_features):
+        if reason := probe_obstacle(labels[chosen], self.problem_type, self.last_layer.out_features):
             raise DataError(f"the head cannot be fitted: {reason}.")
         features = encode(self.classifier, self.processing_class, self.rows.select(chosen))
         weight, bias, _ = fit_linear(features, labels[chosen], self.problem_type, self.last_layer.bias is not None)

@@ -10,21 +10,23 @@ from accelerate import PartialState
 from transformers.trainer_utils import IntervalStrategy
 
 from nlp_ft.data import TextData
+from nlp_ft.methods.fewshot.arguments import FewshotArguments
 from nlp_ft.methods.fewshot.trainer import TemplateTrainer
 from nlp_ft.training.fit import Fitted, Job
 from nlp_ft.training.job import Settings, make_job
+from nlp_ft.training.run import complete
 from nlp_ft.training.run_report import RunReport
 from nlp_ft.training.save import save_and_verify
-from nlp_ft.utils import log, versions, write_json
+from nlp_ft.utils import log, without_topic
 
 
-def zero_shot_job(data: TextData, settings: Settings) -> Job:
+def zero_shot_job(data: TextData, settings: Settings[FewshotArguments]) -> Job:
     """A job whose training is the making of the head; data.train: the templates with the labels put in."""
     args = copy.copy(settings.training)
     args.eval_strategy, args.load_best_model_at_end, args.resume_from_checkpoint = IntervalStrategy.NO, False, None
     model = replace(settings.model, head_start="random")
-    job = make_job(data, replace(settings, model=model, training=args, given=None), silent=True)
-    notes = [note for note in job.notes[len(data.notes) :] if not note.startswith("training ")]
+    job = make_job(data, replace(settings, model=model, training=args, explicit=None), silent=True)
+    notes = without_topic(job.notes[len(data.notes) :], "parameters")
     notes.append(f"head: made of {len(data.train)} sentences about {len(data.labels)} labels; no text is trained on")
     for note in notes:
         log(note)
@@ -34,7 +36,7 @@ def zero_shot_job(data: TextData, settings: Settings) -> Job:
         title="zero-shot",
         doing="Zero-shot",
         notes=[*data.notes, *notes],
-        given=settings.given or (),
+        explicit=settings.explicit or (),
         silent=False,
         held_out=False,
     )
@@ -47,8 +49,7 @@ def save_unmeasured(job: Job, fitted: Fitted) -> RunReport:
     report = RunReport(output, {}, {}, line, job.notes, job.settings, [], fitted.logits["test"], job.title)
     if state.is_main_process:
         save_and_verify(fitted.model, job.tokenizer, output, job.data.train, job.max_seq_length)
-        run = {"arguments": job.settings, "versions": versions(), "seed": job.training.seed, "notes": job.notes}
-        write_json(output / "run.json", {**run, "data": job.data.fingerprint, "verdict": line, "metrics": {}})
+        complete(report, job.explicit, data=job.data.fingerprint)
     state.wait_for_everyone()
     log(f"{line} Saved in {output}, and checked: a fresh load repeats its logits.")
     return report

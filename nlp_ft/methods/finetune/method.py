@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from nlp_ft.config import (
@@ -25,7 +26,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     from nlp_ft.hub.push import push_if_asked
     from nlp_ft.training.job import Settings, cross_validated, read
 
-    settings = Settings.of("finetune", arguments)
+    settings = Settings.of("finetune", arguments, NoneType)
     if settings.fit.with_control:
         _plain(settings)
     data = read(settings, frames)

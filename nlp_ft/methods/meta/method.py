@@ -50,17 +50,17 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     """
     from nlp_ft.methods.meta import report, trainer
     from nlp_ft.methods.meta.episodes import read_tasks
-    from nlp_ft.training import setup
     from nlp_ft.training.job import Settings
+    from nlp_ft.training.run import claim_directory
     from nlp_ft.utils import log
 
-    settings = Settings.of("meta", arguments)
+    settings = Settings.of("meta", arguments, MetaArguments)
     _check(settings, frames)
-    setup.prepare(settings.training, settings.given)
-    own = settings.own
+    claim_directory(settings.training, settings.explicit)
+    own = settings.method_arguments
     tasks = read_tasks(own, settings.data)
     start = trainer.make_encoder(settings)
-    args, chosen = trainer.settle(settings, start.encoder)
+    args, chosen = trainer.choose_schedule(settings, start.encoder)
     learning, test = trainer.episodes(tasks, start, settings, args)
     notes = [*tasks.notes, *learning.notes, *test.notes, *start.notes, *chosen]
     for note in notes:
@@ -68,7 +68,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     learner = _learner(start.encoder, own)
     log(f"meta-test of the plain checkpoint: {own.test_episodes} episodes")
     plain = report.measure(learner, test, args.device)
-    trained = trainer.train(learner, learning, args, trainer.identity(settings, args, tasks))
+    trained = trainer.train(learner, learning, args, trainer.episode_identity(settings, args, tasks))
     log(f"meta-test of the initialisation: {own.test_episodes} episodes")
     arms = [
         report.Arm("meta", f"meta-learned ({own.algorithm})", report.measure(learner, test, args.device)),
@@ -76,7 +76,8 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     ]
     if settings.fit.with_control:
         arms.append(_control(settings, tasks, learning, test, args))
-    return report.finish(start, trained, arms, test, settings.to_dict(args), notes, tasks, settings.given)
+    explicit = settings.explicit or ()
+    return report.report_test(start, trained, arms, test, settings.to_dict(args), notes, tasks, explicit)
 
 
 def _learner(encoder: nn.Module, own: MetaArguments) -> MetaLearner:
@@ -86,37 +87,41 @@ def _learner(encoder: nn.Module, own: MetaArguments) -> MetaLearner:
 
 
 def _control(
-    settings: Settings, tasks: Tasks, learning: EpisodeDataset, test: EpisodeDataset, args: TrainingArguments
+    settings: Settings[MetaArguments],
+    tasks: Tasks,
+    learning: EpisodeDataset,
+    test: EpisodeDataset,
+    args: TrainingArguments,
 ) -> Arm:
     """Ordinary multi-task training on the same rows, then the same test."""
     from nlp_ft.methods.meta import report, trainer
     from nlp_ft.methods.meta.learner import MultiTask
     from nlp_ft.utils import log
 
-    own = settings.own
+    own = settings.method_arguments
     log("control: multi-task training on the same rows, a linear head for each data set")
     start = trainer.make_encoder(settings)
     control = MultiTask(start.encoder, start.width, [len(pool.labels) for pool in tasks.train])
-    trainer.train_control(control, learning, args, trainer.identity(settings, args, tasks))
+    trainer.train_control(control, learning, args, trainer.episode_identity(settings, args, tasks))
     log(f"meta-test of the control: {own.test_episodes} episodes")
     found = report.measure(_learner(start.encoder, own), test, args.device)
     return report.Arm("multitask", "multi-task training", found)
 
 
-def _check(settings: Settings, frames: Mapping[str, Any] | None) -> None:
+def _check(settings: Settings[MetaArguments], frames: Mapping[str, Any] | None) -> None:
     """Refuse what means nothing here. Raises: ConfigError."""
     if frames is not None:
         raise ConfigError("meta takes no data frames; name files by --meta_train_file and --meta_test_file.")
-    for name in sorted(settings.given or ()):
+    for name in sorted(settings.explicit or ()):
         if name in _MEANINGLESS:
             raise ConfigError(f"--{name} means nothing to meta: {_MEANINGLESS[name]}.")
     order = settings.training.train_sampling_strategy
-    if "train_sampling_strategy" in (settings.given or ()) and order != "sequential":
+    if "train_sampling_strategy" in (settings.explicit or ()) and order != "sequential":
         raise ConfigError(
             "--train_sampling_strategy means nothing to meta: episodes are drawn by --seed, in one order."
         )
     attention = settings.model.attn_implementation
-    if settings.own.algorithm == "maml" and attention not in (None, "eager"):
+    if settings.method_arguments.algorithm == "maml" and attention not in (None, "eager"):
         raise ConfigError(
             f"--attn_implementation {attention}: --algorithm maml differentiates twice, which only eager attention can; "
             "leave the flag out."

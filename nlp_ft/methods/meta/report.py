@@ -17,11 +17,11 @@ from nlp_ft.data import write_rejected
 from nlp_ft.evaluation.report.tables import format_table
 from nlp_ft.methods.meta.episodes import EpisodeDataset, Tasks, fingerprint
 from nlp_ft.methods.meta.learner import MetaLearner
-from nlp_ft.methods.meta.trainer import Start, Trained, save_body
+from nlp_ft.methods.meta.trainer import Start, save_body
 from nlp_ft.models.compare import ROWS_COMPARED
-from nlp_ft.training import checkpointing
+from nlp_ft.training.run import TrainerRun, complete
 from nlp_ft.training.run_report import RunReport
-from nlp_ft.utils import log, versions, write_json
+from nlp_ft.utils import log, write_json
 
 ENOUGH = 100  # episodes below which the intervals are too wide to say much
 
@@ -178,46 +178,34 @@ Every episode is in meta_test.json, every argument in run.json.
     (directory / "README.md").write_text(text, encoding="utf-8")
 
 
-def finish(
+def report_test(
     start: Start,
-    trained: Trained,
+    trained: TrainerRun,
     arms: Sequence[Arm],
     test: EpisodeDataset,
     settings: dict[str, Any],
     notes: list[str],
     tasks: Tasks,
-    given: Collection[str] | None,
+    explicit: Collection[str],
 ) -> RunReport:
     """Save the encoder, reload and compare it, write every file of the report. Returns: what was reported."""
-    own, directory, state = settings["meta"], Path(settings["training"]["output_dir"]), PartialState()
-    said = verdict(arms, own["algorithm"], own["inner_steps"])
-    found = {"train_minutes": trained.minutes, **metrics(arms)}
-    report = RunReport(directory, found, {}, said, notes, settings, trained.log_history, np.empty((0, 0), np.float32))
+    arguments, directory, state = settings["meta"], Path(settings["training"]["output_dir"]), PartialState()
+    sentences = verdict(arms, arguments["algorithm"], arguments["inner_steps"])
+    minutes = trained.metrics["train_minutes"]
+    figures = {"train_minutes": minutes, **metrics(arms)}
+    report = RunReport(
+        directory, figures, {}, sentences, notes, settings, trained.log_history, np.empty((0, 0), np.float32)
+    )
     if state.is_main_process:
-        save_body(start.encoder, start, directory, list(tasks.train[0].rows["text"][:ROWS_COMPARED]))
-        write_json(directory / "all_results.json", dict(sorted(found.items())))
+        save_body(start, directory, list(tasks.train[0].rows["text"][:ROWS_COMPARED]))
         write_json(directory / "meta_test.json", every_episode(arms, test))
-        write_card(directory, arms, said, settings, test)
+        write_card(directory, arms, sentences, settings, test)
         if tasks.rejected:
             write_rejected(directory / "rejected_rows.csv", tasks.rejected)
-        write_json(directory / "run.json", _record(report, tasks))  # last: its presence means that the run is whole
-        checkpointing.remove_finished(directory, given=given or ())
+        complete(report, explicit, data={"meta_train": fingerprint(tasks.train), "meta_test": fingerprint(tasks.test)})
     state.wait_for_everyone()
     log(
-        f"\n\n{table(arms)}\n\n{said}\nTrained in {trained.minutes:.1f} minutes. Saved in {directory}, and checked: a fresh "
+        f"\n\n{table(arms)}\n\n{sentences}\nTrained in {minutes:.1f} minutes. Saved in {directory}, and checked: a fresh "
         f"load repeats its features.\nGo on from it: nlp-ft finetune --model_name_or_path {directory} --train_file ..."
     )
     return report
-
-
-def _record(report: RunReport, tasks: Tasks) -> dict[str, Any]:
-    return {
-        "arguments": report.settings,
-        "versions": versions(),
-        "seed": report.settings["training"]["seed"],
-        "data": {"meta_train": fingerprint(tasks.train), "meta_test": fingerprint(tasks.test)},
-        "notes": report.notes,
-        "verdict": report.verdict,
-        "metrics": report.metrics,
-        "log_history": report.log_history,
-    }

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
-from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback, set_seed
+from torch import nn
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
 
 from nlp_ft.errors import TrainingError
+from nlp_ft.methods.meta.arguments import MetaArguments
 from nlp_ft.methods.meta.episodes import META_TEST, META_TRAIN, EpisodeDataset, Tasks, as_batch, fingerprint
 from nlp_ft.models import classifier
-from nlp_ft.models.checkpoint import open_classifier, quiet
-from nlp_ft.models.compare import logits_of, off_by
+from nlp_ft.models.checkpoint import open_classifier
+from nlp_ft.models.compare import compute_logits
 from nlp_ft.models.heads import final_linear
 from nlp_ft.models.layers import freeze
 from nlp_ft.models.lora import merged
 from nlp_ft.models.pooling import choose_pooling, set_pooling
-from nlp_ft.models.tokenizer import open_tokenizer, save_tokenizer
-from nlp_ft.training import checkpointing, hyperparameters
+from nlp_ft.models.tokenizer import save_tokenizer
+from nlp_ft.training import hyperparameters
 from nlp_ft.training.controls import FOLDER, discard
 from nlp_ft.training.cross_validation import arguments_for
 from nlp_ft.training.job import Settings
-from nlp_ft.training.save import check_finite, staged
-from nlp_ft.training.trainer import BarOnly, CheckedTrainer
-from nlp_ft.utils import log
+from nlp_ft.training.run import TrainerRun, identity, rows_per_update, run_trainer
+from nlp_ft.training.save import save_verified
+from nlp_ft.training.trainer import CheckedTrainer
+from nlp_ft.utils import log, without_topic
 
 _KIND = "single_label_classification"
 _LABELS = ["LABEL_0", "LABEL_1"]  # as transformers has them where nobody named any
@@ -46,18 +47,18 @@ class Start(NamedTuple):
     notes: list[str]
 
 
-def make_encoder(settings: Settings) -> Start:
+def make_encoder(settings: Settings[MetaArguments]) -> Start:
     """The checkpoint as a stock classifier whose last layer hands on what it gets; layers frozen and adapters on as asked.
 
     The same for the same seed, so that a control starts from the same weights.
     """
     set_seed(settings.training.seed)
     args = settings.model
-    if settings.own.algorithm == "maml":
+    if settings.method_arguments.algorithm == "maml":
         args = replace(args, attn_implementation="eager")
     tokenizer = classifier.load_tokenizer(args)
     model, notes, _ = classifier.load_classifier(args, tokenizer, _KIND, _LABELS)
-    notes = [note for note in notes if not note.startswith("head: ")]  # there is none
+    notes = without_topic(notes, "head")  # there is none
     hub = {"revision": args.model_revision, "cache_dir": args.cache_dir}
     pooling, why = choose_pooling(args.pooling, model, args.model_name_or_path, **hub)
     set_pooling(model, pooling)
@@ -65,7 +66,7 @@ def make_encoder(settings: Settings) -> Start:
     width = without_last_layer(model)
     encoder: nn.Module = classifier.add_lora(model, settings.lora) if settings.lora.use_peft else model
     said = freeze(encoder, settings.freeze.freeze_layers)
-    trained, parameters = classifier.trainable_share(encoder)
+    trained, parameters = classifier.count_parameters(encoder)
     notes += [f"pooling: {pooling}, {why}", *said]
     notes.append(f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})")
     return Start(encoder, width, tokenizer, limit, notes)
@@ -78,16 +79,16 @@ def without_last_layer(model: PreTrainedModel) -> int:
     return linear.in_features
 
 
-def settle(settings: Settings, encoder: nn.Module) -> tuple[Any, list[str]]:
+def choose_schedule(settings: Settings[MetaArguments], encoder: nn.Module) -> tuple[Any, list[str]]:
     """A copy of the training arguments as a run over episodes needs them, and what was chosen for the user."""
-    args, given = copy.copy(settings.training), settings.given
+    args, given = copy.copy(settings.training), settings.explicit
     said = []
     if given is not None:
         if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(given):
             args.per_device_train_batch_size = max(1, EPISODES // args.world_size)
             said.append(f"{args.per_device_train_batch_size} episodes a step and process")
         if "learning_rate" not in given:
-            _, parameters = classifier.trainable_share(encoder)
+            _, parameters = classifier.count_parameters(encoder)
             args.learning_rate = hyperparameters.learning_rate(parameters, settings.lora.use_peft)
             said.append(f"learning rate {args.learning_rate:g}")
     if args.max_steps <= 0:
@@ -107,9 +108,11 @@ def settle(settings: Settings, encoder: nn.Module) -> tuple[Any, list[str]]:
     return args, notes
 
 
-def episodes(tasks: Tasks, start: Start, settings: Settings, args: Any) -> tuple[EpisodeDataset, EpisodeDataset]:
+def episodes(
+    tasks: Tasks, start: Start, settings: Settings[MetaArguments], args: Any
+) -> tuple[EpisodeDataset, EpisodeDataset]:
     """What is learned from, as many episodes as the updates take, and the test."""
-    own = settings.own
+    own = settings.method_arguments
     each = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     common: dict[str, Any] = {
         "tokenizer": start.tokenizer,
@@ -124,21 +127,17 @@ def episodes(tasks: Tasks, start: Start, settings: Settings, args: Any) -> tuple
     )
 
 
-def identity(settings: Settings, args: Any, tasks: Tasks) -> dict[str, Any]:
-    """What a checkpoint must have in common with the run that goes on from it."""
-    groups = settings.to_dict(args)
-    training = groups["training"]
-    return {
-        **checkpointing.start_of(groups),
-        **groups["freeze"],
-        **{k: v for k, v in groups["meta"].items() if k != "test_episodes"},
-        **{k: training[k] for k in checkpointing.RESULT},
-        "max_seq_length": settings.data.max_seq_length,
-        "data": [pool["sha256"] for pool in fingerprint(tasks.train)],
-        "seed": args.seed,
-        "learning_rate": args.learning_rate,
-        "episodes_per_update": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
-    }
+def episode_identity(settings: Settings[MetaArguments], args: TrainingArguments, tasks: Tasks) -> dict[str, object]:
+    """What a checkpoint must have in common with the run that resumes from it; episodes are counted, not rows."""
+    return identity(
+        settings.to_dict(args),
+        args,
+        data=[pool["sha256"] for pool in fingerprint(tasks.train)],
+        max_seq_length=settings.data.max_seq_length,
+        groups=("freeze",),
+        ignored=("test_episodes",),
+        episodes_per_update=rows_per_update(args),
+    )
 
 
 class UpdateLines(TrainerCallback):
@@ -150,49 +149,34 @@ class UpdateLines(TrainerCallback):
             log(f"  update {state.global_step} of {state.max_steps}: loss {logs['loss']:.4f}")
 
 
-class Trained(NamedTuple):
-    """Minutes, and what Trainer logged."""
-
-    minutes: float
-    log_history: list[dict[str, float]]
-
-
-def train(learner: nn.Module, episodes: EpisodeDataset, args: Any, identity: Mapping[str, Any]) -> Trained:
+def train(
+    learner: nn.Module, episodes: EpisodeDataset, args: TrainingArguments, identity: Mapping[str, object]
+) -> TrainerRun:
     """Resume where asked, and train on the episodes in their order, in place.
 
-    Raises: TrainingError if a loss or weight is not finite; ConfigError if the checkpoint to resume from is not of this run.
+    Raises: TrainingError if a loss, gradient or weight is not finite; ConfigError if the checkpoint to resume from is not of
+    this run.
     """
-    resume = None
-    if args.resume_from_checkpoint:
-        path, warnings = checkpointing.choose(str(args.resume_from_checkpoint), Path(str(args.output_dir)), identity)
-        for line in (*(f"warning: {warning}" for warning in warnings), f"resuming from {path}"):
-            log(line)
-        resume = str(path)
     trainer = CheckedTrainer(
         model=learner,
         args=args,
         train_dataset=episodes,
         data_collator=as_batch,  # type: ignore[arg-type]
-        callbacks=[checkpointing.ManifestCallback(identity), UpdateLines()],
+        callbacks=[UpdateLines()],
     )
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
-    if not args.disable_tqdm:
-        trainer.add_callback(BarOnly)
-    started = time.monotonic()
-    trainer.train(resume_from_checkpoint=resume)
-    return Trained((time.monotonic() - started) / 60, trainer.state.log_history)
+    return run_trainer(trainer, identity)
 
 
-def train_control(learner: nn.Module, episodes: EpisodeDataset, args: Any, identity: Mapping[str, Any]) -> Trained:
+def train_control(
+    learner: nn.Module, episodes: EpisodeDataset, args: TrainingArguments, identity: Mapping[str, object]
+) -> None:
     """As `train`, in `controls/multitask` of the output directory, of which nothing stays."""
     directory = Path(str(args.output_dir)) / FOLDER / "multitask"
-    trained = train(learner, episodes, arguments_for(args, directory), identity)
+    train(learner, episodes, arguments_for(args, directory), identity)
     discard(directory)
-    return trained
 
 
-def save_body(encoder: nn.Module, start: Start, directory: Path, texts: Sequence[str]) -> None:
+def save_body(start: Start, directory: Path, texts: Sequence[str]) -> None:
     """Save encoder and tokenizer as a checkpoint without a last layer, and check that a fresh load repeats its features.
 
     Adapters are merged (the encoder itself is, by this). Where layers with weights stand between the body and the last layer,
@@ -201,27 +185,28 @@ def save_body(encoder: nn.Module, start: Start, directory: Path, texts: Sequence
     Raises: TrainingError if a weight is not finite, anything but the last layer is missing on reload, or the features differ
     by more than rounding.
     """
-    check_finite(encoder)
-    wanted = logits_of(encoder, start.tokenizer, list(texts), None, start.limit)
-    model = merged(encoder)
-    outside = [name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")]
-    with staged(directory) as stage:
-        with quiet():
-            (model if outside else model.base_model).save_pretrained(stage)  # type: ignore[operator]
+
+    def write(stage: Path) -> None:
+        model = merged(start.encoder)
+        outside = [name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")]
+        (model if outside else model.base_model).save_pretrained(stage)  # type: ignore[operator]
         save_tokenizer(start.tokenizer, stage, start.limit)
-        _verify(stage, wanted, texts, start.limit)
+
+    save_verified(
+        directory,
+        start.encoder,
+        start.tokenizer,
+        write=write,
+        load=_load_encoder,
+        outputs=lambda module, tokenizer: compute_logits(module, tokenizer, list(texts), None, start.limit),
+        compared="encoder's features",
+    )
 
 
-def _verify(directory: Path, wanted: Tensor, texts: Sequence[str], limit: int) -> None:
+def _load_encoder(directory: Path) -> nn.Module:
     model, info = open_classifier(str(directory))
     name, _ = final_linear(model)
     if lost := [key for key in info["missing_keys"] if not key.startswith(f"{name}.")]:
         raise TrainingError(f"{directory}: the saved encoder lacks {lost[0]}; do not use it, and report this.")
     without_last_layer(model)
-    got = logits_of(model, open_tokenizer(str(directory), trust_remote_code=False), list(texts), None, limit)
-    difference, bound = off_by(wanted, got)
-    if not difference <= bound:
-        raise TrainingError(
-            f"{directory}: the saved encoder does not repeat the trained one's features (off by {difference:.3g}, {bound:.3g} "
-            "allowed); do not use it, and report this."
-        )
+    return model

@@ -16,6 +16,7 @@ from nlp_ft.data import TextData, counted, keys_of, load_data
 from nlp_ft.data.checks import run_checks
 from nlp_ft.errors import ConfigError, DataError, did_you_mean
 from nlp_ft.evaluation.metrics import MULTI, REGRESSION, SINGLE, compute_metrics
+from nlp_ft.methods.multitask.arguments import MultitaskArguments
 from nlp_ft.methods.multitask.trainer import MultiTaskLoss, TaskKind
 from nlp_ft.training.job import Settings
 from nlp_ft.utils import log
@@ -46,10 +47,10 @@ class Task:
         return TaskKind(self.data.problem_type, max(1, len(self.data.labels)))
 
 
-def read_tasks(settings: Settings, frames: Mapping[str, Mapping[str, Any]]) -> list[Task]:
+def read_tasks(settings: Settings[MultitaskArguments], frames: Mapping[str, Mapping[str, Any]]) -> list[Task]:
     """The rows of each task, everything decided and its data check said. Raises: ConfigError, DataError."""
     tasks: list[Task] = []
-    named = settings.own.data_of(settings.data)
+    named = settings.method_arguments.data_of(settings.data)
     for name in frames:
         if name not in named:
             raise ConfigError(f"frames: '{name}' is no task ({', '.join(named)}).{did_you_mean(name, named)}")

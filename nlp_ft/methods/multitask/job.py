@@ -13,21 +13,21 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import nn
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 from nlp_ft.config.training_arguments import is_sharded
 from nlp_ft.data import TextData
 from nlp_ft.errors import ConfigError, did_you_mean
 from nlp_ft.evaluation.metrics import REGRESSION, SINGLE, compute_metrics
+from nlp_ft.methods.multitask.arguments import MultitaskArguments
 from nlp_ft.methods.multitask.data import SCORE, Task, mixed, scale, scores
 from nlp_ft.methods.multitask.sampler import TaskSampler, exponent_of
 from nlp_ft.methods.multitask.trainer import MultiTask, MultiTaskLoss, MultiTaskTrainer, UncertaintyLoss
 from nlp_ft.models import classifier
-from nlp_ft.models.layers import Plan, freeze, reinitialise, top_layers
-from nlp_ft.training import hyperparameters, losses, setup
-from nlp_ft.training.augmentation.augment import augment_train
+from nlp_ft.models.layers import LayerwiseSchedule, reinitialise, top_layers
+from nlp_ft.training import hyperparameters, setup
 from nlp_ft.training.fit import Job
-from nlp_ft.training.job import Settings
+from nlp_ft.training.job import Settings, load_model, make_loss, make_rows, parameters_note, schedule_layers
 from nlp_ft.utils import log
 
 _LESS_IS_BETTER = ("loss", "mse", "rmse", "mae")
@@ -43,7 +43,7 @@ class Group:
     adapted: Any
 
 
-def make_group(tasks: list[Task], settings: Settings) -> Group:
+def make_group(tasks: list[Task], settings: Settings[MultitaskArguments]) -> Group:
     """Classifiers that share their body, ready to be trained on the rows of all tasks; says what was decided."""
     _refuse(settings)
     training = copy.copy(settings.training)
@@ -52,17 +52,18 @@ def make_group(tasks: list[Task], settings: Settings) -> Group:
     for task in tasks:
         _prepare(task, tasks[0], tokenizer, training, held_out)
     notes = together({task.name: task.notes for task in tasks})
-    notes += _settle(training, settings, tasks)
-    adapted, plan, said = _body(tasks[0].model, settings, training.learning_rate)
-    model = MultiTask([task.model for task in tasks], uncertainty=settings.own.loss_weighting == "uncertainty")
-    trained, parameters = classifier.trainable_share(model)
-    notes += [*said, f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})"]
+    notes += _choose_schedule(training, settings, tasks)
+    adapted, plan, said = _adapt_body(tasks[0].model, settings, training.learning_rate)
+    model = MultiTask(
+        [task.model for task in tasks], uncertainty=settings.method_arguments.loss_weighting == "uncertainty"
+    )
+    notes += [*said, parameters_note(model)]
     splits = {split: mixed(tasks, split) for split in ("train", "validation", "test")}
-    sampler, said = make_sampler(tasks, splits["train"], training, settings.own)
+    sampler, said = make_sampler(tasks, splits["train"], training, settings.method_arguments)
     notes += said
     for note in notes:
         log(note)
-    loss = _loss(tasks, settings.own, model)
+    loss = _loss(tasks, settings.method_arguments, model)
     measure = functools.partial(scores, tasks, loss)
     job = Job(
         model=model,
@@ -74,26 +75,25 @@ def make_group(tasks: list[Task], settings: Settings) -> Group:
         training=training,
         fit=settings.fit,
         settings=settings.to_dict(training),
-        given=settings.given or (),
+        explicit=settings.explicit or (),
         notes=notes,
-        plan=plan,
+        layerwise=plan,
         trainer=functools.partial(MultiTaskTrainer, scores=measure, sampler=sampler, width=model.width),
         columns=("input_ids", "attention_mask", "token_type_ids"),
     )
     return Group(tasks, job, sampler, adapted)
 
 
-def _body(first: Any, settings: Settings, learning_rate: float) -> tuple[Any, Plan | None, list[str]]:
-    """Adapters, frozen layers and rates of the body, by way of the first classifier, in place; and what to say of them."""
-    said = []
+def _adapt_body(
+    first: PreTrainedModel, settings: Settings[MultitaskArguments], learning_rate: float
+) -> tuple[PreTrainedModel, LayerwiseSchedule | None, list[str]]:
+    """Adapters, frozen layers and rates of the body, by way of the first classifier, in place; and notes."""
+    notes = []
     if settings.lora.use_peft:
-        first = classifier.add_lora(first, settings.lora, whole=top_layers(first, settings.freeze.reinit_layers))
-        said.append("LoRA: adapters in the shared body; every head trains in full")
-    said += freeze(first, settings.freeze.freeze_layers)
-    if settings.freeze.gradual_unfreezing is None and settings.freeze.layerwise_lr_decay == 1:
-        return first, None, said
-    plan = Plan(first, settings.freeze)
-    return first, plan, [*said, *plan.notes(learning_rate)]
+        first = classifier.add_lora(first, settings.lora, full_modules=top_layers(first, settings.freeze.reinit_layers))
+        notes.append("LoRA: adapters in the shared body; every head trains in full")
+    layerwise, layer_notes = schedule_layers(first, settings.freeze, learning_rate)
+    return first, layerwise, [*notes, *layer_notes]
 
 
 def _loss(tasks: Sequence[Task], own: Any, model: MultiTask) -> MultiTaskLoss:
@@ -103,7 +103,7 @@ def _loss(tasks: Sequence[Task], own: Any, model: MultiTask) -> MultiTaskLoss:
     return MultiTaskLoss(*common, list(own.weights([task.name for task in tasks]).values()))
 
 
-def _refuse(settings: Settings) -> None:
+def _refuse(settings: Settings[MultitaskArguments]) -> None:
     if settings.augment.mixes:
         raise ConfigError("--augment mixup mixes rows of one task; these are several. Leave it out here.")
     if settings.lora.save_adapter_only:
@@ -114,31 +114,35 @@ def _refuse(settings: Settings) -> None:
         raise ConfigError("FSDP and DeepSpeed cut up a body that several heads share; start plain processes instead.")
 
 
-def _prepare(task: Task, first: Task, tokenizer: Any, training: TrainingArguments, held_out: Sequence[Dataset]) -> None:
+def _prepare(
+    task: Task,
+    first: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    training: TrainingArguments,
+    held_out: Sequence[Dataset],
+) -> None:
     """Classifier, tokens, loss and head of one task, in place; the bodies of all are equal, as each head is fitted to one."""
     data, settings = task.data, task.settings
-    model, notes, trained_head = classifier.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
+    loaded = load_model(data, settings, tokenizer)
+    model, notes = loaded.model, loaded.notes
     if task is first:
         notes += reinitialise(model, settings.freeze.reinit_layers)
     else:  # what the checkpoint lacks is random, and must be so in one way; a mean-pooling layer is added below
         model.base_model.load_state_dict(first.model.base_model.state_dict(), strict=False)
-    task.limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
-    grown, added = augment_train(data.train, settings.augment, training.seed, others=held_out, device=training.device)
-    workers = settings.data.preprocessing_num_workers
-    task.splits, cut = setup.tokenize_splits(replace(data, train=grown), tokenizer, task.limit, workers)
-    counts = setup.label_counts(data)
-    weights = losses.class_weights(settings.fit.class_weights, data.problem_type, data.labels, counts, len(data.train))
+    rows = make_rows(data, settings, loaded, training, held_out)
     smoothing = training.label_smoothing_factor if data.problem_type == SINGLE else 0.0
-    task.loss = losses.ClassifierLoss(data.problem_type, weights, smoothing)
-    if not trained_head:
-        original = task.splits["train"].select(range(len(data.train)))
-        notes += setup.start_head(model, settings.model, data.problem_type, original, tokenizer, training)
+    own_training = copy.copy(training)
+    own_training.label_smoothing_factor = smoothing
+    task.loss = make_loss(data, replace(settings, training=own_training))
+    if not loaded.trained_head:
+        notes += setup.start_head(model, settings.model, data.problem_type, rows.unaugmented, tokenizer, training)
     if task is not first and not same_weights(model.base_model, first.model.base_model):
         raise ConfigError(
             f"tasks {first.name} and {task.name} would pool in two ways, as one of them goes on with the checkpoint's own "
             "head; give --pooling stock."
         )
-    task.model, task.notes = model, [*added, *cut, *notes]
+    task.model, task.splits, task.limit = model, rows.splits, loaded.max_seq_length
+    task.notes = [*rows.notes, *notes]
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
@@ -159,11 +163,13 @@ def together(notes: Mapping[str, Sequence[str]]) -> list[str]:
     return [*common, *(f"{name}: {note}" for name, own in notes.items() for note in own if note not in common)]
 
 
-def _settle(training: TrainingArguments, settings: Settings, tasks: Sequence[Task]) -> list[str]:
+def _choose_schedule(
+    training: TrainingArguments, settings: Settings[MultitaskArguments], tasks: Sequence[Task]
+) -> list[str]:
     """Rate, epochs, batch and the metric that picks the checkpoint, where the user set none. Raises: ConfigError."""
-    given: Collection[str] | None = settings.given
+    given: Collection[str] | None = settings.explicit
     rows = sum(len(task.splits["train"]) for task in tasks)
-    _, parameters = classifier.trainable_share(tasks[0].model)
+    _, parameters = classifier.count_parameters(tasks[0].model)
     kind = REGRESSION if any(task.data.problem_type == REGRESSION for task in tasks) else SINGLE
     notes = []
     if given is not None and "metric_for_best_model" not in given:
@@ -171,7 +177,7 @@ def _settle(training: TrainingArguments, settings: Settings, tasks: Sequence[Tas
         scores = ", ".join(f"{SCORE[task.data.problem_type]} of {task.name}" for task in tasks)
         notes.append(f"best checkpoint by the mean of {scores} on validation")
         given = {*given, "metric_for_best_model"}
-    notes += hyperparameters.settle(training, given, rows, parameters, settings.lora.use_peft, kind)
+    notes += hyperparameters.choose(training, given, rows, parameters, settings.lora.use_peft, kind)
     name = (training.metric_for_best_model or "loss").removeprefix("eval_")
     _check_metric_name(name, tasks)
     if name.endswith(_LESS_IS_BETTER) and "greater_is_better" not in (given or ()):

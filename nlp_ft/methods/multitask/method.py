@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nlp_ft.methods.multitask.arguments import MultitaskArguments
+
 if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
@@ -17,11 +19,11 @@ def run(*arguments: Any, frames: Mapping[str, Mapping[str, Any]] | None = None) 
     from nlp_ft.methods.multitask.data import read_tasks
     from nlp_ft.methods.multitask.job import make_group
     from nlp_ft.methods.multitask.report import report_tasks
-    from nlp_ft.training import setup
     from nlp_ft.training.fit import train
     from nlp_ft.training.job import Settings
+    from nlp_ft.training.run import claim_directory
 
-    settings = Settings.of("multitask", arguments)
-    setup.prepare(settings.training, settings.given)
+    settings = Settings.of("multitask", arguments, MultitaskArguments)
+    claim_directory(settings.training, settings.explicit)
     group = make_group(read_tasks(settings, frames or {}), settings)
     return report_tasks(group, train(group.job))

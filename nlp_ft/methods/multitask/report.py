@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,11 +20,12 @@ from nlp_ft.methods.multitask.data import Task, task_scores
 from nlp_ft.methods.multitask.job import Group
 from nlp_ft.methods.multitask.shared_encoder import save_body
 from nlp_ft.models import classifier
-from nlp_ft.training import checkpointing, controls, hyperparameters
+from nlp_ft.training import controls, hyperparameters
 from nlp_ft.training.fit import Fitted, finish
 from nlp_ft.training.job import make_job
+from nlp_ft.training.run import complete
 from nlp_ft.training.run_report import RunReport
-from nlp_ft.utils import log, versions, write_json
+from nlp_ft.utils import log
 
 _FEWEST_ROWS = 30  # below this the resampled error of a difference says little
 
@@ -66,8 +66,13 @@ def report_tasks(group: Group, fitted: Fitted) -> RunReport:
     )
     if PartialState().is_main_process:
         save_body(group, output / "body", rows)
-        _write(report, group, rows)
-        checkpointing.remove_finished(output, given=job.given)
+        complete(
+            report,
+            job.explicit,
+            tasks={task.name: task.data.fingerprint for task in group.tasks},
+            rows_seen=dict(zip((task.name for task in group.tasks), rows_seen(group), strict=True)),
+            table=rows,
+        )
     PartialState().wait_for_everyone()
     log(
         f"\n{table(rows)}\n\n{report.verdict}\nA directory for each task, and body, the encoder alone, are in {output}."
@@ -116,12 +121,12 @@ def _run_single_task(group: Group, number: int) -> Baseline:
     epochs = rows_seen(group)[number] / len(task.splits["train"])
     args.output_dir = str(Path(str(args.output_dir)) / task.name)
     args.num_train_epochs, args.max_steps = epochs, -1
-    hyperparameters.suit(args, task.data.problem_type)
+    hyperparameters.adapt_to_problem(args, task.data.problem_type)
     if args.warmup_steps >= 1:
         args.warmup_steps *= rows_seen(group)[number] / sum(rows_seen(group))
     log(f"\ncontrol: task {task.name} alone, {epochs:.4g} epochs")
     set_seed(args.seed)
-    settings = replace(task.settings, training=args, given=None)
+    settings = replace(task.settings, training=args, explicit=None)
     return controls.run_control(make_job(task.data, settings, silent=True), "single_task", "the task alone")
 
 
@@ -208,25 +213,3 @@ def table(rows: list[dict[str, Any]]) -> str:
             cells.append(f"{row['difference']:+.3f} \u00b1 {row['error']:.3f}" if there else "-")
         lines.append(cells)
     return format_table(lines, left=2)
-
-
-def _write(report: RunReport, group: Group, rows: list[dict[str, Any]]) -> None:
-    """all_results.json and run.json at the root, last: its presence means that the run is whole."""
-    write_json(report.output_dir / "all_results.json", dict(sorted(report.metrics.items())))
-    history = [
-        {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in entry.items()}
-        for entry in report.log_history
-    ]
-    run = {
-        "arguments": report.settings,
-        "versions": versions(),
-        "seed": report.settings["training"]["seed"],
-        "tasks": {task.name: json.loads(json.dumps(task.data.fingerprint)) for task in group.tasks},
-        "rows_seen": dict(zip((task.name for task in group.tasks), rows_seen(group), strict=True)),
-        "notes": report.notes,
-        "verdict": report.verdict,
-        "table": rows,
-        "metrics": report.metrics,
-        "log_history": history,
-    }
-    write_json(report.output_dir / "run.json", run)

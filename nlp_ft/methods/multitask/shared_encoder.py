@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 from huggingface_hub import ModelCardData
+from torch import nn
 from transformers import AutoModel
 from transformers.utils.hub import cached_file
 
 from nlp_ft.errors import TrainingError
 from nlp_ft.methods.multitask.job import Group
 from nlp_ft.models.checkpoint import quiet
-from nlp_ft.models.compare import ROWS_COMPARED, off_by
+from nlp_ft.models.compare import ROWS_COMPARED
 from nlp_ft.models.tokenizer import save_tokenizer
-from nlp_ft.training import save
+from nlp_ft.training.save import save_verified
 
 _POOLING = "1_Pooling/config.json"
 
@@ -36,23 +37,35 @@ def save_body(group: Group, directory: Path, rows: Sequence[Mapping[str, Any]]) 
     body.config.id2label, body.config.label2id = names, {name: number for number, name in names.items()}
     body.config.problem_type = None
     texts = list(group.tasks[0].data.validation["text"][:ROWS_COMPARED])
-    with save.staged(directory) as stage:
-        with quiet():
-            body.save_pretrained(stage)
-            save_tokenizer(job.tokenizer, stage, job.max_seq_length)
-            again, info = AutoModel.from_pretrained(
-                stage, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
-            )
-        batch = job.tokenizer(texts, truncation=True, max_length=job.max_seq_length, padding=True, return_tensors="pt")
-        difference, bound = off_by(_hidden(body, batch), _hidden(again, batch))
-        lost = [key for key in info["missing_keys"] if not key.startswith("pooler.")]  # RoBERTa's classifiers have none
-        if lost or not difference <= bound:
-            raise TrainingError(
-                f"{directory}: the saved body does not repeat the trained one (off by {difference:.3g}, {bound:.3g} allowed); "
-                "do not use it, and report this."
-            )
+    batch = job.tokenizer(texts, truncation=True, max_length=job.max_seq_length, padding=True, return_tensors="pt")
+
+    def write(stage: Path) -> None:
+        body.save_pretrained(stage)
+        save_tokenizer(job.tokenizer, stage, job.max_seq_length)
         _carry_pooling(job.settings["model"], stage)
         (stage / "README.md").write_text(card(job.settings["model"]["model_name_or_path"], rows), encoding="utf-8")
+
+    save_verified(
+        directory,
+        body,
+        job.tokenizer,
+        write=write,
+        load=_load_body,
+        outputs=lambda module, _: _hidden(module, batch),
+        compared="body's hidden states",
+    )
+
+
+def _load_body(stage: Path) -> nn.Module:
+    with quiet():
+        body, info = AutoModel.from_pretrained(
+            stage, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
+    if lost := [
+        key for key in info["missing_keys"] if not key.startswith("pooler.")
+    ]:  # RoBERTa's classifiers have none
+        raise TrainingError(f"{stage}: the saved body lacks {lost[0]}; do not use it, and report this.")
+    return body
 
 
 @torch.inference_mode()

@@ -26,13 +26,12 @@ from transformers.utils.hub import cached_file
 
 from nlp_ft.config import ModelArguments
 from nlp_ft.errors import ModelError, TrainingError
-from nlp_ft.models.checkpoint import check_directory, check_weights, grow_embeddings, one_line, quiet
+from nlp_ft.models.checkpoint import as_model_error, check_directory, check_weights, grow_embeddings, quiet
 from nlp_ft.models.classifier import set_dropout
-from nlp_ft.models.compare import off_by
 from nlp_ft.models.lora import merged
-from nlp_ft.models.pooling import MARK
+from nlp_ft.models.pooling import POOLING_KEY
 from nlp_ft.models.tokenizer import load_tokenizer
-from nlp_ft.training.save import check_finite, staged
+from nlp_ft.training.save import save_verified
 
 _POOLING = "1_Pooling/config.json"
 _ROWS_COMPARED, _TOKENS_COMPARED = 8, 64
@@ -66,7 +65,7 @@ def open_body(args: ModelArguments, seed: int) -> Body:
     check_weights(place)
     hub: dict[str, Any] = {"revision": args.model_revision, "cache_dir": args.cache_dir}
     gguf = {"gguf_file": args.gguf_file} if args.gguf_file else {}
-    with quiet(), one_line(name, "configuration"):
+    with quiet(), as_model_error(name, "configuration"):
         named = {} if args.config_name else gguf
         config = AutoConfig.from_pretrained(args.config_name or place, trust_remote_code=False, **named, **hub)
     tokenizer = load_tokenizer(args)
@@ -99,7 +98,7 @@ def _is_causal(name: str, config: Any) -> bool:
     """Whether next tokens are what the architecture predicts. Raises: ModelError if it predicts neither."""
     if config.is_encoder_decoder or config.model_type == "xlnet":
         raise ModelError(f"{name}: a {config.model_type} checkpoint is pre-trained in a way that is not built here.")
-    if getattr(config, MARK, None) == "mean" and config.model_type != "modernbert":
+    if getattr(config, POOLING_KEY, None) == "mean" and config.model_type != "modernbert":
         raise ModelError(
             f"{name} is a classifier whose last layer pools by mean, so that all its tokens say the same; pre-train the "
             "checkpoint that it was fine-tuned from."
@@ -124,7 +123,7 @@ def _settle_config(config: Any, dropout: float | None) -> dict[str, Any]:
 
 
 def _load(kind: Any, place: str, name: str, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-    with quiet(), one_line(name, "weights"):
+    with quiet(), as_model_error(name, "weights"):
         return kind.from_pretrained(
             place, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **options
         )
@@ -160,7 +159,7 @@ def _pooling_of(place: str, name: str, hub: dict[str, Any]) -> dict[str, Any] | 
     path = cached_file(place, _POOLING, **{f"_raise_exceptions_for_{k}": v for k, v in quietly.items()}, **hub)
     if path is None:
         return None
-    with one_line(name, _POOLING):
+    with as_model_error(name, _POOLING):
         return dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
@@ -211,33 +210,33 @@ def save_body(body: Body, trained: nn.Module, directory: Path, texts: list[str])
     or the logits differ by more than rounding.
     """
     model = extract_model_from_parallel(trained, keep_fp32_wrapper=False)
-    check_finite(model)
-    wanted = _logits(model, body.tokenizer, texts)
-    plain = merged(model)
-    text = plain.config.get_text_config()
-    for name, value in body.restored.items():
-        setattr(text, name, value)
-    with staged(directory) as stage:
-        with quiet():
-            plain.save_pretrained(stage, state_dict={**plain.state_dict(), **body.kept})
-            body.tokenizer.save_pretrained(stage)
+
+    def write(stage: Path) -> None:
+        plain = merged(model)
+        for name, value in body.restored.items():
+            setattr(plain.config.get_text_config(), name, value)
+        plain.save_pretrained(stage, state_dict={**plain.state_dict(), **body.kept})
+        body.tokenizer.save_pretrained(stage)
         if body.pooling is not None:
             (stage / _POOLING).parent.mkdir()
             (stage / _POOLING).write_text(json.dumps(body.pooling, indent=2) + "\n", encoding="utf-8")
-        _verify(body, stage, texts, wanted)
+
+    save_verified(
+        directory,
+        model,
+        body.tokenizer,
+        write=write,
+        load=lambda stage: _load_saved(body, stage),
+        outputs=lambda module, tokenizer: _logits(module, tokenizer, texts),
+        compared="model's logits",
+    )
 
 
-def _verify(body: Body, stage: Path, texts: list[str], wanted: Tensor) -> None:
+def _load_saved(body: Body, stage: Path) -> nn.Module:
     kind = AutoModelForCausalLM if body.causal else AutoModelForMaskedLM
     model, info = _load(kind, str(stage), str(stage), use_safetensors=True)
     if absent := sorted([*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])]):
         raise TrainingError(f"{stage}: the saved model lacks {absent[0]}; do not use it.")
-    difference, bound = off_by(wanted, _logits(model, body.tokenizer, texts))
-    if not difference <= bound:
-        raise TrainingError(
-            f"{stage}: the saved model does not repeat the trained one's logits (off by {difference:.3g}, {bound:.3g} "
-            "allowed); do not use it, and report this."
-        )
     if body.kept:
         again, _ = _load(AutoModel, str(stage), str(stage), use_safetensors=True)
         held = {f"{again.base_model_prefix}.{name}": value for name, value in again.state_dict().items()}
@@ -245,6 +244,7 @@ def _verify(body: Body, stage: Path, texts: list[str], wanted: Tensor) -> None:
             name for name, value in body.kept.items() if name not in held or not torch.equal(held[name], value)
         ]:
             raise TrainingError(f"{stage}: {lost[0]} is not what the checkpoint held; do not use it.")
+    return model
 
 
 @torch.inference_mode()

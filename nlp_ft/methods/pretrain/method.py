@@ -10,6 +10,7 @@ from nlp_ft.config import (
     LoraArguments,
 )
 from nlp_ft.errors import ConfigError
+from nlp_ft.methods.pretrain.arguments import PretrainArguments
 
 if TYPE_CHECKING:
     from nlp_ft.data import TextData, Unlabelled
@@ -46,14 +47,14 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     probe (labelled rows).
     """
     from nlp_ft.methods.pretrain import trainer
-    from nlp_ft.training import setup
     from nlp_ft.training.job import Settings
+    from nlp_ft.training.run import claim_directory
     from nlp_ft.utils import log
 
-    settings = Settings.of("pretrain", arguments)
+    settings = Settings.of("pretrain", arguments, PretrainArguments)
     frames = dict(frames or {})
     _refuse_meaningless(settings, frames)
-    setup.prepare(settings.training, settings.given)
+    claim_directory(settings.training, settings.explicit)
     texts, labelled = _read(settings, frames)
     for note in texts.notes:
         log(note)
@@ -65,9 +66,9 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     return _finish(settings, texts, labelled, body, task, trained, [*texts.notes, *notes], head_alone)
 
 
-def _refuse_meaningless(settings: Settings, frames: Mapping[str, Any]) -> None:
+def _refuse_meaningless(settings: Settings[PretrainArguments], frames: Mapping[str, Any]) -> None:
     """Raises: ConfigError for what was set and has no meaning here."""
-    probed = settings.own.probe_file is not None or "probe" in frames
+    probed = settings.method_arguments.probe_file is not None or "probe" in frames
     refused = _MEANINGLESS if probed else _MEANINGLESS | dict.fromkeys(_FOR_PROBE, _PROBE_ALONE)
     for group in (settings.model, settings.data, settings.lora, settings.fit):
         for one in fields(group):
@@ -75,11 +76,11 @@ def _refuse_meaningless(settings: Settings, frames: Mapping[str, Any]) -> None:
                 raise ConfigError(f"--{one.name} means nothing in pretrain: {refused[one.name]}.")
 
 
-def _read(settings: Settings, frames: Mapping[str, Any]) -> tuple[Unlabelled, TextData | None]:
+def _read(settings: Settings[PretrainArguments], frames: Mapping[str, Any]) -> tuple[Unlabelled, TextData | None]:
     """The texts; and the labelled rows, if any, so that a mistake in them is told before training."""
     from nlp_ft.data import load_data, load_texts
 
-    own, data, seed = settings.own, settings.data, settings.training.seed
+    own, data, seed = settings.method_arguments, settings.data, settings.training.seed
     files = {"train": frames.get("train", own.text_file), "validation": frames.get("validation", data.validation_file)}
     sources = {split: source for split, source in files.items() if source is not None}
     texts = load_texts(data, sources, paragraphs=own.paragraphs, seed=seed)
@@ -90,14 +91,14 @@ def _read(settings: Settings, frames: Mapping[str, Any]) -> tuple[Unlabelled, Te
     return texts, load_data(replace(there, validation_split_size=0.1), seed=seed, frames={"train": probe})
 
 
-def _make(settings: Settings, texts: Unlabelled) -> tuple[Body, Task, list[str]]:
+def _make(settings: Settings[PretrainArguments], texts: Unlabelled) -> tuple[Body, Task, list[str]]:
     """The language model, with adapters where asked, on tokens and masks; and what was decided."""
     from nlp_ft.data import tokenize_texts
     from nlp_ft.methods.pretrain import language_model, trainer
     from nlp_ft.methods.pretrain.masking import Masking, with_fixed_masks
     from nlp_ft.models import classifier
 
-    own, training = settings.own, settings.training
+    own, training = settings.method_arguments, settings.training
     body = language_model.open_body(settings.model, training.seed)
     if body.causal and own.whole_word_mask:
         raise ConfigError("--whole_word_mask: this checkpoint is a decoder, which masks nothing; leave it out.")
@@ -111,13 +112,13 @@ def _make(settings: Settings, texts: Unlabelled) -> tuple[Body, Task, list[str]]
         cut.append(note)
     if masking is not None:
         splits["validation"] = with_fixed_masks(splits["validation"], masking, training.seed)
-    _, parameters = classifier.trainable_share(body.model)
+    _, parameters = classifier.count_parameters(body.model)
     use_peft = settings.lora.use_peft
-    chosen = trainer.settle(training, settings.given, len(splits["train"]), parameters, use_peft)
+    chosen = trainer.choose_schedule(training, settings.explicit, len(splits["train"]), parameters, use_peft)
     model = (
         classifier.add_lora(body.model, settings.lora, language_model.head_to_train(body)) if use_peft else body.model
     )
-    trained, parameters = classifier.trainable_share(model)
+    trained, parameters = classifier.count_parameters(model)
     notes = [
         *cut,
         *body.notes,
@@ -129,28 +130,27 @@ def _make(settings: Settings, texts: Unlabelled) -> tuple[Body, Task, list[str]]
     return body, task, notes
 
 
-def _identity(settings: Settings, texts: Unlabelled, limit: int) -> dict[str, Any]:
-    """What a checkpoint must have in common with the run that goes on from it."""
-    from nlp_ft.training import checkpointing
+def _identity(settings: Settings[PretrainArguments], texts: Unlabelled, limit: int) -> dict[str, object]:
+    """What a checkpoint must have in common with the run that resumes from it."""
+    from nlp_ft.training.run import identity
 
-    args, held = settings.training, settings.to_dict(settings.training)
-    return {
-        **checkpointing.start_of(held),
-        **{k: v for k, v in held["pretrain"].items() if k not in ("text_file", "probe_file")},
-        **{k: held["training"][k] for k in (*checkpointing.RESULT, "learning_rate", "num_train_epochs")},
-        "data": texts.fingerprint["sha256"],
-        "max_seq_length": limit,
-        "rows_per_update": args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
-    }
+    return identity(
+        settings.to_dict(settings.training),
+        settings.training,
+        data=texts.fingerprint["sha256"],
+        max_seq_length=limit,
+        groups=(),
+        ignored=("text_file", "probe_file"),
+    )
 
 
-def _head_alone(settings: Settings, texts: Unlabelled) -> float:
+def _head_alone(settings: Settings[PretrainArguments], texts: Unlabelled) -> float:
     """The held-out loss of a new head that is trained on the frozen body, at the same cost; nothing of it is kept."""
     import copy
     from pathlib import Path
 
     from nlp_ft.methods.pretrain import trainer
-    from nlp_ft.models.layers import keep_evaluating
+    from nlp_ft.models.layers import keep_in_eval_mode
     from nlp_ft.training.controls import FOLDER, discard
     from nlp_ft.utils import log
 
@@ -164,14 +164,14 @@ def _head_alone(settings: Settings, texts: Unlabelled) -> float:
     inside = {id(parameter) for parameter in body.model.base_model.parameters()}
     for parameter in body.model.parameters():
         parameter.requires_grad = id(parameter) not in inside
-    keep_evaluating(body.model.base_model)  # dropout would be noise that nothing in it learns from
+    keep_in_eval_mode(body.model.base_model)  # dropout would be noise that nothing in it learns from
     loss = trainer.train(task).metrics["eval_loss"]
     discard(directory)
     return loss
 
 
 def _finish(
-    settings: Settings,
+    settings: Settings[PretrainArguments],
     texts: Unlabelled,
     labelled: TextData | None,
     body: Body,
@@ -188,7 +188,7 @@ def _finish(
 
     from nlp_ft.methods.pretrain import language_model
     from nlp_ft.methods.pretrain import report as pretrain_report
-    from nlp_ft.training import checkpointing
+    from nlp_ft.training.run import complete
     from nlp_ft.training.run_report import RunReport
     from nlp_ft.utils import log
 
@@ -218,9 +218,9 @@ def _finish(
         title="pre-trained",
     )
     if state.is_main_process:
-        facts = {"causal": body.causal, "probe": labelled.fingerprint if labelled is not None else None}
-        pretrain_report.write_report(report, texts, facts)
-        checkpointing.remove_finished(directory, given=settings.given or ())
+        pretrain_report.write_report(report, texts, body.causal)
+        probe = {} if labelled is None else {"probe": labelled.fingerprint}
+        complete(report, settings.explicit or (), data={**texts.fingerprint, **probe})
     state.wait_for_everyone()
     log(pretrain_report.describe(report))
     return report

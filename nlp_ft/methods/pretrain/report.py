@@ -17,11 +17,10 @@ from nlp_ft.evaluation.baselines import Baseline, against_control
 from nlp_ft.evaluation.metrics import SELECTION_METRIC
 from nlp_ft.evaluation.probabilities import SINGLE
 from nlp_ft.models import classifier
-from nlp_ft.models.compare import logits_of
+from nlp_ft.models.compare import compute_logits
 from nlp_ft.training import setup
 from nlp_ft.training.controls import as_control
 from nlp_ft.training.run_report import RunReport
-from nlp_ft.utils import versions, write_json
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def _probed(data: TextData, args: ModelArguments, max_seq_length: int, training:
     texts, pairs = texts_or_pairs(data.test), None
     if texts and isinstance(texts[0], tuple):
         texts, pairs = [text for text, _ in texts], [pair for _, pair in texts]
-    return logits_of(model.to(training.device), tokenizer, texts, pairs, length).numpy()  # type: ignore[arg-type]
+    return compute_logits(model.to(training.device), tokenizer, texts, pairs, length).numpy()  # type: ignore[arg-type]
 
 
 def seen_in_training(texts: Unlabelled, rows: Dataset) -> str | None:
@@ -111,42 +110,23 @@ def verdict(metrics: dict[str, float], causal: bool, new_head: bool, rows: int, 
     return told
 
 
-def write_report(report: RunReport, texts: Unlabelled, facts: dict[str, Any]) -> None:
-    """all_results.json, rejected_rows.csv, README.md, and run.json last: its presence means that the run is whole."""
+def write_report(report: RunReport, texts: Unlabelled, causal: bool) -> None:
+    """Write rejected_rows.csv and README.md."""
     directory = report.output_dir
-    write_json(directory / "all_results.json", dict(sorted(report.metrics.items())))
     if texts.rejected:
         write_rejected(directory / "rejected_rows.csv", texts.rejected)
-    (directory / "README.md").write_text(_card(report, texts, facts), encoding="utf-8")
-    run = {
-        "arguments": report.settings,
-        "versions": versions(),
-        "seed": report.settings["training"]["seed"],
-        "data": {**texts.fingerprint, **({"probe": facts["probe"]} if facts.get("probe") else {})},
-        "notes": report.notes,
-        "verdict": report.verdict,
-        "metrics": report.metrics,
-        "log_history": [{k: _finite(v) for k, v in entry.items()} for entry in report.log_history],
-    }
-    write_json(directory / "run.json", run)
+    (directory / "README.md").write_text(_card(report, texts, causal), encoding="utf-8")
 
 
-def _finite(value: Any) -> Any:
-    """None for nan and inf, which JSON has no word for: fp16 logs such a gradient norm when it skips a step."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _card(report: RunReport, texts: Unlabelled, facts: dict[str, Any]) -> str:
+def _card(report: RunReport, texts: Unlabelled, causal: bool) -> str:
     name, settings = report.output_dir.name, report.settings
     source = settings["model"]["model_name_or_path"]
     local = Path(source).is_dir()
     base = "/".join(Path(source).resolve().parts[-2:]) if local else source
     training, own = settings["training"], settings["pretrain"]
-    task, auto = (
-        ("text-generation", "AutoModelForCausalLM") if facts["causal"] else ("fill-mask", "AutoModelForMaskedLM")
-    )
+    task, auto = ("text-generation", "AutoModelForCausalLM") if causal else ("fill-mask", "AutoModelForMaskedLM")
     how = "LoRA adapters, merged" if settings["lora"]["use_peft"] else "all weights"
-    hidden = "" if facts["causal"] else f"{own['mlm_probability']:.0%} of the {_units(own)} masked; "
+    hidden = "" if causal else f"{own['mlm_probability']:.0%} of the {_units(own)} masked; "
     rows = texts.fingerprint["rows"]
     head = ["---", "library_name: transformers", f"pipeline_tag: {task}", *([] if local else [f"base_model: {base}"])]
     return (

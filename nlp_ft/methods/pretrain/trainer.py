@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,10 +17,10 @@ from transformers import TrainingArguments
 from nlp_ft.config import FitArguments
 from nlp_ft.errors import ConfigError
 from nlp_ft.methods.pretrain.masking import IGNORED, Collator, Masking
-from nlp_ft.training import checkpointing, hyperparameters
+from nlp_ft.training import hyperparameters
+from nlp_ft.training.run import run_trainer
 from nlp_ft.training.sampler import Clock
-from nlp_ft.training.trainer import CheckedTrainer, EvaluationLines, settle_callbacks
-from nlp_ft.utils import log
+from nlp_ft.training.trainer import CheckedTrainer, EvaluationLines
 
 _SMALL_MODEL = 50_000_000
 _UPDATES_WANTED, _MOST_EPOCHS = 1500, 50
@@ -137,7 +135,7 @@ def scores(prediction: Any) -> dict[str, float]:
     return {"loss": loss, "perplexity": math.exp(loss)}
 
 
-def settle(
+def choose_schedule(
     args: TrainingArguments, given: Collection[str] | None, rows: int, parameters: int, use_peft: bool
 ) -> list[str]:
     """Set in place what the user did not give; given None: the caller chose everything. Returns: what to say about it.
@@ -176,35 +174,19 @@ def train(task: Task) -> Trained:
     Raises: TrainingError if a loss, gradient or weight is not finite; ConfigError if the checkpoint to resume from is not of
     this run.
     """
-    resume = _resume(task)
-    trainer = _trainer(task, start=resume is None)
-    started = time.monotonic()
-    result = trainer.train(resume_from_checkpoint=resume)
-    metrics: dict[str, float] = {f"train_{k.removeprefix('train_')}": v for k, v in result.metrics.items()}
-    metrics["train_minutes"] = (time.monotonic() - started) / 60
-    first = next(entry for entry in trainer.state.log_history if "eval_loss" in entry)
+    trainer = _trainer(task)
+    trained = run_trainer(trainer, task.identity, task.fit, evaluate_first=True)
+    metrics = dict(trained.metrics)
+    first = next(entry for entry in trained.log_history if "eval_loss" in entry)
     metrics |= {f"eval_{name}_before": first[f"eval_{name}"] for name in _METRICS}
     validation: Any = task.splits["validation"]
     metrics |= trainer.predict(validation, metric_key_prefix="eval").metrics or {}
     return Trained(trainer.model, metrics, trainer.state.log_history)
 
 
-def _resume(task: Task) -> str | None:
-    args = task.training
-    if not args.resume_from_checkpoint:
-        return None
-    path, warnings = checkpointing.choose(str(args.resume_from_checkpoint), Path(str(args.output_dir)), task.identity)
-    for warning in warnings:
-        log(f"warning: {warning}")
-    log(f"resuming from {path}")
-    return str(path)
-
-
-def _trainer(task: Task, start: bool) -> LanguageTrainer:
-    """start: measure before the first update; a resumed run has that in its log."""
+def _trainer(task: Task) -> LanguageTrainer:
     args, clock = task.training, Clock()
     args.remove_unused_columns = False  # the collator reads `place` and `words`
-    args.eval_on_start = start
     multiple = 8 if args.bf16 or args.fp16 else 1
     trainer = LanguageTrainer(
         model=task.model,
@@ -215,8 +197,7 @@ def _trainer(task: Task, start: bool) -> LanguageTrainer:
         data_collator=Collator(task.tokenizer.pad_token_id, task.masking, args.seed, clock, multiple),  # type: ignore[arg-type]
         compute_metrics=scores,
         clock=clock,
-        callbacks=[checkpointing.ManifestCallback(task.identity), EvaluationLines("perplexity")],
+        callbacks=[EvaluationLines("perplexity")],
     )
     trainer.causal = task.masking is None
-    settle_callbacks(trainer, task.fit)
     return trainer

@@ -21,8 +21,9 @@ from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.evaluation.baselines import compare
 from nlp_ft.evaluation.metrics import compute_metrics
 from nlp_ft.inference.load import load
+from nlp_ft.methods.transfer.arguments import TransferArguments
 from nlp_ft.training import checkpointing
-from nlp_ft.training.fit import Job, identity, train
+from nlp_ft.training.fit import Job, job_identity, train
 from nlp_ft.training.job import Settings, make_job
 from nlp_ft.utils import log
 
@@ -30,7 +31,7 @@ ALONE = "target alone"
 Answers = dict[str, Any]  # the logits (rows, classes) of "validation" and "test"
 
 
-def start_from(settings: Settings, directory: str) -> ModelArguments:
+def start_from(settings: Settings[TransferArguments], directory: str) -> ModelArguments:
     """The model arguments with a source's directory as the checkpoint, which carries its own configuration and tokenizer."""
     return replace(
         settings.model,
@@ -43,7 +44,7 @@ def start_from(settings: Settings, directory: str) -> ModelArguments:
 
 
 def measure(
-    settings: Settings, data: TextData, sources: Mapping[str, str], numbers: Sequence[int]
+    settings: Settings[TransferArguments], data: TextData, sources: Mapping[str, str], numbers: Sequence[int]
 ) -> tuple[dict[str, float], str]:
     """Metrics at each number of target rows, with each source and without, said as a table; and the best source.
 
@@ -107,7 +108,7 @@ def _answers(job: Job, name: str) -> Answers:
     Those of other settings, rows (test rows, too) or weights to start from have another name there, and are not taken.
     """
     test, start = job.data.fingerprint["sha256"]["test"], job.settings["model"]["model_name_or_path"]
-    made_with = {**identity(job), "test": test, "weights": checkpointing.weights_of(start)}
+    made_with = {**job_identity(job), "test": test, "weights": checkpointing.weights_of(start)}
     settings = hashlib.sha256(json.dumps(made_with, sort_keys=True, default=str).encode()).hexdigest()[:8]
     path = Path(str(job.training.output_dir)) / "shots" / f"{name}-{settings}.npz"
     if path.exists():

@@ -45,21 +45,22 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     """
     from nlp_ft.hub.push import push_if_asked
     from nlp_ft.methods.transfer.gain import measure, start_from
-    from nlp_ft.training import controls, setup
+    from nlp_ft.training import controls
     from nlp_ft.training.fit import fit
     from nlp_ft.training.job import Settings, cross_validated, make_job, read
+    from nlp_ft.training.run import restart
     from nlp_ft.utils import log
 
-    settings = Settings.of("transfer", arguments)
+    settings = Settings.of("transfer", arguments, TransferArguments)
     data = read(settings, frames)
     sources = _sources(settings, data)
-    scores, best = measure(settings, data, sources, settings.own.transfer_shots)
-    setup.start_afresh(settings.training)
+    scores, best = measure(settings, data, sources, settings.method_arguments.transfer_shots)
+    restart(settings.training)
     if len(sources) > 1:
         log(f"\nthe target in full, from {best}")
     chosen = replace(settings, model=start_from(settings, sources[best]))
 
-    def fit_one(part: TextData, own: Settings, found: Mapping[str, float] | None) -> RunReport:
+    def fit_one(part: TextData, own: Settings[TransferArguments], found: Mapping[str, float] | None) -> RunReport:
         control_results: list[Baseline] = []
         if settings.fit.with_control and found is not None:
             job = make_job(part, replace(own, model=settings.model), silent=True)
@@ -71,12 +72,12 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     return push_if_asked(cross_validated(data, chosen, fit_one), settings)
 
 
-def _sources(settings: Settings, data: TextData) -> dict[str, str]:
+def _sources(settings: Settings[TransferArguments], data: TextData) -> dict[str, str]:
     """The directory of each source's model by its name; those that come as rows are fine-tuned first."""
     from nlp_ft.models import classifier
     from nlp_ft.utils import log
 
-    own: TransferArguments = settings.own
+    own: TransferArguments = settings.method_arguments
     found: dict[str, str] = {}
     for path in own.source_name_or_path or []:
         found[_free(Path(path).name, found)] = classifier.check_directory(path)
@@ -93,7 +94,7 @@ def _free(name: str, taken: Mapping[str, str]) -> str:
     return name if name not in taken else f"{name}-{sum(other.startswith(name) for other in taken) + 1}"
 
 
-def _fit_source(settings: Settings, target: TextData, name: str, file: str) -> Path:
+def _fit_source(settings: Settings[TransferArguments], target: TextData, name: str, file: str) -> Path:
     """Fine-tune on one source file, into `sources/<name>`, a run directory of its own; a finished one is taken as it is.
 
     Raises: ConfigError for a finished one of other settings or rows.
@@ -101,12 +102,13 @@ def _fit_source(settings: Settings, target: TextData, name: str, file: str) -> P
     from nlp_ft.data import load_data
     from nlp_ft.training import checkpointing
     from nlp_ft.training.cross_validation import arguments_for
-    from nlp_ft.training.fit import asked, fit
+    from nlp_ft.training.fit import fit
     from nlp_ft.training.job import make_job
+    from nlp_ft.training.run import piece_identity
     from nlp_ft.utils import log
 
     directory = Path(str(settings.training.output_dir)) / "sources" / name
-    arguments = source_data(settings.data, settings.own, file)
+    arguments = source_data(settings.data, settings.method_arguments, file)
     log(f"\nsource {name}")
     data = load_data(arguments, seed=settings.training.seed)
     for note in data.notes:
@@ -124,23 +126,26 @@ def _fit_source(settings: Settings, target: TextData, name: str, file: str) -> P
     )
     groups = plain.to_dict(plain.training)
     del groups[plain.method]  # which other sources there are, and on how many rows they are compared
-    asked = {**asked(groups, plain.given), "data": data.fingerprint["sha256"]}
-    if checkpointing.finished(directory, asked):
+    identity = piece_identity(groups, plain.explicit, plain.training.world_size)
+    identity["data"] = data.fingerprint["sha256"]
+    if checkpointing.finished(directory, identity):
         log(f"{directory} is finished and taken as it is")
         return directory
-    checkpointing.begin(directory, asked)
+    checkpointing.begin(directory, identity)
     fit(make_job(data, replace(plain, training=arguments_for(own_training, directory))))
     return directory
 
 
-def _suited(settings: Settings, source: TextData, target: TextData) -> tuple[TrainingArguments, FitArguments]:
+def _suited(
+    settings: Settings[TransferArguments], source: TextData, target: TextData
+) -> tuple[TrainingArguments, FitArguments]:
     """The arguments of a source: without what is meant for the target's kind of problem, or names its labels."""
     from nlp_ft.training import hyperparameters
 
     training, fit = copy.copy(settings.training), settings.fit
     if source.problem_type != target.problem_type:
         fit = replace(fit, threshold_metric=None)
-        hyperparameters.suit(training, source.problem_type)
+        hyperparameters.adapt_to_problem(training, source.problem_type)
     by_name = fit.class_weights not in (None, "balanced")
     if not source.labels or (by_name and source.labels != target.labels):
         fit = replace(fit, class_weights=None)

@@ -1,17 +1,17 @@
-"""The small files of a checkpoint directory, refused where they would import, read or build what they should not."""
+"""Checks of a checkpoint's small files: imports, foreign paths, absurd sizes."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from nlp_ft.errors import ModelError
 
 _MIB = 2**20
-_PARSED = {  # files that Python parses, which takes about ten times their size
+_PARSED = {  # parsing takes about ten times a file's size
     "config.json": 16 * _MIB,
     "tokenizer_config.json": 16 * _MIB,
     "adapter_config.json": 16 * _MIB,
@@ -36,7 +36,7 @@ _HIGHEST_RANK = 2**14
 
 
 def vet_settings(directory: Path) -> None:
-    """The small files alone: their size, nesting and links, what they would import, and the sizes they ask for.
+    """Check the small files: size, nesting, links, imported code, requested sizes.
 
     Raises: ModelError.
     """
@@ -45,42 +45,48 @@ def vet_settings(directory: Path) -> None:
             _vet_link(path, directory)
         if path.suffix in (".json", ".txt", ".model") and path.name not in _PARSED and path.is_file():
             _vet_size(path, _VOCABULARY)
-    found = {name: read_json(directory / name) for name in _PARSED if (directory / name).is_file()}
-    if config := found.get("config.json"):
+    settings = {name: read_json(directory / name) for name in _PARSED if (directory / name).is_file()}
+    if config := settings.get("config.json"):
         vet_config(directory / "config.json", config)
-    if tokenizer := found.get("tokenizer_config.json"):
+    if tokenizer := settings.get("tokenizer_config.json"):
         _vet_tokenizer(directory / "tokenizer_config.json", tokenizer)
-    if adapter := found.get("adapter_config.json"):
+    if adapter := settings.get("adapter_config.json"):
         _vet_adapter(directory / "adapter_config.json", adapter)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises: ModelError if it is too large, too deep, has a key twice, or is none."""
-    _vet_size(path, _PARSED.get(path.name, 64 * _MIB))
-    twice: list[str] = []
+    """Read a JSON object.
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+    Raises: ModelError if it is too large, too deep, has a key twice, or is no object.
+    """
+    _vet_size(path, _PARSED.get(path.name, 64 * _MIB))
+    duplicates: list[str] = []
+
+    def without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        members = dict(pairs)
+        if len(members) < len(pairs):
             names = [name for name, _ in pairs]
-            twice.append(next(name for name in names if names.count(name) > 1))
-        return found
+            duplicates.append(next(name for name in names if names.count(name) > 1))
+        return members
 
     try:
-        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=without_duplicates)
     except RecursionError:
         raise ModelError(f"{path} is nested too deep to be read.") from None
     except ValueError as error:  # also bytes that are no UTF-8
         raise ModelError(f"{path} is no JSON: {error}.") from None
-    if twice:
-        raise ModelError(f"{path} has the key {twice[0]!r} twice; which one holds is anyone's guess.")
-    if not isinstance(found, dict):
-        raise ModelError(f"{path} holds a {type(found).__name__}; wanted a JSON object.")
-    return found
+    if duplicates:
+        raise ModelError(f"{path} has the key {duplicates[0]!r} twice; wanted every key once.")
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds a {type(content).__name__}; wanted a JSON object.")
+    return content
 
 
-def vet_config(path: Path, config: dict[str, Any], *, code: bool = True) -> None:
-    """What a config.json would import, read or build. code: refuse auto_map, too. Raises: ModelError."""
+def vet_config(path: Path, config: Mapping[str, object], *, code: bool = True) -> None:
+    """Check that a config.json imports, reads and builds nothing it should not.
+
+    code: refuse auto_map, too. Raises: ModelError.
+    """
     if code:
         _refuse_code(path, config)
     if "configuration_files" in config:
@@ -89,14 +95,14 @@ def vet_config(path: Path, config: dict[str, Any], *, code: bool = True) -> None
         )
     quantization = config.get("quantization_config") or config.get("compression_config")
     if quantization:
-        kind = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
+        method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
         raise ModelError(
-            f"{path}: quantization_config of kind {kind!r} imports further packages; wanted plain weights (or a GGUF file)."
+            f"{path}: quantization_config of kind {method!r} imports further packages; wanted plain weights (or a GGUF file)."
         )
     for field in ("transformers_weights", "nlp_ft_gguf_file"):
-        named = config.get(field)
-        if named is not None and not (is_plain(named) and named.endswith((".safetensors", ".index.json", ".gguf"))):
-            raise ModelError(f"{path}: {field} names {named!r}, which is no weights file of that directory.")
+        file = config.get(field)
+        if file is not None and not (is_plain_name(file) and file.endswith((".safetensors", ".index.json", ".gguf"))):
+            raise ModelError(f"{path}: {field} names {file!r}, which is no weights file of that directory.")
     for field, value in _fields(config):
         if "implementation" in field and any("/" in name for name in _strings(value)):
             raise ModelError(f"{path}: {field} {value!r} names code to be fetched from a repository of kernels.")
@@ -109,31 +115,40 @@ def vet_config(path: Path, config: dict[str, Any], *, code: bool = True) -> None
 
 
 def vet_index(path: Path) -> set[str]:
-    """Names of the shards. Raises: ModelError if one of them is not beside the index."""
+    """Check an index of shards and return their names.
+
+    Raises: ModelError if a shard is not beside the index.
+    """
     shards = read_json(path).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(file, str) for file in shards.values()):
         raise ModelError(f"{path}: weight_map is missing; wanted a file's name for every weight.")
     files = set(shards.values())
-    if outside := sorted(file for file in files if not is_plain(file)):
+    if outside := sorted(file for file in files if not is_plain_name(file)):
         raise ModelError(f"{path} names {outside[0]}, which is not a file of that directory; not loaded.")
     if other := sorted(file for file in files if not file.endswith(".safetensors")):
         raise ModelError(f"{path}: weight_map names {other[0]}, which is no safetensors file.")
     return files
 
 
-def _vet_tokenizer(path: Path, settings: dict[str, Any]) -> None:
-    """Files that a tokenizer_config.json names are its own. Raises: ModelError."""
+def _vet_tokenizer(path: Path, settings: Mapping[str, object]) -> None:
+    """Check that a tokenizer_config.json names files of its directory alone.
+
+    Raises: ModelError.
+    """
     _refuse_code(path, settings)
     for field, value in settings.items():
-        names = field.endswith(("_file", "_files", "_spm")) or field in ("vocab", "merges", "sp_model", "init_inputs")
-        if not names or field in _HARMLESS_FILES:
+        is_path = field.endswith(("_file", "_files", "_spm")) or field in ("vocab", "merges", "sp_model", "init_inputs")
+        if not is_path or field in _HARMLESS_FILES:
             continue
-        if outside := [name for name in _strings(value) if not is_plain(name)]:
+        if outside := [name for name in _strings(value) if not is_plain_name(name)]:
             raise ModelError(f"{path}: {field} names {outside[0]!r}, which is not a file of that directory.")
 
 
-def _vet_adapter(path: Path, settings: dict[str, Any]) -> None:
-    """Raises: ModelError."""
+def _vet_adapter(path: Path, settings: Mapping[str, object]) -> None:
+    """Check an adapter_config.json.
+
+    Raises: ModelError.
+    """
     _refuse_code(path, settings)
     base = settings.get("base_model_name_or_path")
     if base is not None and (not isinstance(base, str) or re.match(r"[A-Za-z][\w+.-]+:|\\\\|//", base) or "\0" in base):
@@ -147,7 +162,7 @@ def _vet_adapter(path: Path, settings: dict[str, Any]) -> None:
             raise ModelError(f"{path}: r is {rank}; wanted 1 to {_HIGHEST_RANK}.")
 
 
-def _refuse_code(path: Path, settings: dict[str, Any]) -> None:
+def _refuse_code(path: Path, settings: Mapping[str, object]) -> None:
     if settings.get("auto_map"):
         raise ModelError(
             f"{path}: auto_map names code of the checkpoint's own, which is never run; where the architecture "
@@ -156,13 +171,16 @@ def _refuse_code(path: Path, settings: dict[str, Any]) -> None:
 
 
 def _vet_link(path: Path, directory: Path) -> None:
-    """A link stays in the directory, or in the Hub cache that the directory is a snapshot of. Raises: ModelError."""
+    """Refuse a link that leaves the directory and its Hub cache.
+
+    Raises: ModelError.
+    """
     home = directory.resolve()
     allowed = [home]
     repository = home.parent.parent
     if home.parent.name == "snapshots" and repository.name.startswith("models--"):
-        allowed += [repository / "blobs", repository.parent / "blobs"]  # its own, and those the cache shares
-    if not any(path.resolve().is_relative_to(place) for place in allowed):
+        allowed += [repository / "blobs", repository.parent / "blobs"]  # of this repository, and shared by the cache
+    if not any(path.resolve().is_relative_to(target) for target in allowed):
         raise ModelError(f"{path} is a link to a file outside of that directory; put the file itself there.")
 
 
@@ -171,26 +189,30 @@ def _vet_size(path: Path, limit: int) -> None:
         raise ModelError(f"{path} has {path.stat().st_size / _MIB:.0f} MB; wanted at most {limit // _MIB}.")
 
 
-def is_plain(name: Any) -> bool:
-    """A file's name and nothing else, on any system."""
+def is_plain_name(name: object) -> TypeGuard[str]:
+    """Whether a value is a bare file name on every system."""
     return isinstance(name, str) and PurePath(name).name == name == PureWindowsPath(name).name and name != ".."
 
 
-def _strings(value: Any) -> list[str]:
-    """Those in a value of JSON, at any depth."""
-    found, stack = [], [value]
+def _strings(value: object) -> list[str]:
+    """Strings in a JSON value, at any depth."""
+    strings: list[str] = []
+    stack: list[object] = [value]
     while stack:
-        inner = stack.pop()
-        if isinstance(inner, str):
-            found.append(inner)
-        elif isinstance(inner, dict | list):
-            stack.extend(inner.values() if isinstance(inner, dict) else inner)
-    return found
+        item = stack.pop()
+        if isinstance(item, str):
+            strings.append(item)
+        elif isinstance(item, dict | list):
+            stack.extend(item.values() if isinstance(item, dict) else item)
+    return strings
 
 
-def _fields(settings: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every field with its value, those of nested configurations too; as deep as the JSON parser went."""
-    stack = [settings]
+def _fields(settings: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Every field with its value, of nested configurations, too.
+
+    A stack and no recursion, as the file may be nested as deep as the JSON parser goes.
+    """
+    stack: list[Mapping[str, object]] = [settings]
     while stack:
         for field, value in stack.pop().items():
             yield field, value

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from nlp_ft.errors import ModelError
-from nlp_ft.models.checkpoint import check_directory, check_weights, one_line, quiet
+from nlp_ft.models.checkpoint import as_model_error, check_directory, check_weights, quiet
 from nlp_ft.training.augmentation.words import fixed_parts, negated
 
 _BATCH = 16
@@ -94,7 +94,7 @@ def _open(name: str) -> tuple[Any, Any, int]:
     """Model, tokenizer, and how many tokens it holds. Raises: ModelError."""
     place = check_directory(name)
     check_weights(place)
-    with quiet(), one_line(name, "text-to-text model"):
+    with quiet(), as_model_error(name, "text-to-text model"):
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         model, info = AutoModelForSeq2SeqLM.from_pretrained(
             place, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, use_safetensors=True

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from nlp_ft.data import counted
 from nlp_ft.data.checks.finding import Finding
 from nlp_ft.data.checks.report.overview import SplitSummary
@@ -19,7 +21,7 @@ from nlp_ft.evaluation.report.text import percent
 if TYPE_CHECKING:
     from nlp_ft.data.checks.report.check_report import CheckReport
 
-Figure = tuple[str, str]  # caption, chart
+Figure = tuple[str, Markup]  # caption, chart
 
 _CLASSES_DRAWN = 20
 _FINDINGS_DRAWN = 30
