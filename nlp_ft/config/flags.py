@@ -1,4 +1,7 @@
-"""Which flags there are, without importing torch or transformers; which names of elsewhere are refused, and why."""
+"""Which flags there are, without importing torch or transformers.
+
+Which names of elsewhere are refused, and why.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +116,10 @@ def _literal(node: ast.expr | None) -> Any:
 
 
 def flags_of(arguments: type) -> tuple[Flag, ...]:
-    """The flags of one of our own argument dataclasses; its module must postpone the evaluation of annotations."""
+    """The flags of one of our own argument dataclasses.
+
+    Its module must postpone the evaluation of annotations.
+    """
     types = {
         name: kind for cls in reversed(arguments.__mro__) for name, kind in vars(cls).get("__annotations__", {}).items()
     }
@@ -125,24 +131,27 @@ def flags_of(arguments: type) -> tuple[Flag, ...]:
     return tuple(found)
 
 
-def lacking(classes: Iterable[type]) -> dict[str, str]:
-    """The flags that a method does not have, each with the reason: what its classes say by `lacks`, group by group."""
-    said = {group: reason for cls in classes for group, reason in getattr(cls, "lacks", {}).items()}
-    return {flag.name: reason for group, reason in said.items() for flag in flags_of(group)}
+def unsupported_flags(classes: Iterable[type]) -> dict[str, str]:
+    """Flags that a method does not support, each with the reason.
+
+    Its argument classes declare them group by group in their class variable `unsupported`.
+    """
+    reasons = {group: reason for cls in classes for group, reason in getattr(cls, "unsupported", {}).items()}
+    return {flag.name: reason for group, reason in reasons.items() for flag in flags_of(group)}
 
 
-def check_name(name: str, known: Iterable[str], where: str, written: str, lacks: Mapping[str, str]) -> None:
+def check_name(name: str, known: Iterable[str], where: str, written: str, unsupported: Mapping[str, str]) -> None:
     """Refuse a flag or YAML key that is replaced, refused, another method's or unknown.
 
-    where: `a.yaml: ` or nothing; written: the name as it stands there; lacks: as `lacking` gives it.
+    where: `a.yaml: ` or nothing; written: the name as it stands there; unsupported: as `unsupported_flags` gives it.
     Raises: ConfigError that says what to do instead.
     """
     if name in REPLACED:
         raise ConfigError(f"{where}{written} is no flag any more: {REPLACED[name]}.")
     if name in REFUSED:
         raise ConfigError(f"{where}{written} is refused: it {REFUSED[name]}.")
-    if name in lacks:
-        raise ConfigError(f"{where}{written}: {lacks[name]}.")
+    if name in unsupported:
+        raise ConfigError(f"{where}{written}: {unsupported[name]}.")
     if name not in known:
         dashes = "--" if written.startswith("--") else ""
         hint = did_you_mean(name, [other for other in known if other not in REFUSED])

@@ -17,7 +17,10 @@ _HIDDEN = {*REFUSED, "do_train", "do_eval", "do_predict", "local_rank"}
 
 
 def help_text(command: str, about: str, classes: Sequence[type]) -> str:
-    """The grouped help of a method; a class's docstring begins with the group's title and what it is about."""
+    """The grouped help of a method.
+
+    A class's docstring begins with the group's title and what it is about.
+    """
     parser = argparse.ArgumentParser(
         prog=f"nlp-ft {command}",
         usage=f"nlp-ft {command} [--config FILE.yaml ...] [flags]",
@@ -62,7 +65,10 @@ def _default(flag: Flag, changed: dict[str, Any]) -> str:
 
 
 def _shape(flag: Flag) -> str:
-    """How a value looks: {a,b} for a choice, else INT, FLOAT, STR, JSON; `...` where there may be several."""
+    """How a value looks: {a,b} for a choice, else INT, FLOAT, STR, JSON.
+
+    `...` where there may be several.
+    """
     if flag.type.startswith("Literal["):
         return "{" + ",".join(re.findall(r"['\"](\w+)['\"]", flag.type)) + "}"
     first = next(part for part in flag.type.split(" | ") if part != "None").partition("[")

@@ -1,4 +1,7 @@
-"""Command line and YAML to dataclasses: defaults < YAML < command line. A YAML key is a flag; an unknown name is an error."""
+"""Command line and YAML to dataclasses: defaults < YAML < command line.
+
+A YAML key is a flag; an unknown name is an error.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from nlp_ft.config.flags import Flag, flags_of, lacking, training_flags
+from nlp_ft.config.flags import Flag, flags_of, unsupported_flags, training_flags
 from nlp_ft.config.training_arguments import check_training
 from nlp_ft.config.yaml_file import Setting, read_settings
 from nlp_ft.errors import ConfigError
@@ -35,7 +38,7 @@ def parse(*classes: type, argv: Sequence[str] | None = None) -> tuple[Any, ...]:
     is missing, and a value that does not fit; a value out of a YAML file is reported with the name of the file.
     """
     flags = all_flags(classes)
-    settings = read_settings(sys.argv[1:] if argv is None else argv, flags, lacking(classes))
+    settings = read_settings(sys.argv[1:] if argv is None else argv, flags, unsupported_flags(classes))
     given = frozenset(setting.name for setting in settings)
     for flag in flags:
         if (flag.required or flag.name == "output_dir") and flag.name not in given:

@@ -18,7 +18,10 @@ def at_least_one(flag: str, value: int | None) -> None:
 
 
 def one_delimiter(written: str) -> str:
-    """One character; the word tab, and a backslash with t, are a tab. Raises: ConfigError."""
+    """One character; the word tab, and a backslash with t, are a tab.
+
+    Raises: ConfigError.
+    """
     character = {"tab": "\t", "\\t": "\t"}.get(written, written)
     if len(character) != 1 or character in '"\r\n':
         raise ConfigError(f"--delimiter must be one character that is no quote (or the word tab), got {written!r}.")

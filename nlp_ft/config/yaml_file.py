@@ -1,4 +1,7 @@
-"""YAML files and command lines as one list of settings, in which a later one wins. Values stay text, as they were written."""
+"""YAML files and command lines as one list of settings, in which a later one wins.
+
+Values stay text, as they were written.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,14 @@ class Setting(NamedTuple):
 
 
 def read_settings(
-    argv: Sequence[str], flags: Iterable[Flag], lacks: Mapping[str, str] = MappingProxyType({})
+    argv: Sequence[str], flags: Iterable[Flag], unsupported: Mapping[str, str] = MappingProxyType({})
 ) -> list[Setting]:
-    """What the user set: first each `--config FILE` in turn, then the other flags; every name checked.
+    """What the user set: first each `--config FILE` in turn, then the other flags.
+
+    Every name checked.
 
     `--learning-rate` is `--learning_rate`, `--use_cpu` alone is `--use_cpu=true`, `--no_use_cpu` is `--use_cpu=false`.
-    lacks: names that others have, and why they are not here.
+    unsupported: names that others have, and why they are not here.
 
     Raises: ConfigError for an unknown, replaced or refused name, a missing or superfluous value, or an unusable file.
     """
@@ -49,13 +54,16 @@ def read_settings(
                 raise ConfigError("--config needs the path of a YAML file.")
             files += values
         else:
-            given.append(_setting(written, values, "", known, lacks))
-    found = [setting for file in files for setting in read_yaml(file, known, lacks)]
+            given.append(_setting(written, values, "", known, unsupported))
+    found = [setting for file in files for setting in read_yaml(file, known, unsupported)]
     return found + [setting for setting in given if setting is not None]
 
 
 def _grouped(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Each flag as written, with the values that follow it; `--flag=value` takes that value alone."""
+    """Each flag as written, with the values that follow it.
+
+    `--flag=value` takes that value alone.
+    """
     groups: list[tuple[str, list[str]]] = []
     is_open = False
     for token in argv:
@@ -70,8 +78,10 @@ def _grouped(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
     return groups
 
 
-def read_yaml(path: str, known: Mapping[str, Flag], lacks: Mapping[str, str] = MappingProxyType({})) -> list[Setting]:
-    """The settings of a flat YAML file, in its order; `key:` and `key: null` mean the default, and are left out.
+def read_yaml(path: str, known: Mapping[str, Flag], unsupported: Mapping[str, str] = MappingProxyType({})) -> list[Setting]:
+    """The settings of a flat YAML file, in its order.
+
+    `key:` and `key: null` mean the default, and are left out.
 
     Scalars are taken as written, not as YAML 1.1 reads them: there `2e-5` is a string, `no` a boolean, 1.10 is 1.1.
 
@@ -84,7 +94,7 @@ def read_yaml(path: str, known: Mapping[str, Flag], lacks: Mapping[str, str] = M
         raise ConfigError(f"{path}: wanted lines of `flag: value`, got a {root.id}.")
     found: list[Setting] = []
     for name, value in _pairs(root, path):
-        setting = _setting(name, _yaml_values(value, path), f"{path}: ", known, lacks)
+        setting = _setting(name, _yaml_values(value, path), f"{path}: ", known, unsupported)
         found += [setting] if setting is not None else []
     return found
 
@@ -122,7 +132,10 @@ def _compose(text: str, where: str) -> Any:
 
 
 def _pairs(node: yaml.MappingNode, where: str) -> Iterator[tuple[str, yaml.Node]]:
-    """Each key, as written, and its value. Raises: ConfigError for a key that stands there twice."""
+    """Each key, as written, and its value.
+
+    Raises: ConfigError for a key that stands there twice.
+    """
     lines: dict[str, int] = {}
     for key, value in node.value:
         name, line = str(key.value), key.start_mark.line + 1
@@ -142,7 +155,10 @@ def _yaml_values(node: yaml.Node, where: str) -> list[str] | None:
 
 
 def _json_value(node: yaml.Node, where: str) -> Any:
-    """A value inside a mapping. Keys are names as written; plain scalars are numbers (2e-5, too), true, false or null."""
+    """A value inside a mapping.
+
+    Keys are names as written; plain scalars are numbers (2e-5, too), true, false or null.
+    """
     if isinstance(node, yaml.MappingNode):
         return {name: _json_value(value, where) for name, value in _pairs(node, where)}
     if isinstance(node, yaml.SequenceNode):
@@ -161,9 +177,12 @@ def _json_value(node: yaml.Node, where: str) -> Any:
 
 
 def _setting(
-    written: str, values: list[str] | None, where: str, known: Mapping[str, Flag], lacks: Mapping[str, str]
+    written: str, values: list[str] | None, where: str, known: Mapping[str, Flag], unsupported: Mapping[str, str]
 ) -> Setting | None:
-    """One setting under its flag's own name; None where it asks for nothing (null, or a refused flag set to what holds)."""
+    """One setting under its flag's own name.
+
+    None where it asks for nothing (null, or a refused flag set to what holds).
+    """
     on_command_line = written.startswith("--")
     name = written.removeprefix("--").replace("-", "_") if on_command_line else written
     negated = known.get(name.removeprefix("no_"))
@@ -171,7 +190,7 @@ def _setting(
         name, values = negated.name, ["false"]
     if name in REFUSED and _holds_anyway(known.get(name), values):
         return None
-    check_name(name, known, where, written, lacks)
+    check_name(name, known, where, written, unsupported)
     if values is None:
         return None
     flag = known[name]

@@ -33,7 +33,10 @@ def texts_for_prediction(
     *,
     delimiter: str | None = None,
 ) -> Texts:
-    """Read the texts of a file that needs no labels. Raises: DataError as `read_table`, or for a missing column."""
+    """Read the texts of a file that needs no labels.
+
+    Raises: DataError as `read_table`, or for a missing column.
+    """
     table = read_table(source, delimiter=delimiter)
     columns = find_columns(
         table, text_column_names, text_pair_column_name, None, labelled=False, delimiter=text_column_delimiter

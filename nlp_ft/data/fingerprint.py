@@ -15,7 +15,10 @@ _BLANK = {text_digest(""), text_digest("", "")}
 
 
 def fingerprint(splits: dict[str, Rows], labels: list[str], problem: str, sources: dict[str, str]) -> dict[str, Any]:
-    """Sources, rows, rows per class and sha256 by split; equal for equal rows, whatever the machine and file format."""
+    """Sources, rows, rows per class and sha256 by split.
+
+    Equal for equal rows, whatever the machine and file format.
+    """
     return {
         "sources": sources,
         "rows": {split: len(rows) for split, rows in splits.items()},
@@ -25,7 +28,10 @@ def fingerprint(splits: dict[str, Rows], labels: list[str], problem: str, source
 
 
 def class_counts(rows: Rows, labels: list[str], problem: str) -> dict[str, int]:
-    """Rows of each class, in the order of `labels`; a row of several labels counts for each of them."""
+    """Rows of each class, in the order of `labels`.
+
+    A row of several labels counts for each of them.
+    """
     counts = Counter(name for label in rows.labels for name in _names(label, labels, problem))
     return {name: counts[name] for name in labels}
 

@@ -50,7 +50,10 @@ class Labelled:
 
 
 def read_rows(args: DataArguments, frames: Mapping[str, Source] | None = None) -> Labelled:
-    """Read what the arguments (or `frames`, by split) name. Raises: DataError, ConfigError."""
+    """Read what the arguments (or `frames`, by split) name.
+
+    Raises: DataError, ConfigError.
+    """
     tables, notes = read_sources(args, frames)
     columns = find_columns(
         tables["train"],

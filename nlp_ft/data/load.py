@@ -54,7 +54,10 @@ def keys_of(split: Dataset) -> list[bytes]:
 
 
 def sampled(data: TextData, rows: int, seed: int) -> TextData:
-    """The same data with a stratified sample of its training rows; all of them where there are no more."""
+    """The same data with a stratified sample of its training rows.
+
+    All of them where there are no more.
+    """
     places = sample_rows(keys_of(data.train), list(data.train["label"]), data.problem_type, rows, seed)
     return replace(data, train=data.train.select(places))
 
@@ -105,7 +108,10 @@ def load_data(
 def _split_off_missing(
     splits: dict[str, Rows], found: Labelled, args: DataArguments, seed: int, split_off: Collection[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Add validation and test, where they are missing, out of train. Returns: how, for the record; and notes."""
+    """Add validation and test, where they are missing, out of train.
+
+    Returns: how, for the record; and notes.
+    """
     sizes = {"validation": args.validation_split_size, "test": args.test_split_size}
     missing = {split: size for split, size in sizes.items() if split in split_off and split not in splits}
     if not missing:

@@ -10,7 +10,9 @@ from nlp_ft.errors import ConfigError
 
 
 def mix(rows: Rows, mixing: list[str] | None, seed: int) -> tuple[Rows, list[str]]:
-    """The rows of several sources (column `source`) in these proportions; rows are left out, none is repeated.
+    """The rows of several sources (column `source`) in these proportions.
+
+    Rows are left out, none is repeated.
 
     mixing: `proportional` (all rows), `equal`, or a share a source, in the order of the sources. The set is as large as
     the source that is shortest of its share allows. Which rows stay is decided by a hash of seed and text.

@@ -85,7 +85,10 @@ def text_key(text: str, pair: str | None = None) -> str:
 
 
 def texts_of(table: Table, columns: Columns) -> tuple[Sequence[str], Sequence[str] | None]:
-    """The texts of a table and their pairs; several text columns are joined. Raises: DataError for one that is no string."""
+    """The texts of a table and their pairs; several text columns are joined.
+
+    Raises: DataError for one that is no string.
+    """
     parts = [table.texts(name, TEXT_FLAG) for name in columns.texts]
     pairs = None if columns.text_pair is None else table.texts(columns.text_pair, PAIR_FLAG)
     return parts[0] if len(parts) == 1 else _joined(parts, columns.delimiter), pairs
@@ -101,7 +104,10 @@ def _joined(parts: Sequence[Sequence[str]], delimiter: str) -> Column:
 def rows_of(
     table: Table, columns: Columns, labels: list[Any], problem: str, kept: dict[str, str] | None = None
 ) -> Rows:
-    """The rows of a table with these targets; `kept`: other columns to keep, by the name that they get."""
+    """The rows of a table with these targets.
+
+    `kept`: other columns to keep, by the name that they get.
+    """
     texts, pairs = texts_of(table, columns)
     others = {name: table.columns[column] for name, column in (kept or {}).items()}
     return make_rows(texts, pairs, labels, problem, others)

@@ -61,7 +61,10 @@ def _dataset_tables(args: DataArguments, name: str) -> tuple[dict[str, Table], l
 
 
 def _load(name: str, config: str | None) -> dict[str, Dataset]:
-    """The splits of a dataset by name or directory; no code of its own is ever run. Raises: DataError, in one line."""
+    """The splits of a dataset by name or directory; no code of its own is ever run.
+
+    Raises: DataError, in one line.
+    """
     if "://" in name:
         raise DataError(f"--dataset_name {name} is a URL; give the name of a dataset on the Hub, or a local directory.")
     try:
@@ -84,7 +87,10 @@ def _exact(name: str, config: str | None) -> dict[str, Any]:
 
 
 def _split_name(name: str, data: dict[str, Dataset], split: str, given: str | None) -> str | None:
-    """The name of a split in the dataset; None where there is none (train must be). Raises: DataError."""
+    """The name of a split in the dataset; None where there is none (train must be).
+
+    Raises: DataError.
+    """
     flag = f"--{split}_split_name"
     if given is not None:
         if given not in data:

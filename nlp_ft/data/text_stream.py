@@ -62,7 +62,10 @@ class TextFile:
         bad.settle(self.source)
 
     def texts(self, block: Block) -> list[Any]:
-        """The texts of a block, or pairs of them. Raises: DataError for one that is no string, with its place."""
+        """The texts of a block, or pairs of them.
+
+        Raises: DataError for one that is no string, with its place.
+        """
         texts, pairs = texts_of(_with_all(block, self.columns), self.columns)
         return list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
 

@@ -63,7 +63,10 @@ def tokenize(
 def _tokenize_batch(
     batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, limit: int
 ) -> dict[str, list[Any]]:
-    """Tokens of a batch, whole first, so that rows that must be cut are known; those are then done again."""
+    """Tokens of a batch, whole first, so that rows that must be cut are known.
+
+    Those are then done again.
+    """
     texts, pairs = batch["text"], batch.get("text_pair")
     tokens = dict(tokenizer(texts, pairs, verbose=False))
     cut = [len(ids) > limit for ids in tokens["input_ids"]]
@@ -79,7 +82,10 @@ def _tokenize_batch(
 def _window_batch(
     batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, limit: int, windows: Windows
 ) -> dict[str, list[Any]]:
-    """Windows of a batch; `held`: how many there were before some were left out, 0 for a text that fits."""
+    """Windows of a batch.
+
+    `held`: how many there were before some were left out, 0 for a text that fits.
+    """
     texts, pairs = batch["text"], batch.get("text_pair")
     whole = dict(tokenizer(texts, pairs, verbose=False))
     found: dict[str, list[Any]] = {name: [] for name in (*whole, "windows", "held", "length")}

@@ -24,7 +24,9 @@ def tokenize_texts(
     group: bool = False,
     num_proc: int | None = None,
 ) -> tuple[Dataset, str]:
-    """Tokenize the column `text`, rows cut to `limit` tokens; grouped, into rows of `limit` tokens, of which none is lost.
+    """Tokenize the column `text`, rows cut to `limit` tokens.
+
+    Grouped, into rows of `limit` tokens, of which none is lost.
 
     words: also the number of the word each token belongs to, -1 for special tokens.
     Returns: columns input_ids, (words,) length, place (the number of the row); and a note on what was cut or put together.
@@ -61,7 +63,10 @@ def tokenize_texts(
 def _cut(
     batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, limit: int, words: bool
 ) -> dict[str, list[Any]]:
-    """Whole first, so that texts that must be cut are known; the cut keeps the tokens at the end that close a text."""
+    """Whole first, so that texts that must be cut are known.
+
+    The cut keeps the tokens at the end that close a text.
+    """
     whole = tokenizer(batch["text"], verbose=False)
     cut = [len(ids) > limit for ids in whole["input_ids"]]
     tokens = tokenizer(batch["text"], truncation=True, max_length=limit) if any(cut) else whole

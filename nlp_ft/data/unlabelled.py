@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """`train` and `validation`: column `text`. `keys`: text_digest of every text in either.
+    """`train` and `validation`: column `text`.
+
+    `keys`: text_digest of every text in either.
 
     `notes`, `fingerprint` and `rejected`: as in TextData.
     """
@@ -102,7 +104,10 @@ def _tables(source: Source, args: DataArguments, paragraphs: bool) -> Iterator[T
 
 
 def _read_text(path: Path, paragraphs: bool, skip: bool) -> Table:
-    """A line a text, or a paragraph: lines up to a blank one, with their line ends. Raises: DataError for what is not UTF-8."""
+    """A line a text, or a paragraph: lines up to a blank one, with their line ends.
+
+    Raises: DataError for what is not UTF-8.
+    """
     store, numbers, bad = Store(["text"]), [], BadRows(skip)
     lines = Lines(path)
     held: list[str] = []
@@ -129,7 +134,10 @@ def _read_text(path: Path, paragraphs: bool, skip: bool) -> Table:
 
 
 def _texts(tables: Sequence[Table], args: DataArguments) -> tuple[Table, list[str]]:
-    """One table with the column `text` and nothing else, blank texts left out; and notes."""
+    """One table with the column `text` and nothing else, blank texts left out.
+
+    And notes.
+    """
     parts, notes = [], []
     for table in tables:
         columns = find_columns(

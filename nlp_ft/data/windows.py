@@ -1,4 +1,7 @@
-"""Texts as token ids, those that are longer than the model in windows; and one answer out of those of its windows."""
+"""Texts as token ids, those that are longer than the model in windows.
+
+And one answer out of those of its windows.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ Row = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class Windows:
-    """How training reads long texts. stride: as `windowed` takes it; most: windows a text, spread over it; None: all."""
+    """How training reads long texts.
+
+    Stride: as `windowed` takes it; most: windows a text, spread over it; None: all.
+    """
 
     stride: int | None = None
     most: int | None = None
@@ -59,7 +65,10 @@ def windowed(
 def truncated(
     tokenizer: Any, firsts: Sequence[str], seconds: Sequence[str] | None, limit: int, start: int = 0
 ) -> list[Row]:
-    """Every text cut at its end to `limit` tokens; blank texts and errors as in `windowed`."""
+    """Every text cut at its end to `limit` tokens.
+
+    Blank texts and errors as in `windowed`.
+    """
     if not len(firsts):
         return []
     cut = tokenizer(list(firsts), None if seconds is None else list(seconds), truncation=True, max_length=limit)
@@ -107,7 +116,10 @@ def cut(tokenizer: Any, first: str, second: str | None, limit: int, stride: int 
 
 
 def check_stride(tokenizer: Any, limit: int, stride: int | None, *, pair: bool) -> None:
-    """Refuse a stride as long as what a window of `limit` tokens holds of a text. Raises: ConfigError."""
+    """Refuse a stride as long as what a window of `limit` tokens holds of a text.
+
+    Raises: ConfigError.
+    """
     room = limit - tokenizer.num_special_tokens_to_add(pair=pair)
     if stride is not None and stride >= max(room, 1):
         raise ConfigError(f"a stride of {stride} tokens leaves nothing new in a window of {room}; give a smaller one.")

@@ -117,6 +117,20 @@ def batches_by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return batches
 
 
+def _split_pairs(texts: Sequence[str] | Sequence[tuple[str, str]]) -> tuple[list[str], list[str] | None]:
+    """First texts, and second texts where the rows are pairs."""
+    firsts: list[str] = []
+    seconds: list[str] = []
+    for row in texts:
+        if isinstance(row, str):
+            firsts.append(row)
+        else:
+            first, second = row
+            firsts.append(first)
+            seconds.append(second)
+    return firsts, seconds or None
+
+
 def _columns(
     tokenizer: PreTrainedTokenizerBase, rows: Dataset | Sequence[str] | Sequence[tuple[str, str]], max_length: int
 ) -> dict[str, list[list[int]]]:

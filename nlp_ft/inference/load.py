@@ -1,4 +1,4 @@
-"""`load()`: a fine-tuned classifier from a directory, an adapter directory, several of those over one base, or the Hub."""
+"""`load()`: a fine-tuned classifier from a directory, adapters or the Hub."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ import torch
 from accelerate import PartialState
 from huggingface_hub import snapshot_download
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.evaluation.inference_config import read_inference_config
 from nlp_ft.evaluation.probabilities import REGRESSION
 from nlp_ft.inference.classifier import AdapterSetup, Classifier
-from nlp_ft.inference.export.runtime import is_export, open_export
+from nlp_ft.inference.export.runtime import GraphModel, is_export, open_export
 from nlp_ft.models.adapters import SwitchableAdapters, adapter_settings, load_adapter_directory
 from nlp_ft.models.checkpoint import as_model_error, check_directory, open_classifier
+from nlp_ft.models.classifier import label_names
 from nlp_ft.models.safety.weights import vet
 from nlp_ft.models.tokenizer import has_tokenizer, open_tokenizer, set_padding_side
 
-_SMALL = ["*.json", "*.txt", "*.model", "*.jinja"]  # everything of a repository but its weights
+_SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # everything of a repository but its weights
 _WEIGHTS = ["model*.safetensors", "adapter_model.safetensors"]
 
 
@@ -34,31 +35,31 @@ def load(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Classifier:
-    """Load a fine-tuned classifier; onto the GPU, if there is one.
+    """Load a fine-tuned classifier, onto the GPU if there is one.
 
     Args:
         name: a directory, an export, an adapter directory (its base is found by its adapter_config.json), a name on the Hub,
             or several adapter directories over one base by name, of which the first is in use until `Classifier.use`.
         revision: branch, tag or commit of a name on the Hub.
-        device: as torch names it; where not given, by Accelerate's rules: CUDA, MPS, or the CPU.
-        dtype: of the weights; where not given, bfloat16 on CUDA devices that have it, float32 elsewhere.
+        device: as torch names it; if None, by Accelerate's rules: CUDA, MPS, or the CPU.
+        dtype: of the weights; if None, bfloat16 on CUDA devices that support it, float32 elsewhere.
 
     Raises: ModelError if it is no checkpoint, has no tokenizer, or lacks its classification head: a head that is not in the
-    files would be random, and transformers does not stop at it. ConfigError for a device that is not there.
+    files would be random, and transformers raises no error for it. ConfigError for a device that is not there.
     """
     chosen = _device(device)
     if isinstance(name, Mapping):
-        classifier = _several({key: _place(str(path), revision) for key, path in name.items()}, chosen)
+        classifier = _load_adapters({key: _directory(str(path), revision) for key, path in name.items()}, chosen)
     else:
-        classifier = _one(str(name), _place(str(name), revision), chosen)
-    kind = dtype or _dtype(chosen)
-    if kind != torch.float32 and isinstance(classifier.model, torch.nn.Module):
-        classifier.model.to(kind)
+        classifier = _load_single(str(name), _directory(str(name), revision), chosen)
+    weights_dtype = dtype or _dtype(chosen)
+    if weights_dtype != torch.float32 and isinstance(classifier.model, torch.nn.Module):
+        classifier.model.to(weights_dtype)
     return classifier
 
 
-def _place(name: str, revision: str) -> Path:
-    """The directory to load from; of a name on the Hub a snapshot of one commit, whose files are all there is to it.
+def _directory(name: str, revision: str) -> Path:
+    """Directory to load from; of a name on the Hub, a snapshot of one commit.
 
     Raises: ModelError.
     """
@@ -66,14 +67,14 @@ def _place(name: str, revision: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     with as_model_error(name, "files from the Hub"), _bars_on_a_terminal():
-        folder = snapshot_download(name, revision=revision, allow_patterns=_SMALL)
+        folder = snapshot_download(name, revision=revision, allow_patterns=_SMALL_FILES)
         commit = Path(folder).name
-        return Path(snapshot_download(name, revision=commit, allow_patterns=[*_SMALL, *_WEIGHTS]))
+        return Path(snapshot_download(name, revision=commit, allow_patterns=[*_SMALL_FILES, *_WEIGHTS]))
 
 
 @contextmanager
 def _bars_on_a_terminal() -> Iterator[None]:
-    """Progress of downloads, where somebody watches."""
+    """Context: progress bars of downloads appear on a terminal alone."""
     if sys.stderr.isatty() or are_progress_bars_disabled():
         yield
         return
@@ -84,58 +85,67 @@ def _bars_on_a_terminal() -> Iterator[None]:
         enable_progress_bars()
 
 
-def _one(name: str, place: Path, device: torch.device) -> Classifier:
-    model: Any
-    if (place / "adapter_config.json").is_file():
-        _vet_adapter(place)
-        model = load_adapter_directory(place)
-    elif is_export(place):
-        model = open_export(place)
+def _load_single(name: str, directory: Path, device: torch.device) -> Classifier:
+    model: PreTrainedModel | GraphModel
+    if (directory / "adapter_config.json").is_file():
+        _vet_adapter(directory)
+        model = load_adapter_directory(directory)
+    elif is_export(directory):
+        model = open_export(directory)
     else:
-        vet(place)
-        model, info = open_classifier(str(place))
-        if absent := sorted(info["missing_keys"]):
+        vet(directory)
+        model, info = open_classifier(str(directory))
+        if missing := sorted(info["missing_keys"]):
             raise ModelError(
-                f"{name} is no fine-tuned classifier: {', '.join(absent[:3])} is not in its weights, so its answers would be "
-                "random; fine-tune it first (nlp-ft finetune)."
+                f"{name} is no fine-tuned classifier: {', '.join(missing[:3])} is not in its weights, so its predictions would "
+                "be random; fine-tune it first (nlp-ft finetune)."
             )
-    adapter_setup = _adapter_setup(name, place, model.config)
+    adapter_setup = _adapter_setup(name, directory, model.config)
     return Classifier(model, adapter_setup.tokenizer, device, adapter_setup.inference_config)
 
 
-def _vet_adapter(place: Path) -> None:
-    """Raises: ModelError."""
-    adapter_settings(place)  # what is no adapter is told so first
-    vet(place, adapter=True)
+def _vet_adapter(directory: Path) -> None:
+    """Check an adapter directory.
+
+    Raises: ModelError.
+    """
+    adapter_settings(directory)  # first: whether it is an adapter at all
+    vet(directory, adapter=True)
 
 
-def _several(indices: Mapping[str, Path], device: torch.device) -> Classifier:
-    if not indices:
+def _load_adapters(directories: Mapping[str, Path], device: torch.device) -> Classifier:
+    if not directories:
         raise ConfigError("load() got no adapter directory; give {name: directory, ...}.")
-    for place in indices.values():
-        _vet_adapter(place)
-    held = SwitchableAdapters(indices)
-    adapter_setups = {key: _adapter_setup(str(place), place, held.configs[key]) for key, place in indices.items()}
-    return Classifier(held.model, device=device, adapter_setups=adapter_setups, switch=held.use)
+    for directory in directories.values():
+        _vet_adapter(directory)
+    adapters = SwitchableAdapters(directories)
+    adapter_setups = {
+        key: _adapter_setup(str(directory), directory, adapters.configs[key]) for key, directory in directories.items()
+    }
+    return Classifier(adapters.model, device=device, adapter_setups=adapter_setups, switch=adapters.use)
 
 
-def _adapter_setup(name: str, place: Path, config: Any) -> AdapterSetup:
-    """Tokenizer and calibration of a directory; an adapter/ within a run's directory has the run's tokenizer."""
-    home = place if has_tokenizer(place) or not has_tokenizer(place.parent) else place.parent
-    tokenizer = open_tokenizer(str(home), trust_remote_code=False)
+def _adapter_setup(name: str, directory: Path, config: PreTrainedConfig) -> AdapterSetup:
+    """Tokenizer and calibration of a directory.
+
+    The adapter/ within a run's directory has the run's tokenizer.
+    """
+    source = directory if has_tokenizer(directory) or not has_tokenizer(directory.parent) else directory.parent
+    tokenizer = open_tokenizer(str(source), trust_remote_code=False)
     _agree_on_pad(name, config, tokenizer)
-    problem = config.problem_type or (REGRESSION if config.num_labels == 1 else "")
-    labels = [] if problem == REGRESSION else [str(config.id2label[i]) for i in range(config.num_labels)]
-    return AdapterSetup(config, tokenizer, read_inference_config(home, labels))
+    problem_type = config.problem_type or (REGRESSION if config.num_labels == 1 else "")
+    labels = [] if problem_type == REGRESSION else label_names(config)
+    return AdapterSetup(config, tokenizer, read_inference_config(source, labels))
 
 
-def _agree_on_pad(name: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Make the tokenizer pad with what the model's pooling takes for padding, on the side it expects.
+def _agree_on_pad(name: str, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Set the tokenizer's pad token and side to those the model's pooling expects.
 
-    nlp_ft saves them so; a checkpoint from elsewhere may say nothing, or two things. Raises: ModelError if neither has one.
+    nlp_ft saves them so; a checkpoint from elsewhere may lack one, or have two that differ. Raises: ModelError if neither has
+    one.
     """
     set_padding_side(tokenizer, config.model_type)
-    text = config.get_text_config()
+    text: Any = config.get_text_config()
     if text.pad_token_id is None:
         if tokenizer.pad_token_id is None:
             raise ModelError(
@@ -146,15 +156,18 @@ def _agree_on_pad(name: str, config: Any, tokenizer: PreTrainedTokenizerBase) ->
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(text.pad_token_id)
 
 
-def _device(asked: torch.device | str | None) -> torch.device:
-    """What was asked for, if it is there; else Accelerate's choice. Raises: ConfigError."""
-    if asked is None:
+def _device(requested: torch.device | str | None) -> torch.device:
+    """The requested device, else Accelerate's choice.
+
+    Raises: ConfigError for a device that cannot be used.
+    """
+    if requested is None:
         return torch.device(PartialState().device or "cpu")
     try:
-        device = torch.device(asked)
+        device = torch.device(requested)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {asked!r} cannot be used: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"device {requested!r} cannot be used: {str(error).splitlines()[0]}") from None
     return device
 
 

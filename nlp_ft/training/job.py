@@ -296,7 +296,9 @@ def start_training(
     data: TextData, settings: Settings, loaded: LoadedModel, rows: Rows, training: TrainingArguments
 ) -> Started:
     """Start the head from a probe, put adapters on, freeze what is to be frozen, in this order; after the schedule."""
-    model, freezing = loaded.model, settings.freeze
+    freezing = settings.freeze
+    model = loaded.model
+    adapted: nn.Module = model
     notes = reinitialise(model, freezing.reinit_layers)
     if not loaded.trained_head:  # a copy of a held-out row would flatter the probe
         notes += setup.start_head(
@@ -305,12 +307,12 @@ def start_training(
     long_documents, attention_notes = add_attention(model, settings.long_texts, training, rows.splits)
     notes += attention_notes
     if settings.lora.use_peft:
-        model = classifier.add_lora(model, settings.lora, full_modules=top_layers(model, freezing.reinit_layers))
+        adapted = classifier.add_lora(model, settings.lora, full_modules=top_layers(model, freezing.reinit_layers))
         notes.append(f"LoRA: the head trains in full, at {HEAD_RATE:g} of the adapters' learning rate")
     if long_documents is not None and has_windows(rows.splits):
-        read_windows(model, long_documents.pooling, training)
-    layerwise, layer_notes = schedule_layers(model, freezing, training.learning_rate)
-    return Started(model, layerwise, long_documents, [*notes, *layer_notes, parameters_note(model)])
+        read_windows(adapted, long_documents.pooling, training)
+    layerwise, layer_notes = schedule_layers(adapted, freezing, training.learning_rate)
+    return Started(adapted, layerwise, long_documents, [*notes, *layer_notes, parameters_note(adapted)])
 
 
 def parameters_note(model: nn.Module) -> Note:

@@ -293,13 +293,13 @@ def test_a_teacher_that_has_read_a_text_is_not_asked_again(
     teacher: Path, tiny_bert: Path, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    shared = distill_teacher._shared
+    shared = distill_teacher._logits_by_all_processes
 
     def counting(classifier: Any, texts: Any) -> np.ndarray:
         asked.append(len(texts))
         return shared(classifier, texts)
 
-    monkeypatch.setattr(distill_teacher, "_shared", counting)
+    monkeypatch.setattr(distill_teacher, "_logits_by_all_processes", counting)
     table = files()
     first, _ = job_of(tmp_path / "one", tiny_bert, table, teacher_name_or_path=teacher)
     assert asked == [len({row["text"] for row in problem_rows(SINGLE, 40, 0)})]
@@ -682,17 +682,17 @@ def test_a_teacher_that_reads_long_texts_another_way_is_asked_again(
     data = load_data(DataArguments(train_file=[str(tiny_csv["train"])]), seed=1)
     long = data.test.map(lambda row: {"text": " ".join([row["text"]] * 4)})
     asked: list[int] = []
-    shared = distill_teacher._shared
+    shared = distill_teacher._logits_by_all_processes
 
     def counted(classifier: Any, texts: Any) -> Any:
         asked.append(len(texts))
         return shared(classifier, texts)
 
-    monkeypatch.setattr(distill_teacher, "_shared", counted)
+    monkeypatch.setattr(distill_teacher, "_logits_by_all_processes", counted)
     found = []
     for pooling in ("mean", "max", "max"):
         (teacher.output_dir / "inference.json").write_text(json.dumps({"long_documents": {"pooling": pooling}}))
-        found.append(Teacher(str(teacher.output_dir), data, torch.device("cpu")).answers(long))
+        found.append(Teacher(str(teacher.output_dir), data, torch.device("cpu")).logits(long))
     assert len(asked) == 2
     assert not np.allclose(found[0], found[1])
     assert np.array_equal(found[1], found[2])

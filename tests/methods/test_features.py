@@ -146,7 +146,7 @@ def encoded(family: str, outputs: int, head: str) -> tuple[Any, Any, np.ndarray,
     model, tokenizer = tiny.classifier(family, [str(i) for i in range(outputs)])
     texts = [row["text"] for row in rows_of(60, 3)]
     layers = classifier_head(model, head)
-    rows = encode(model, tokenizer, texts, at=layers.first)
+    rows = encode(model, tokenizer, texts, layer=layers.first)
     return model, layers, rows, np.argmax(standardised(layers.before_last(rows))[:, :outputs], axis=1)
 
 
@@ -172,7 +172,7 @@ def test_the_mlp_of_a_regression_answers_in_the_targets_own_units() -> None:
     model, tokenizer = tiny.classifier("bert", [], problem_type=REGRESSION)
     texts = [row["text"] for row in rows_of(60, 3)]
     head = classifier_head(model, "mlp")
-    rows = encode(model, tokenizer, texts, at=head.first)
+    rows = encode(model, tokenizer, texts, layer=head.first)
     targets = 100 + 5 * rows[:, 0].astype(np.float64)
     fit_head(head, rows, targets, REGRESSION, None, seed=0)
     scaled = standardised(rows)

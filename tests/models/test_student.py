@@ -59,7 +59,7 @@ def answers(model: Any, tokenizer: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("spec", "depth", "places"),
+    ("spec", "depth", "indices"),
     [
         ("3", 6, [0, 2, 5]),
         ("6", 12, [0, 2, 4, 6, 8, 11]),

@@ -42,6 +42,7 @@ _LANGUAGES = {  # by the codes of py3langid's model
     "wuu": "Chinese", "xh": "Xhosa", "yo": "Yoruba", "yue": "Chinese", "zh": "Chinese", "zu": "Zulu",
 }
 # fmt: on
+_SEVERAL_CODES = ("Arabic", "Norwegian")  # their probabilities are added up
 
 _ranges = {
     "Greek": "\u0370-\u03ff\u1f00-\u1fff",
@@ -114,9 +115,10 @@ def language(text: str) -> str | None:
             return _ONE_LANGUAGE[script] if known else None
         else:
             text = _LATIN_LETTER.sub(" ", text)
-    ranking = [(_LANGUAGES.get(code), probability) for code, probability in _identifier().rank(text)]
-    best = ranking[0][0]  # None for "zxx", which is no language
-    probability = sum(share for name, share in ranking if name == best)  # Arabic and Norwegian have several codes
+    code, probability = _identifier().classify(text)
+    best = _LANGUAGES.get(code)  # None for "zxx", which is no language
+    if best in _SEVERAL_CODES and probability < _CERTAIN:
+        probability = sum(share for other, share in _identifier().rank(text) if _LANGUAGES.get(other) == best)
     return best if probability >= _CERTAIN else None
 
 

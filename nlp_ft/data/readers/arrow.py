@@ -23,12 +23,18 @@ _Batches = Callable[[Path, Size], tuple[pa.Schema, Iterable[pa.RecordBatch]]]
 
 
 def open_parquet(path: Path) -> FileReader:
-    """Open a Parquet file. Raises: DataError where it is damaged or names a column twice."""
+    """Open a Parquet file.
+
+    Raises: DataError where it is damaged or names a column twice.
+    """
     return _open(path, "Parquet", _parquet_batches)
 
 
 def open_arrow(path: Path) -> FileReader:
-    """Open an Arrow IPC file or stream (Feather, too); it is mapped, not read in. Raises: DataError as `open_parquet`."""
+    """Open an Arrow IPC file or stream (Feather, too); it is mapped, not read in.
+
+    Raises: DataError as `open_parquet`.
+    """
     return _open(path, "Arrow", _ipc_batches)
 
 
@@ -78,7 +84,10 @@ def _ipc_batches(path: Path, size: Size) -> tuple[pa.Schema, Iterator[pa.RecordB
 
 
 def _blocks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], size: Size) -> Iterator[Block]:
-    """Blocks of batches. Raises: DataError for a string that is not UTF-8, and where there are no rows."""
+    """Blocks of batches.
+
+    Raises: DataError for a string that is not UTF-8, and where there are no rows.
+    """
     start = 0
     for batch in (piece for whole in batches for piece in _pieces(whole, size)):
         _require_utf8(source, batch)
@@ -111,7 +120,10 @@ def _pieces(batch: pa.RecordBatch, size: Size) -> Iterator[pa.RecordBatch]:
 
 
 def from_dataset(source: str, data: Dataset) -> Table:
-    """A split of a `datasets` dataset as a table; what lies on disk stays there. Raises: DataError where it is empty."""
+    """A split of a `datasets` dataset as a table; what lies on disk stays there.
+
+    Raises: DataError where it is empty.
+    """
     parts: Any = data.with_format("arrow").iter(BATCH_ROWS)
     batches = (batch for part in parts for batch in part.to_batches())
     mapped = data._indices is None

@@ -22,7 +22,10 @@ SPILL_BYTES = 256 << 20  # above this, columns go to a file
 
 
 class Column(Sequence[Any]):
-    """The cells of one column, read in order or by number. Chunks whose cells are of several types hold them as JSON."""
+    """The cells of one column, read in order or by number.
+
+    Chunks whose cells are of several types hold them as JSON.
+    """
 
     def __init__(self, chunks: Sequence[pa.Array], encoded: Sequence[bool] | None = None) -> None:
         """`encoded`: which chunks hold JSON; none where not given."""
@@ -75,7 +78,10 @@ class Column(Sequence[Any]):
         return pa.concat_arrays(pieces).take(pa.array(back)), False
 
     def arrow(self, kind: pa.DataType) -> pa.ChunkedArray:
-        """The cells as Arrow of this type; chunk by chunk, so that what lies on disk stays there."""
+        """The cells as Arrow of this type.
+
+        Chunk by chunk, so that what lies on disk stays there.
+        """
         parts = [
             pa.array(_values(chunk, True), kind) if encoded else chunk if chunk.type == kind else chunk.cast(kind)
             for chunk, encoded in zip(self.chunks, self.encoded, strict=True)
@@ -134,7 +140,10 @@ class Store:
         self._count(sum(map(len, cells)))
 
     def add_object(self, row: Mapping[str, Any]) -> None:
-        """One row by name; a name met here for the first time is None in the rows before, one that lacks is None here."""
+        """One row by name.
+
+        A name met here for the first time is None in the rows before, one that lacks is None here.
+        """
         for name, value in row.items():
             if name not in self._open:
                 self._open[name] = [None] * self._open_rows
@@ -144,7 +153,10 @@ class Store:
         self._count(sum(len(value) if isinstance(value, str) else 8 for value in row.values()))
 
     def add_columns(self, columns: Mapping[str, Sequence[Any]], rows: int) -> None:
-        """Add this many rows by column, as one batch; a column without a name here is None in all of them."""
+        """Add this many rows by column, as one batch.
+
+        A column without a name here is None in all of them.
+        """
         self._close_batch()
         self._open = {name: list(columns.get(name) or [None] * rows) for name in {**self._open, **columns}}
         self._open_rows = rows
@@ -174,7 +186,10 @@ class Store:
         self._open_rows = self._open_size = 0
 
     def add_batch(self, batch: pa.RecordBatch, *, mapped: bool = False) -> None:
-        """One batch of typed cells; one that is `mapped` from a file takes no memory and stays where it is."""
+        """One batch of typed cells.
+
+        One that is `mapped` from a file takes no memory and stays where it is.
+        """
         self.rows += batch.num_rows
         self._keep(batch, batch.num_rows, frozenset(), 0 if mapped else batch.nbytes)
 
@@ -216,7 +231,10 @@ class Store:
 
 
 class _Spill:
-    """Batches in one file of a temporary directory; it goes as soon as it is mapped, or else with the program."""
+    """Batches in one file of a temporary directory.
+
+    It goes as soon as it is mapped, or else with the program.
+    """
 
     def __init__(self) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="nlp_ft-"))
@@ -242,7 +260,10 @@ class _Spill:
 
 
 def file_for(data: Dataset, name: str) -> str | None:
-    """A temporary file for what is made of a split that is too large for memory; it goes with the program. Else None."""
+    """A temporary file for what is made of a split that is too large for memory.
+
+    It goes with the program. Else None.
+    """
     if data.data.nbytes <= SPILL_BYTES:
         return None
     directory = tempfile.mkdtemp(prefix="nlp_ft-")

@@ -21,7 +21,10 @@ class BadRow(NamedTuple):
 
 
 class BadRows:
-    """Collects the bad rows of one file. Strict (`skip` false): `settle()` raises. Else they stay in `rows`."""
+    """Collects the bad rows of one file.
+
+    Strict (`skip` false): `settle()` raises. Else they stay in `rows`.
+    """
 
     def __init__(self, skip: bool = False) -> None:
         self.skip = skip
@@ -50,7 +53,10 @@ class BadRows:
 
 
 def write_rejected(path: Path, rejected: Iterable[BadRow]) -> None:
-    """CSV of rows that were left out: where they stand, why, and what stands there; whole or not at all."""
+    """CSV of rows that were left out: where they stand, why, and what stands there.
+
+    Whole or not at all.
+    """
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8", newline="") as handle:
         csv.writer(handle).writerows([("place", "reason", "content"), *rejected])

@@ -28,7 +28,9 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of a file that stand together; where a block ends depends on the file and the size alone.
+    """Rows of a file that stand together.
+
+    Where a block ends depends on the file and the size alone.
 
     table: its cells. strings: whether all are. objects: the rows as they stand in a file of JSON lines. batch: the rows as
     they stand in a Parquet or Arrow file.
@@ -62,7 +64,10 @@ class FileReader:
 
 
 def read_whole(reader: FileReader, bad: BadRows) -> Table:
-    """Put the blocks together. Raises: DataError where there are bad rows (unless they are skipped), or no others."""
+    """Put the blocks together.
+
+    Raises: DataError where there are bad rows (unless they are skipped), or no others.
+    """
     store, lines = Store(), array("q")
     for block in reader.read(Size(arrow_store.BATCH_ROWS, arrow_store.BATCH_BYTES), bad):
         if block.batch is not None:
@@ -87,7 +92,10 @@ def read_whole(reader: FileReader, bad: BadRows) -> Table:
 def text_blocks(
     source: str, header: Sequence[str], rows: Iterable[tuple[Sequence[str], int, int]], size: Size
 ) -> Iterator[Block]:
-    """Blocks of rows of strings, out of (cells, line, characters); line 0 where rows have none."""
+    """Blocks of rows of strings, out of (cells, line, characters).
+
+    Line 0 where rows have none.
+    """
     for cells, lines in parted(rows, size):
         columns: dict[str, Sequence[Any]] = dict(zip(header, map(list, zip(*cells, strict=True)), strict=True))
         yield Block(Table(source, columns, lines if lines[0] else None), strings=True)

@@ -20,7 +20,10 @@ _SNIFFED_ROWS = 50
 
 
 def open_delimited(path: Path, delimiter: str | None) -> FileReader:
-    """Open a file with a header row; all cells are strings. A delimiter that is not given is found by the first rows."""
+    """Open a file with a header row; all cells are strings.
+
+    A delimiter that is not given is found by the first rows.
+    """
     chosen = delimiter or sniff(path)
     is_note = delimiter is None and chosen != ","
     notes = [f"{path}: cells are delimited by {delimiter_name(chosen)} (found)"] if is_note else []
@@ -78,7 +81,9 @@ def sniff(path: Path) -> str:
 
 
 def delimited_rows(path: Path, delimiter: str, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
-    """(first line, cells) of each row; empty lines are skipped, except between rows of a single column.
+    """(first line, cells) of each row.
+
+    Empty lines are skipped, except between rows of a single column.
 
     After a quote that is never closed, reading goes on in the line after it, where bad rows are skipped.
     """

@@ -1,4 +1,7 @@
-"""JSON: one object a line, or one array of objects (then rows have no lines); values keep the type they have there."""
+"""JSON: one object a line, or one array of objects (then rows have no lines).
+
+Values keep the type they have there.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ class NotARow(Exception):
 
 
 def open_json(path: Path) -> FileReader:
-    """Open JSON lines, or a JSON array of objects. Raises: DataError where it is empty."""
+    """Open JSON lines, or a JSON array of objects.
+
+    Raises: DataError where it is empty.
+    """
     first = next((line for line in Lines(path) if line.strip()), None)
     if first is None:
         raise DataError(f'{path} is empty; each line must be an object, as in {{"text": "...", "label": "..."}}.')

@@ -51,7 +51,10 @@ class Table:
         return f"{self.source}:{self.lines[row]}" if self.lines is not None else f"{self.source}, row {row + 1}"
 
     def column(self, name: str, flag: str) -> Sequence[Any]:
-        """The cells of a column. Raises: DataError, naming the flag that asked for it, where there is none."""
+        """The cells of a column.
+
+        Raises: DataError, naming the flag that asked for it, where there is none.
+        """
         if name not in self.columns:
             raise DataError(
                 f"{self.source} has no column {name!r} ({flag}); its columns are {', '.join(self.columns)}."

@@ -1,4 +1,7 @@
-"""`read_table`: files, folders and data frames to one table. Nothing but regular files is ever opened."""
+"""`read_table`: files, folders and data frames to one table.
+
+Nothing but regular files is ever opened.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,10 @@ def several(source: Source) -> Iterable[Any]:
 
 
 def expanded(source: Any) -> Sequence[Any]:
-    """The files of a pattern in the order of their names; a file that is called like one is itself."""
+    """The files of a pattern in the order of their names.
+
+    A file that is called like one is itself.
+    """
     if not isinstance(source, str | os.PathLike):
         return [source]
     name = os.fspath(source)
@@ -93,7 +99,10 @@ def open_file(source: str | os.PathLike[str], delimiter: str | None = None) -> F
 
 
 def _existing(name: str) -> Path:
-    """The path of a regular file or directory. Raises: DataError, naming its nearest neighbour where there is none."""
+    """The path of a regular file or directory.
+
+    Raises: DataError, naming its nearest neighbour where there is none.
+    """
     if "://" in name:
         raise DataError(f"{name} is a URL; only local files are read, so download it first.")
     path = Path(name)

@@ -75,7 +75,10 @@ class Lines:
 
 @contextmanager
 def _unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, of a .gz file what is in it. Raises: DataError where that is cut short or damaged."""
+    """The bytes of a file, of a .gz file what is in it.
+
+    Raises: DataError where that is cut short or damaged.
+    """
     if path.suffix.lower() != ".gz":
         with path.open("rb") as file:
             yield file

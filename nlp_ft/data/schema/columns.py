@@ -75,7 +75,9 @@ def find_columns(
     labelled: bool = True,
     delimiter: str | None = None,
 ) -> Columns:
-    """Take the named columns, and find those that are not named; without `labelled` no label column is looked for.
+    """Take the named columns, and find those that are not named.
+
+    Without `labelled` no label column is looked for.
 
     delimiter: what joins several text columns; without one, two are a sentence pair.
     Raises: DataError where a named column does not exist, or where nothing tells which column is meant.
@@ -106,7 +108,9 @@ def find_columns(
 
 
 def with_label(table: Table, columns: Columns) -> Table:
-    """The table with its 0/1 label columns as one column of lists; as it is where the labels stand in one column.
+    """The table with its 0/1 label columns as one column of lists.
+
+    As it is where the labels stand in one column.
 
     Raises: DataError for a cell that is neither 0 nor 1.
     """
@@ -222,7 +226,9 @@ def _find_text(table: Table, taken: list[str | None]) -> tuple[str, str]:
 
 
 def _labels_by_values(table: Table, taken: list[str | None]) -> tuple[tuple[str, ...], str]:
-    """The only other column; or all others, where all are 0/1; or the only one whose values recur.
+    """The only other column.
+
+    Or all others, where all are 0/1; or the only one whose values recur.
 
     Values recur where there are at most 100 distinct ones, each twice on average.
     """
@@ -254,7 +260,10 @@ def _is_id(name: str) -> bool:
 
 
 def _refuse_a_row_as_header(table: Table, label: str) -> None:
-    """A file without a header would lose its first row to it; that row's label then recurs below."""
+    """A file without a header would lose its first row to it.
+
+    That row's label then recurs below.
+    """
     if any(cell == label for cell in table.columns[label]):
         raise DataError(
             f"{table.source}: the first line ({_names(table)}) looks like a row: {label!r} is also a label below it; "

@@ -60,7 +60,10 @@ def _number(column: LabelColumn, row: int) -> float:
 
 
 def class_names(column: LabelColumn, rows: list[Any], problem: str) -> list[str]:
-    """Class names in id order; [] for regression. Raises: DataError where the rows hold fewer than two."""
+    """Class names in id order; [] for regression.
+
+    Raises: DataError where the rows hold fewer than two.
+    """
     if problem == REGRESSION:
         return []
     found = dict.fromkeys(name for row in rows for name in ([row] if isinstance(row, str) else row))

@@ -21,7 +21,9 @@ _NULL_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?"})
 
 @dataclass(frozen=True)
 class LabelColumn:
-    """One label column. `values`: str, bool, int or float by kind, or list[str]; "" is an empty cell.
+    """One label column.
+
+    `values`: str, bool, int or float by kind, or list[str]; "" is an empty cell.
 
     Numbers that were written as strings stay strings. `order`: the names of a ClassLabel in id order, else None.
     """
@@ -47,7 +49,10 @@ class LabelColumn:
 
 
 def label_name(value: str | float) -> str:
-    """A number as a class name: "1" for 1, 1.0, "1" and "1.0"; other numbers as they are written."""
+    """A number as a class name: "1" for 1, 1.0, "1" and "1.0".
+
+    Other numbers as they are written.
+    """
     text = str(value)
     whole = _WHOLE.fullmatch(text)
     return whole[1] if whole else text
@@ -59,7 +64,10 @@ def is_number(text: str) -> bool:
 
 
 def as_float(value: str | float) -> float:
-    """A number, as a float; an integer too large for one is inf. Raises: ValueError for another string."""
+    """A number, as a float; an integer too large for one is inf.
+
+    Raises: ValueError for another string.
+    """
     try:
         return float(value)
     except OverflowError:
@@ -67,7 +75,9 @@ def as_float(value: str | float) -> float:
 
 
 def read_label_column(table: Table, name: str) -> LabelColumn:
-    """Check the cells of a label column and find their kind; spaces around a string label do not count.
+    """Check the cells of a label column and find their kind.
+
+    Spaces around a string label do not count.
 
     Raises: DataError where there is no such column, where cells are null (with their count and first places), or where
     the rows hold values of different kinds.
@@ -181,7 +191,10 @@ def _only_kind(table: Table, name: str, cells: list[Any]) -> Kind:
 
 
 def _are_numbers(table: Table, name: str, cells: list[str]) -> bool:
-    """Whether all strings are numbers. Raises: DataError where all are but for words like NA, which stand for nulls."""
+    """Whether all strings are numbers.
+
+    Raises: DataError where all are but for words like NA, which stand for nulls.
+    """
     distinct = set(cells) - {""}
     numbers = {cell for cell in distinct if is_number(cell)}
     finite = any(math.isfinite(float(cell)) for cell in numbers)

@@ -89,7 +89,10 @@ class _State:
             left[places] = False
 
     def _choose(self, place: int, label: int, rows: int, wanted: list[list[float]]) -> int:
-        """The side by hash while it wants this label; else the one that lacks most of it, then most rows."""
+        """The side by hash while it wants this label.
+
+        Else the one that lacks most of it, then most rows.
+        """
         home, held, aim = int(self.side[place]), self.held[label], wanted[label]
         if aim[home] - held[home] < rows / 2:
             lacks = [(aim[at] - held[at], wanted[-1][at] - self.held[-1][at], -at) for at in range(len(aim))]

@@ -101,7 +101,10 @@ def describe(
     *,
     settled: tuple[int, int] | None = None,
 ) -> str:
-    """One line on how rows are split, for the notes; `settled`: `settled_rows` and the number of all rows."""
+    """One line on how rows are split, for the notes.
+
+    `settled`: `settled_rows` and the number of all rows.
+    """
     together = "equal texts" if groups is None else "equal texts and groups"
     if times is not None:
         held_out = ", the next newest ".join(name for name in ("test", "validation") if name in wanted)
@@ -137,7 +140,10 @@ def _labels_of(
 def _stratified(
     parts: Components, labels: Sequence[Any], problem: str, shares: NDArray[np.float64], train: int, *, grouped: bool
 ) -> NDArray[np.int64]:
-    """The side of each component; no label is missing in train, and no side empty where that can be."""
+    """The side of each component.
+
+    No label is missing in train, and no side empty where that can be.
+    """
     counts, stratum = _labels_of(parts, labels, problem, shares, grouped=grouped)
     if stratum is None:
         side = balance(parts, counts, shares, settled=settled_labels(parts, counts, shares))

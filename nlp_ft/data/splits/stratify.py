@@ -1,4 +1,7 @@
-"""Strata: classes, ranges of a target, or the rarest of several labels; and shares taken from each of them."""
+"""Strata: classes, ranges of a target, or the rarest of several labels.
+
+And shares taken from each of them.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,10 @@ def component_strata(parts: Components, rows: NDArray[np.int64], classes: NDArra
 def _first_of_each(
     count: int, owners: NDArray[np.int64], classes: NDArray[np.int64], cost: NDArray[np.int64], none: int
 ) -> NDArray[np.int64]:
-    """The cheapest class of each owner, of equally cheap ones the first; `none` for an owner without a class."""
+    """The cheapest class of each owner, of equally cheap ones the first.
+
+    `none` for an owner without a class.
+    """
     strata = np.full(count, none)
     order = np.lexsort((classes, cost, owners))[::-1]
     strata[owners[order]] = classes[order]  # the last assignment to an owner stands
@@ -116,7 +122,10 @@ def split_strata(
 def _take(
     pool: list[int], quota: int, side: NDArray[np.int64], number: int, train: int, sizes: NDArray[np.int64]
 ) -> int:
-    """Put the first components that fit the quota (in rows) on a side. Returns: rows taken."""
+    """Put the first components that fit the quota (in rows) on a side.
+
+    Returns: rows taken.
+    """
     left = quota
     for place in pool:
         if not left:

@@ -36,7 +36,9 @@ def html_page(title: str, body: Markup, *, style: str = "", lang: str = "en") ->
 
 
 def render(template: str, **values: Any) -> Markup:
-    """Render a template of the package, by its path inside `nlp_ft`; every value that is no Markup is escaped.
+    """Render a template of the package, by its path inside `nlp_ft`.
+
+    Every value that is no Markup is escaped.
 
     A template may use `|visible`, by which control characters are shown as their escapes. Raises: jinja2.UndefinedError for
     a name without a value.

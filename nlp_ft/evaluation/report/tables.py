@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
+from nlp_ft.evaluation.metrics import ClassScores
 from nlp_ft.evaluation.report.text import columns_of
 
 _SHOWN = 20  # classes, or confused pairs, that a table holds
@@ -28,8 +28,11 @@ def _padded(row: Sequence[str], widths: Sequence[int], left: int) -> Iterator[st
         yield cell + padding if index < left else padding + cell
 
 
-def format_per_class(table: Sequence[dict[str, Any]]) -> str:
-    """`metrics.per_class_table` as aligned text; above 20 classes the 20 most frequent, and a line that says so."""
+def format_per_class(table: Sequence[ClassScores]) -> str:
+    """`metrics.per_class_table` as aligned text.
+
+    Above 20 classes the 20 most frequent, and a line that says so.
+    """
     frequent = sorted(range(len(table)), key=lambda i: (-table[i]["support"], i))[:_SHOWN]
     rows = [
         [_short(row["label"]), *(f"{row[name]:.3f}" for name in ("precision", "recall", "f1")), str(row["support"])]

@@ -1,4 +1,4 @@
-"""Answers to files of any size and to streams without end, in constant memory."""
+"""Predictions for files of any size and endless streams, in constant memory."""
 
 from nlp_ft.inference.files.predict_file import FilePredictions, FileTask, check_file, predict_file, predict_to_file
 from nlp_ft.inference.files.stream import stream

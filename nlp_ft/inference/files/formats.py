@@ -1,4 +1,4 @@
-"""What is written, by format: a block of rows with their answers as a part, and the parts as one file."""
+"""Output formats: blocks of rows with predictions as parts, joined into one file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,39 +22,42 @@ if TYPE_CHECKING:
 _GROUP_ROWS, _GROUP_BYTES = (
     1 << 16,
     64 << 20,
-)  # a row group of Parquet: as many blocks as it takes to reach one of these
+)  # of a Parquet row group: blocks are added until one is reached
 
 
 class Format(Protocol):
-    """How answers are written."""
+    """A format of the output."""
 
-    def write(self, handle: IO[bytes], block: Block, found: Sequence[Prediction]) -> None:
-        """The rows of a block, each with its answer."""
+    def write(self, handle: IO[bytes], block: Block, predictions: Sequence[Prediction]) -> None:
+        """Write the rows of a block, each with its prediction."""
         ...
 
     def join(self, parts: Iterable[Path], handle: IO[bytes]) -> None:
-        """The whole file, out of the parts in order."""
+        """Join the parts, in order, into the whole file."""
         ...
 
 
 def format_of(output: Path, file: TextFile, columns: Sequence[PredictionColumn]) -> Format:
-    """The format of an output by its suffix. Raises: ConfigError where it cannot hold the input's columns."""
+    """Choose the format of an output by its suffix.
+
+    Raises: ConfigError where it cannot hold the input's columns.
+    """
     return _FORMATS[output.suffix.lower()](file, columns)
 
 
 class _Csv:
-    """Cells of strings character for character, nulls empty, lists and objects as JSON."""
+    """CSV: strings character for character, nulls empty, lists and objects as JSON."""
 
     def __init__(self, file: TextFile, columns: Sequence[PredictionColumn]) -> None:
         self._names, self._columns = file.names, columns
 
-    def write(self, handle: IO[bytes], block: Block, found: Sequence[Prediction]) -> None:
+    def write(self, handle: IO[bytes], block: Block, predictions: Sequence[Prediction]) -> None:
         rows = zip(*_cells(block, self._names), strict=True)
         self._write_rows(
             handle,
             (
-                [*map(as_cell, row), *(column.cell(one) for column in self._columns)]
-                for row, one in zip(rows, found, strict=True)
+                [*map(as_cell, row), *(column.cell(prediction) for column in self._columns)]
+                for row, prediction in zip(rows, predictions, strict=True)
             ),
         )
 
@@ -69,16 +72,21 @@ class _Csv:
 
 
 class _JsonLines:
-    """Objects as they stand in JSON lines, the answers behind their last key; of other formats by name."""
+    """JSON lines: each object as it is in the input, with the predictions appended.
+
+    Rows of other formats become objects by column name.
+    """
 
     def __init__(self, file: TextFile, columns: Sequence[PredictionColumn]) -> None:
         self._names, self._columns = file.names, columns
 
-    def write(self, handle: IO[bytes], block: Block, found: Sequence[Prediction]) -> None:
-        for row, one in zip(block.objects or self._objects(block), found, strict=True):
+    def write(self, handle: IO[bytes], block: Block, predictions: Sequence[Prediction]) -> None:
+        for row, prediction in zip(block.objects or self._objects(block), predictions, strict=True):
             head = row[:-1].rstrip()
-            answers = ", ".join(f"{as_json(column.name)}: {as_json(column.value(one))}" for column in self._columns)
-            handle.write(f"{head}{'' if head == '{' else ', '}{answers}}}\n".encode())
+            members = ", ".join(
+                f"{as_json(column.name)}: {as_json(column.value(prediction))}" for column in self._columns
+            )
+            handle.write(f"{head}{'' if head == '{' else ', '}{members}}}\n".encode())
 
     def _objects(self, block: Block) -> Iterable[str]:
         names = [as_json(name) for name in self._names]
@@ -90,14 +98,17 @@ class _JsonLines:
 
 
 class _Parquet:
-    """The schema of Parquet and Arrow kept, that of other formats by their values; columns of mixed types as JSON."""
+    """Parquet: the schema of Parquet and Arrow is kept, others are inferred.
+
+    Columns of mixed types are written as JSON.
+    """
 
     def __init__(self, file: TextFile, columns: Sequence[PredictionColumn]) -> None:
         self._file, self._columns = file, columns
-        own = file.schema or pa.schema([(name, _type(file.kinds[name])) for name in file.names])
+        input_schema = file.schema or pa.schema([(name, _type(file.kinds[name])) for name in file.names])
         self._as_json = {name for name in file.names if file.schema is None and _is_mixed(file.kinds[name])}
         self._schema = pa.schema(
-            [*own, *(pa.field(column.name, column.kind) for column in columns)], metadata=own.metadata
+            [*input_schema, *(pa.field(column.name, column.kind) for column in columns)], metadata=input_schema.metadata
         )
         try:
             pq.ParquetWriter(pa.BufferOutputStream(), self._schema).close()
@@ -107,42 +118,46 @@ class _Parquet:
                 f"{file.source}: Parquet cannot hold its columns ({reason}); name a .jsonl file."
             ) from None
 
-    def write(self, handle: IO[bytes], block: Block, found: Sequence[Prediction]) -> None:
+    def write(self, handle: IO[bytes], block: Block, predictions: Sequence[Prediction]) -> None:
         if block.batch is not None:
             arrays = list(block.batch.columns)
         else:
-            arrays = [self._array(name, cells) for name, cells in zip(self._file.names, self._held(block), strict=True)]
-        arrays += [pa.array([column.value(one) for one in found], column.kind) for column in self._columns]
+            arrays = [
+                self._array(name, cells) for name, cells in zip(self._file.names, self._columns_of(block), strict=True)
+            ]
+        arrays += [
+            pa.array([column.value(prediction) for prediction in predictions], column.kind) for column in self._columns
+        ]
         with pa.ipc.new_stream(handle, self._schema) as writer:
             writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
-    def _held(self, block: Block) -> list[Sequence[Any]]:
+    def _columns_of(self, block: Block) -> list[Sequence[object]]:
         return _cells(block, self._file.names)
 
-    def _array(self, name: str, cells: Sequence[Any]) -> pa.Array:
+    def _array(self, name: str, cells: Sequence[object]) -> pa.Array:
         if name in self._as_json:
             return pa.array([None if cell is None else as_json(cell) for cell in cells], pa.string())
         return pa.array(cells, self._schema.field(name).type)
 
     def join(self, parts: Iterable[Path], handle: IO[bytes]) -> None:
         with pq.ParquetWriter(handle, self._schema) as writer:
-            held: list[pa.Table] = []
+            tables: list[pa.Table] = []
             for path in parts:
                 with pa.OSFile(str(path)) as part:
-                    held.append(pa.ipc.open_stream(part).read_all())
-                if sum(t.num_rows for t in held) >= _GROUP_ROWS or sum(t.nbytes for t in held) >= _GROUP_BYTES:
-                    writer.write_table(pa.concat_tables(held))
-                    held = []
-            if held:
-                writer.write_table(pa.concat_tables(held))
+                    tables.append(pa.ipc.open_stream(part).read_all())
+                if sum(t.num_rows for t in tables) >= _GROUP_ROWS or sum(t.nbytes for t in tables) >= _GROUP_BYTES:
+                    writer.write_table(pa.concat_tables(tables))
+                    tables = []
+            if tables:
+                writer.write_table(pa.concat_tables(tables))
 
 
 _FORMATS: dict[str, type[_Csv | _JsonLines | _Parquet]] = {".csv": _Csv, ".jsonl": _JsonLines, ".parquet": _Parquet}
 SUFFIXES = tuple(_FORMATS)
 
 
-def _cells(block: Block, names: Sequence[str]) -> list[Sequence[Any]]:
-    """The cells of a block by column, null where it has none of that name."""
+def _cells(block: Block, names: Sequence[str]) -> list[Sequence[object]]:
+    """Cells of a block by column, null where it has no column of that name."""
     nulls = [None] * len(block)
     return [block.table.columns.get(name, nulls) for name in names]
 
@@ -154,7 +169,7 @@ def _append(parts: Iterable[Path], handle: IO[bytes]) -> None:
 
 
 def _type(kinds: set[str]) -> pa.DataType:
-    """The type that holds values of these kinds; JSON in strings, if no other does."""
+    """The Arrow type that holds values of these kinds; JSON strings if none does."""
     kinds = kinds - {"null"}
     if kinds == {"bool"}:
         return pa.bool_()

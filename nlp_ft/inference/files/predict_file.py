@@ -1,4 +1,7 @@
-"""`predict_file`: a file's rows with their answers in another file, block after block, shared and resumable."""
+"""`predict_file`: a file's rows with their predictions in another file.
+
+The rows are labelled block by block, shared among processes; an interrupted run resumes.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,60 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from tqdm import tqdm
 
 from nlp_ft.data import Size, TextFile, counted, open_texts
 from nlp_ft.errors import ConfigError
+from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.inference.files.columns import prediction_columns
 from nlp_ft.inference.files.formats import SUFFIXES, format_of
 from nlp_ft.inference.files.resume import PartFiles
-from nlp_ft.inference.files.stream import Answer, predict_located
+from nlp_ft.inference.files.stream import Predict, predict_located
 
-_PROBES = ("a", "This was not what we had hoped for.", "Great, thanks! 10 of 10")
-_LAYOUT = 1  # of OUTPUT.part
+if TYPE_CHECKING:
+    from nlp_ft.inference.prediction import Prediction
+
+_PROBE_TEXTS = ("a", "This was not what we had hoped for.", "Great, thanks! 10 of 10")
+_LAYOUT_VERSION = 1  # of OUTPUT.part
+
+
+class TextClassifier(Protocol):
+    """The members of `Classifier` that files need; that module imports this one."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Class names in id order."""
+        ...
+
+    @property
+    def problem_type(self) -> str:
+        """As in the configuration of transformers."""
+        ...
+
+    @property
+    def predict(self) -> Callable[..., list[Prediction]]:
+        """Predictions in the order of the texts."""
+        ...
+
+    @property
+    def logits(self) -> Callable[..., np.ndarray]:
+        """Raw logits (rows, classes)."""
+        ...
 
 
 @dataclass(frozen=True)
 class FilePredictions:
-    """What came of a file: `rows` in `output`, of which `resumed_from` were done by a run before; `seconds` of this one."""
+    """Result for a file: `rows` in `output`, `resumed_from` of them from before.
+
+    seconds: duration of this run.
+    """
 
     rows: int
     seconds: float
@@ -34,13 +71,13 @@ class FilePredictions:
 
     @property
     def rows_per_second(self) -> float:
-        """Rows that this run answered, by its seconds."""
+        """Rows labelled by this run, per second."""
         return (self.rows - self.resumed_from) / max(self.seconds, 1e-9)
 
 
 @dataclass(frozen=True)
 class FileTask:
-    """A file that was read through and found right, and where its answers go."""
+    """A file that was read through and checked, and its output."""
 
     file: TextFile
     output: Path
@@ -56,17 +93,17 @@ def check_file(
     delimiter: str | None = None,
     block_rows: int = Size().rows,
 ) -> FileTask:
-    """Read a file through before a model is loaded, so that every mistake in it is told at once.
+    """Read a file through before a model is loaded, to report its errors at once.
 
-    block_rows: rows that are answered, and written, at a time. Raises: DataError as `open_texts`; ConfigError for an output
-    that is there, has no directory to stand in, or a suffix that is not written.
+    block_rows: rows that are labelled and written at a time. Raises: DataError as `open_texts`; ConfigError for an output
+    that exists, whose directory does not, or whose suffix is not supported.
     """
     output = Path(output)
     if output.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{output}: its name must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
     if not output.absolute().parent.is_dir():
         raise ConfigError(f"{output}: there is no directory {output.parent}.")
-    if _process()[0] == 0:  # the others find the output where it was quick
+    if _process()[0] == 0:  # a quick rank 0 may have written the output already
         PartFiles(output).require_free()
     file = open_texts(
         source,
@@ -81,7 +118,7 @@ def check_file(
 
 
 def predict_file(
-    classifier: Any,
+    classifier: TextClassifier,
     source: Path,
     output: Path,
     *,
@@ -90,13 +127,13 @@ def predict_file(
     text_pair_column_name: str | None = None,
     text_column_delimiter: str | None = None,
     delimiter: str | None = None,
-    answer: Answer | None = None,
-    options: Mapping[str, Any] | None = None,
+    predict: Predict | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> FilePredictions:
-    """Label a file into another: the input's own columns as they came, then those of `prediction_columns`.
+    """Label a file into another: its columns, then those of `prediction_columns`.
 
-    classifier: has `labels`, `problem_type` and `logits`, by which a run that goes on knows it again. answer: its `predict`
-    with `options` and batch size bound; made of them where not given. Raises: as `check_file` and `predict_to_file`.
+    classifier: its `logits` identify the model when a run resumes. predict: its `predict` with `options` and batch size bound;
+    made of them where None. Raises: as `check_file` and `predict_to_file`.
     """
     task = check_file(
         source,
@@ -106,91 +143,96 @@ def predict_file(
         text_column_delimiter=text_column_delimiter,
         delimiter=delimiter,
     )
-    answer = answer or partial(classifier.predict, batch_size=batch_size, **(options or {}))
-    return predict_to_file(task, classifier, answer, options)
+    predict = predict or partial(classifier.predict, batch_size=batch_size, **(options or {}))
+    return predict_to_file(task, classifier, predict, options)
 
 
 def predict_to_file(
-    task: FileTask, classifier: Any, answer: Answer, options: Mapping[str, Any] | None = None
+    task: FileTask, classifier: TextClassifier, predict: Predict, options: Mapping[str, object] | None = None
 ) -> FilePredictions:
-    """Answer a file that was checked; a run that was cut goes on where it stopped, if nothing changed since.
+    """Label a file that was checked; an interrupted run resumes.
 
-    answer: gives the answers to a block. options: what it is bound to, as `predict` takes them. Blocks are shared among the
-    processes of `accelerate launch` or torchrun, which must see one file system. On a terminal a bar tells how far it is.
+    It resumes only if nothing changed since. predict: gives the predictions of a block. options: what it is bound to, as
+    `Classifier.predict` takes them. Blocks are shared among the processes of `accelerate launch` or torchrun, which must see
+    one file system. A terminal shows a progress bar.
+
     Raises: ConfigError where the input, the model or the options are not those of the run before; DataError for a row that
-    has no answer, with its place.
+    cannot be labelled, with its place in the file.
     """
-    index, processes = _process()
-    main, started = index == 0, time.monotonic()
+    rank, processes = _process()
+    main, started = rank == 0, time.monotonic()
     parts, file = PartFiles(task.output), task.file
     columns = prediction_columns(classifier.labels, classifier.problem_type, options or {}, file.names)
-    form = format_of(task.output, file, columns)
+    output_format = format_of(task.output, file, columns)
     if main:
         parts.require_free()
         print(*file.notes, sep="\n", file=sys.stderr)
-    with parts.held(main):
-        parts.agree_on_manifest(_made_of(file, classifier, options or {}), _probed(file, classifier), main)
+    with parts.locked(main):
+        parts.agree_on_manifest(_made_of(file, classifier, options or {}), main)
         done = parts.done(len(file.sizes))
-        mine = set(range(index, len(file.sizes), processes))
-        with _bar(file, mine, done, main) as bar:
-            for number, block in enumerate(file.blocks() if mine - done else ()):
-                if number in mine - done:
-                    found = predict_located(answer, file.texts(block), block.table.where)
-                    parts.write(number, partial(form.write, block=block, found=found))
+        assigned = set(range(rank, len(file.sizes), processes))
+        with _bar(file, assigned, done, main) as bar:
+            for number, block in enumerate(file.blocks() if assigned - done else ()):
+                if number in assigned - done:
+                    predictions = predict_located(predict, file.texts(block), block.table.where)
+                    parts.write(number, partial(output_format.write, block=block, predictions=predictions))
                     bar.update(len(block))
         if main:
-            parts.finish(form, len(file.sizes))
+            parts.finish(output_format, len(file.sizes))
         else:
             parts.wait_until_published()
-    before = sum(file.sizes[number] for number in done)
-    answers = FilePredictions(file.rows, time.monotonic() - started, before, task.output)
+    resumed = sum(file.sizes[number] for number in done)
+    result = FilePredictions(file.rows, time.monotonic() - started, resumed, task.output)
     if main:
-        print(_closing(answers), file=sys.stderr)
-    return answers
+        print(_summary(result), file=sys.stderr)
+    return result
 
 
 def _process() -> tuple[int, int]:
-    """This process's number and how many there are, as launchers say it; no process group is needed, and none is made."""
+    """Rank of this process and number of processes, from the launcher's environment.
+
+    No process group is needed, and none is made.
+    """
     ranks = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK")
     sizes = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
     pairs = ((os.environ.get(rank), os.environ.get(size)) for rank, size in zip(ranks, sizes, strict=True))
     return next(((int(rank), int(size)) for rank, size in pairs if rank and size), (0, 1))
 
 
-def _made_of(file: TextFile, classifier: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What must not change between a run that was cut and the one that goes on, by what a user calls it."""
-    inference_config: Any = getattr(classifier, "answering", None)
+def _made_of(file: TextFile, classifier: TextClassifier, options: Mapping[str, object]) -> dict[str, object]:
+    """What must not change between an interrupted run and its resumption.
+
+    The keys are names a user knows. The model is identified by logits of a few texts, whatever it is made of.
+    """
+    inference_config: InferenceConfig | None = getattr(classifier, "inference_config", None)
     return {
         "the input": file.digest,
         "the columns to read": [file.columns.texts, file.columns.text_pair, file.columns.delimiter, file.names],
-        "the cut into blocks": [_LAYOUT, file.sizes],
+        "the cut into blocks": [_LAYOUT_VERSION, file.sizes],
         "the options": dict(options),
         "the model": {
             "labels": classifier.labels,
             "problem_type": classifier.problem_type,
+            "logits": _probe_logits(file, classifier).tolist(),
             "answering": None if inference_config is None else dataclasses.asdict(inference_config),
         },
     }
 
 
-def _probed(file: TextFile, classifier: Any) -> Any:
-    """The model's logits of a few texts, by which it is known again whatever it is made of."""
+def _probe_logits(file: TextFile, classifier: TextClassifier) -> np.ndarray:
+    """The model's logits of a few texts."""
     return classifier.logits(
-        list(_PROBES) if file.columns.text_pair is None else [(text, text[::-1]) for text in _PROBES]
+        list(_PROBE_TEXTS) if file.columns.text_pair is None else [(text, text[::-1]) for text in _PROBE_TEXTS]
     )
 
 
-def _bar(file: TextFile, mine: set[int], done: set[int], main: bool) -> Any:
-    """Progress in rows of this process's own share; nothing where nobody watches."""
-    from tqdm import tqdm
-
-    total, before = (sum(file.sizes[number] for number in numbers) for numbers in (mine, mine & done))
-    return tqdm(total=total, initial=before, unit=" rows", disable=None if main else True, smoothing=0.1)
+def _bar(file: TextFile, assigned: set[int], done: set[int], main: bool) -> tqdm:
+    """Progress bar over the rows of this process; rank 0 and terminals alone."""
+    total, resumed = (sum(file.sizes[number] for number in numbers) for numbers in (assigned, assigned & done))
+    return tqdm(total=total, initial=resumed, unit=" rows", disable=None if main else True, smoothing=0.1)
 
 
-def _closing(answers: FilePredictions) -> str:
+def _summary(result: FilePredictions) -> str:
     """`20 rows labelled, in out.csv (310 rows/s)`, and how many were done before."""
-    before = f"; {answers.resumed_from} were done before" if answers.resumed_from else ""
-    return (
-        f"{counted(answers.rows, 'row')} labelled, in {answers.output} ({answers.rows_per_second:,.0f} rows/s{before})"
-    )
+    resumed = f"; {result.resumed_from} were done before" if result.resumed_from else ""
+    return f"{counted(result.rows, 'row')} labelled, in {result.output} ({result.rows_per_second:,.0f} rows/s{resumed})"

@@ -16,7 +16,7 @@ _MATCHES = ("hidden", "attention")
 class DistillArguments:
     """Distillation: train on a teacher's logits and the labels (Hinton et al. 2015, arXiv:1503.02531)."""
 
-    lacks: ClassVar = {
+    unsupported: ClassVar = {
         LongTextArguments: "long texts are truncated here; finetune and transfer read them in windows",
     }
 
@@ -40,7 +40,7 @@ class DistillArguments:
     unlabelled_file: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Texts without labels, in the formats and columns of --train_file, to train on with the teacher's logits alone."
+            "help": "Texts without labels, in the formats and columns of --train_file, with the teacher's logits as targets."
         },
     )
     match: list[str] | None = field(

@@ -44,8 +44,8 @@ def student_job(data: TextData, settings: Settings[DistillArguments], teacher: T
     args, notes = settings.method_arguments, _test_rows_warning(teacher, data)
     extra = None
     if args.unlabelled_file:
-        extra, more = read_unlabelled(args.unlabelled_file, data, settings.data)
-        notes += more
+        extra, read_notes = read_unlabelled(args.unlabelled_file, data, settings.data)
+        notes += read_notes
     kinds = tuple(dict.fromkeys(args.match or ()))
     start = settings.model
     if "attention" in kinds:
@@ -120,7 +120,7 @@ def _updates_per_epoch(rows: int, training: TrainingArguments) -> int:
 
 
 def _choose_again(job: Job, settings: Settings[DistillArguments], more: int) -> list[str]:
-    """Batch size and epochs for all the rows, with the unlabelled ones. Returns: what to say, once more."""
+    """Choose batch size and epochs for all rows, with the unlabelled ones. Returns: the notes, logged."""
     rows, parameters = len(job.splits["train"]) + more, count_parameters(job.model)[1]
     peft, problem = settings.lora.use_peft, job.data.problem_type
     notes = hyperparameters.choose(job.training, settings.explicit, rows, parameters, peft, problem)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel
 
 from nlp_ft.errors import DataError
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION
@@ -84,7 +83,7 @@ class DistillationLoss:
     temperature: float
     match: Sequence[str] = ()
     match_weight: float = 1.0
-    teacher: PreTrainedModel | None = None
+    teacher: nn.Module | None = None
     layers: tuple[int, int] = (0, 0)
 
     @property

@@ -13,7 +13,7 @@ from nlp_ft.config.augmentation import AugmentArguments
 class FeaturesArguments:
     """Frozen features: the head to fit. The cache is $NLP_FT_CACHE or ~/.cache/nlp_ft, by weights and text."""
 
-    lacks: ClassVar = {
+    unsupported: ClassVar = {
         LoraArguments: "the encoder is frozen here, and adapters would train it; use finetune",
         FreezeArguments: "the whole encoder is frozen here; finetune freezes a part",
         AugmentArguments: "each text is encoded once here, unchanged; use finetune",

@@ -128,7 +128,7 @@ def encode_splits(job: Job, head: Head, *, poolings: bool) -> Features:
     texts = [text for split in _SPLITS for text in texts_or_pairs(getattr(job.data, split))]
     tokens = concatenate_datasets([job.splits[split].remove_columns("labels") for split in _SPLITS])
     features = encode_cached(
-        job.model, job.tokenizer, texts, tokens, job.max_seq_length, at=head.first, poolings=poolings
+        job.model, job.tokenizer, texts, tokens, job.max_seq_length, layer=head.first, poolings=poolings
     )
     seconds = time.monotonic() - started
     _note(job, f"encoding: {seconds:.1f} s for {len(texts):,} texts (earlier ones come from the cache)")

@@ -16,7 +16,7 @@ _SLOT = "{label}"
 class FewshotArguments:
     """Few-shot: how a few rows a class are fitted (Tunstall et al. 2022, arXiv:2209.11055), or labels without any row."""
 
-    lacks: ClassVar = {
+    unsupported: ClassVar = {
         AugmentArguments: "pairs of rows, not changed rows, are what few-shot makes more of; finetune augments",
         LongTextArguments: "long texts are cut here; finetune and transfer read them in windows",
     }

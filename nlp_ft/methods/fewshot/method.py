@@ -181,11 +181,11 @@ def _zero_shot(settings: Settings[FewshotArguments], frames: dict[str, Any]) -> 
     from nlp_ft.training.job import read
 
     flags.check_zero_shot(settings, frames)
-    own, files = settings.method_arguments, settings.data
+    fewshot, files = settings.method_arguments, settings.data
+    assert fewshot.labels is not None
     text, label = files.text_column_names or "text", files.label_column_name or "label"
-    made = [
-        {text: sentence, label: own.labels[n]} for sentence, n in _sentences(own.labels, own.templates or [_TEMPLATE])
-    ]
+    sentences = _sentences(fewshot.labels, fewshot.templates or [_TEMPLATE])
+    made = [{text: sentence, label: fewshot.labels[n]} for sentence, n in sentences]
     measured = files.test_file is not None or "test" in frames
     frames = {**frames, "train": made, "validation": made} | ({} if measured else {"test": made})
     data = read(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
+from transformers import PreTrainedTokenizerBase
 from transformers.trainer_utils import TrainOutput
 
 from nlp_ft.errors import DataError
@@ -148,7 +149,8 @@ class HeadTrainer(ClassifierTrainer):
         self.rows = kwargs["train_dataset"]
         self.classifier = unwrapped(self.model)  # type: ignore[arg-type]
         self.last_layer = final_linear(self.classifier)[1]
-        self.problem_type = self.classifier.config.problem_type
+        self.problem_type = str(self.classifier.config.problem_type)
+        self.tokenizer: PreTrainedTokenizerBase = kwargs["processing_class"]
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """Fit the head; there is no step, and nothing to resume."""
@@ -161,7 +163,7 @@ class HeadTrainer(ClassifierTrainer):
         chosen = probe_rows(labels, self.problem_type, _HEAD_ROWS, self.args.seed)
         if reason := probe_obstacle(labels[chosen], self.problem_type, self.last_layer.out_features):
             raise DataError(f"the head cannot be fitted: {reason}.")
-        features = encode(self.classifier, self.processing_class, self.rows.select(chosen))
+        features = encode(self.classifier, self.tokenizer, self.rows.select(chosen))
         weight, bias, _ = fit_linear(features, labels[chosen], self.problem_type, self.last_layer.bias is not None)
         write_linear(self.last_layer, weight, bias)
 
@@ -228,7 +230,7 @@ class TemplateTrainer(HeadTrainer):
 
     def fit_head(self) -> None:
         """Weights are the centroids; no bias."""
-        features = encode(self.classifier, self.processing_class, self.rows)
+        features = encode(self.classifier, self.tokenizer, self.rows)
         weight = centroid_weights(features, np.asarray(self.rows["labels"][:]))
         write_linear(self.last_layer, weight, np.zeros(len(weight)))
 

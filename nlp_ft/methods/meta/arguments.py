@@ -14,7 +14,7 @@ from nlp_ft.errors import ConfigError
 class MetaArguments:
     """Meta: the data sets that tasks are drawn from, and how the initialisation learns to adapt to them."""
 
-    lacks: ClassVar = {
+    unsupported: ClassVar = {
         AugmentArguments: "episodes are drawn from the rows as they are; augment in the finetune that follows",
         HubArguments: "an initialisation is no classifier yet; finetune from it, and push that",
         LongTextArguments: "long texts are cut here; finetune and transfer read them in windows",

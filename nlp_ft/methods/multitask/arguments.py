@@ -25,7 +25,7 @@ _NOT_FOR_A_TASK = ("num_folds",)
 class MultitaskArguments:
     """Tasks: what is learned together, how often each task is drawn, and what it weighs."""
 
-    lacks: ClassVar = {
+    unsupported: ClassVar = {
         HubArguments: "a run leaves several classifiers here; nlp-ft push takes the directory of one",
         LongTextArguments: "long texts are cut here; finetune and transfer read them in windows",
     }

@@ -86,14 +86,16 @@ def make_group(tasks: list[Task], settings: Settings[MultitaskArguments]) -> Gro
 
 def _adapt_body(
     first: PreTrainedModel, settings: Settings[MultitaskArguments], learning_rate: float
-) -> tuple[PreTrainedModel, LayerwiseSchedule | None, list[str]]:
+) -> tuple[nn.Module, LayerwiseSchedule | None, list[str]]:
     """Adapters, frozen layers and rates of the body, by way of the first classifier, in place; and notes."""
-    notes = []
+    notes, adapted = [], first
     if settings.lora.use_peft:
-        first = classifier.add_lora(first, settings.lora, full_modules=top_layers(first, settings.freeze.reinit_layers))
+        adapted = classifier.add_lora(
+            first, settings.lora, full_modules=top_layers(first, settings.freeze.reinit_layers)
+        )
         notes.append("LoRA: adapters in the shared body; every head trains in full")
-    layerwise, layer_notes = schedule_layers(first, settings.freeze, learning_rate)
-    return first, layerwise, [*notes, *layer_notes]
+    layerwise, layer_notes = schedule_layers(adapted, settings.freeze, learning_rate)
+    return adapted, layerwise, [*notes, *layer_notes]
 
 
 def _loss(tasks: Sequence[Task], own: Any, model: MultiTask) -> MultiTaskLoss:

@@ -14,7 +14,7 @@ from nlp_ft.errors import ConfigError
 class PretrainArguments:
     """Pre-training: the texts, and what is predicted of them."""
 
-    lacks: ClassVar = {
+    unsupported: ClassVar = {
         AugmentArguments: "the language model learns from the texts as they are; augment in the finetune that follows",
         FreezeArguments: "the whole body is pre-trained here, or adapters are (--use_peft)",
         HubArguments: "a pre-trained body is no classifier yet; finetune from it, and push that",

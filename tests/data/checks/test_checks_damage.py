@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from nlp_ft.data.checks import text_repair
 from nlp_ft.data.checks.finding import Checked, Example, Finding, Split
 from nlp_ft.data.checks.text_damage import damage
 
@@ -30,21 +28,10 @@ def rewrites(texts: Texts, kind: str) -> dict[int, str]:
     return found[0].rewrite.get("train", {}) if found else {}
 
 
-@pytest.fixture(params=["ftfy", "by hand"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With ftfy, and as it is where that is not installed."""
-    if request.param == "by hand":
-        monkeypatch.setattr(text_repair, "_by_ftfy", lambda: None)
-    elif importlib.util.find_spec("ftfy") is None:
-        pytest.skip("ftfy is not installed")
-    return request.param
-
-
 def broken(text: str, encoding: str) -> str:
     return text.encode().decode(encoding)
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
 @pytest.mark.parametrize(
     "text",
@@ -59,18 +46,15 @@ def test_utf8_that_was_read_as_one_byte_a_character_is_mended(text: str, encodin
     assert [one.check for one in damage(check([text]))] == []
 
 
-@pytest.mark.usefixtures("way")
 def test_damage_upon_damage_is_mended() -> None:
     assert rewrites([broken(broken("that’s it", "cp1252"), "cp1252")], "mojibake") == {0: "that’s it"}
 
 
-@pytest.mark.usefixtures("way")
 def test_windows_1252_read_as_latin_1_becomes_quotes_again_and_is_no_control_character() -> None:
     (found,) = damage(check(["he said \x93no\x94 to me"]))
     assert (found.check, found.rewrite) == ("mojibake", {"train": {0: "he said “no” to me"}})
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     "text",
     [
@@ -89,7 +73,6 @@ def test_texts_that_are_whole_are_left_alone(text: str) -> None:
     assert damage(check([text])) == []
 
 
-@pytest.mark.usefixtures("way")
 def test_lost_characters_are_found_and_not_rewritten() -> None:
     (found,) = damage(check(["fine", "caf\ufffd noir"]))
     assert found == Finding(
@@ -183,14 +166,12 @@ def test_invisible_characters_stay_where_a_script_or_an_emoji_needs_them(text: s
     assert damage(check([text])) == []
 
 
-@pytest.mark.usefixtures("way")
 def test_a_soft_hyphen_that_the_encoding_made_is_not_taken_out_of_a_letter() -> None:
     text = broken("así", "latin-1")
     assert "\xad" in text
     assert [(one.check, one.rewrite) for one in damage(check([text]))] == [("mojibake", {"train": {0: "así"}})]
 
 
-@pytest.mark.usefixtures("way")
 def test_each_kind_is_mended_by_itself() -> None:
     text = broken("It’s", "cp1252") + " &amp;\u200b on"
     assert {one.check: one.rewrite["train"][0] for one in damage(check([text]))} == {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from nlp_ft.data.checks import language_id
 from nlp_ft.data.checks.finding import Checked, Example, Split
 from nlp_ft.data.checks.language_id import language
 from nlp_ft.data.checks.languages import languages
@@ -40,35 +42,105 @@ def even(text: str, rows: int) -> list[tuple[str, int]]:
         (EN, "English"),
         (FR, "French"),
         (DE, "German"),
+        (RU, "Russian"),
         ("La película es muy aburrida y no me gustó nada", "Spanish"),
         ("Il film è molto noioso e non mi è piaciuto", "Italian"),
         ("O filme é muito chato e eu não gostei", "Portuguese"),
         ("De film was erg saai en ik vond het niet leuk", "Dutch"),
         ("Filmen var väldigt tråkig och jag gillade den inte", "Swedish"),
-        ("Filmen var meget kedelig og jeg kunne ikke lide den", "Danish"),
+        ("Filmen var kedelig, og jeg blev træt af de dårlige skuespillere efter en halv time", "Danish"),
+        ("Jeg er veldig fornøyd med sykkelen, men leveringen tok altfor lang tid", "Norwegian"),
         ("Film był bardzo nudny i nie podobał mi się", "Polish"),
         ("Film çok sıkıcı ve hiç beğenmedim", "Turkish"),
-        (RU, "Cyrillic script"),
-        ("この映画はとても退屈でした", "Japanese"),
-        ("iPhoneが壊れた", "Japanese"),
-        ("这部电影很无聊", "Chinese"),
-        ("영화가 너무 지루했어요", "Korean"),
-        ("الفيلم ممل جدا", "Arabic script"),
-        ("फिल्म बहुत उबाऊ थी", "Devanagari script"),
-        ("הסרט היה משעמם", "Hebrew"),
-        ("η ταινία ήταν βαρετή", "Greek"),
-        ("The best of Пётр and the rest of it", "English"),
+        ("The battery died after two weeks and nobody answered my letters", "English"),
+        ("Le vendeur a répondu vite et la montre fonctionne parfaitement", "French"),
+        ("Die Lieferung kam zu spät und das Gehäuse war verkratzt", "German"),
+        ("Il cameriere è stato gentile ma la pizza era fredda", "Italian"),
+        ("De koffie was lekker maar we moesten heel lang wachten", "Dutch"),
+        ("Skorna är bekväma men sulan gick sönder efter en månad", "Swedish"),
+        ("Ruoka oli herkullista, mutta palvelu oli todella hidasta", "Finnish"),
+        ("Obsługa była miła, ale jedzenie przyszło zimne", "Polish"),
+        ("Pokoj byl čistý, ale snídaně mě velmi zklamala", "Czech"),
+        ("A könyv nagyon érdekes volt, egy este alatt kiolvastam", "Hungarian"),
+        ("Telefonul se încarcă repede, dar camera este slabă", "Romanian"),
+        ("Kargo çok hızlı geldi ama ürün kırık çıktı", "Turkish"),
+        ("Sách in rất đẹp nhưng giao hàng quá chậm", "Vietnamese"),
+        ("Телефон хороший, но батарея садится слишком быстро", "Russian"),
+        ("Храната беше вкусна, но чакахме прекалено дълго", "Bulgarian"),
+        ("الفيلم ممل جدا ولم يعجبني على الإطلاق، لا أنصح به", "Arabic"),
+        ("این گوشی خیلی خوب است ولی باتری آن زود خالی می‌شود", "Persian"),
+        ("یہ کتاب بہت اچھی ہے لیکن اس کی قیمت زیادہ ہے", "Urdu"),
+        ("यह फिल्म बहुत उबाऊ थी और मुझे बिल्कुल पसंद नहीं आई", "Hindi"),
+        ("খাবারটা খুব ভালো ছিল কিন্তু পরিষেবা ধীর", "Bengali"),
     ],
 )
-def test_the_language_of_a_text(text: str, expected: str) -> None:
+def test_the_language_of_a_text_by_its_words(text: str, expected: str) -> None:
     assert language(text) == expected
 
 
 @pytest.mark.parametrize(
-    "text", ["", "great phone", "12345 !!! :)", "the", "@the_and_is http://the.of/and", "die in", "я"]
+    ("text", "expected"),
+    [
+        ("この映画はとても退屈でした", "Japanese"),
+        ("iPhoneが壊れた", "Japanese"),
+        ("这部电影很无聊", "Chinese"),
+        ("영화가 너무 지루했어요", "Korean"),
+        ("הסרט היה משעמם", "Hebrew"),
+        ("η ταινία ήταν βαρετή", "Greek"),
+        ("படம் நன்றாக இருந்தது", "Tamil"),
+        ("సినిమా బాగుంది", "Telugu"),
+        ("อาหารอร่อยมาก", "Thai"),
+        ("წიგნი კარგია", "Georgian"),
+        ("Ֆիլմը լավն էր", "Armenian"),
+        ("ፊልሙ በጣም ጥሩ ነው", "Ethiopic script"),
+    ],
+)
+def test_the_language_of_a_text_by_its_script(text: str, expected: str) -> None:
+    assert language(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The best of Пётр and the rest of it", "English"),
+        ("Мой новый iPhone сломался через неделю после покупки", "Russian"),
+    ],
+)
+def test_words_in_another_script_do_not_count(text: str, expected: str) -> None:
+    assert language(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "great phone", "12345 !!! :)", "the", "@the_and_is http://the.of/and", "die in", "я", "😂😂😂", "A1-B2 0x7f"],
 )
 def test_what_says_too_little_has_no_language(text: str) -> None:
     assert language(text) is None
+
+
+@pytest.mark.parametrize("text", ["Barangnya bagus tetapi pengirimannya lama sekali", "फिल्म बहुत उबाऊ थी"])
+def test_an_answer_below_nine_tenths_does_not_count(text: str) -> None:
+    """Indonesian or Malay, Hindi or another language in its script."""
+    code, probability = language_id._identifier().classify(text)
+    assert code in language_id._LANGUAGES
+    assert 0.2 < probability < 0.9
+    assert language(text) is None
+
+
+def test_every_language_of_the_model_has_a_name_and_its_global_state_stays() -> None:
+    from py3langid import langid
+
+    before = langid.IDENTIFIER
+    assert set(language_id._identifier().labels) - {"zxx"} == set(language_id._LANGUAGES)
+    language(EN)
+    assert langid.IDENTIFIER is before
+
+
+def test_threads_load_the_model_once_and_agree() -> None:
+    language_id._load.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(language, [EN, FR, DE, RU] * 20)) == ["English", "French", "German", "Russian"] * 20
+    assert language_id._load.cache_info().misses == 1
 
 
 def test_rows_in_another_language_are_a_note() -> None:
@@ -76,13 +148,13 @@ def test_rows_in_another_language_are_a_note() -> None:
     (found,) = languages(check(train=rows))
     assert (found.check, found.severity, found.split, found.rows, found.of) == ("languages", "note", "train", 6, 120)
     assert found.message == (
-        "not in English, as most of train is: French 4.0%, Cyrillic script 2.0% of 100 rows whose language is known"
+        "not in English, as most of train is: French 4.0%, Russian 2.0% of 100 rows whose language is known"
     )
     assert found.advice == "leave these rows out, or take a checkpoint that was trained on all these languages."
     assert found.indices == {"train": [94, 95, 96, 97, 98, 99]}
     assert found.examples[:2] == [
         Example("train:94", FR, "bad", "French"),
-        Example("train:98", RU, "bad", "Cyrillic script"),
+        Example("train:98", RU, "bad", "Russian"),
     ]
     assert (found.drop, found.rewrite) == ({}, {})
 

@@ -1,8 +1,7 @@
-"""Wrong labels: the features of the cheap model, its folds, what it doubts, with cleanlab and without."""
+"""Wrong labels: the features of the cheap model, its folds, what it doubts."""
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 
-from nlp_ft.data.checks import label_errors
 from nlp_ft.data.checks import tfidf as ngrams
 from nlp_ft.data.checks.finding import Checked, Finding, Split
 from nlp_ft.data.checks.label_errors import confident_joint_doubts, suspected
@@ -22,17 +20,6 @@ from nlp_ft.data.checks.tfidf import TfIdf, count_characters, count_words
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 WORDS = [["dull", "flat", "stale", "weak", "grim"], ["bright", "warm", "witty", "fresh", "fine"]]
 OTHERS = [f"thing{number}" for number in range(40)]
-HAS_CLEANLAB = importlib.util.find_spec("cleanlab") is not None
-
-
-@pytest.fixture(params=["cleanlab", "own"])
-def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each test twice: with cleanlab, and as if it were not installed."""
-    if request.param == "cleanlab" and not HAS_CLEANLAB:
-        pytest.skip("cleanlab is an extra")
-    if request.param == "own":
-        monkeypatch.setattr(label_errors, "_has_cleanlab", lambda: False)
-    return request.param
 
 
 def text_of(classes: Sequence[int], rng: random.Random) -> str:
@@ -163,26 +150,9 @@ def test_a_class_without_rows_is_never_the_likelier_one() -> None:
     assert not confident_joint_doubts(np.array([0, 0, 1, 1]), probabilities).any()
 
 
-@pytest.mark.skipif(not HAS_CLEANLAB, reason="cleanlab is an extra")
-def test_the_own_rule_is_that_of_cleanlab() -> None:
-    from cleanlab.filter import find_label_issues
-
-    generator = np.random.default_rng(0)
-    for classes in (2, 3, 7):
-        right = generator.integers(classes, size=600)
-        logits = generator.normal(size=(600, classes)) + 2.5 * np.eye(classes)[right]
-        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        given = np.where(generator.random(600) < 0.1, generator.integers(classes, size=600), right)
-        theirs = find_label_issues(given, probabilities, filter_by="confident_learning", n_jobs=1)
-        ours = confident_joint_doubts(given, probabilities)
-        assert theirs.sum() > 20
-        assert (ours == theirs).mean() > 0.99
-
-
 # ---- findings
 
 
-@pytest.mark.usefixtures("either")
 def test_flipped_labels_come_first_in_train_and_in_test() -> None:
     flips = range(0, 600, 30)
     found = suspected(table(rows("train", 600, flips), rows("test", 100, [7, 8], seed=1)))
@@ -201,7 +171,6 @@ def test_flipped_labels_come_first_in_train_and_in_test() -> None:
     assert train.measures["accuracy"] > 0.9
 
 
-@pytest.mark.usefixtures("either")
 def test_the_whole_finding_reads_as_this() -> None:
     checked = table(rows("train", 600, [3]))
     (finding,) = suspected(checked)
@@ -217,12 +186,10 @@ def test_the_whole_finding_reads_as_this() -> None:
     assert finding.advice.startswith("suspects, not proof")
 
 
-@pytest.mark.usefixtures("either")
 def test_a_sound_table_gives_no_finding() -> None:
     assert suspected(table(rows("train", 400), rows("test", 60, seed=1))) == []
 
 
-@pytest.mark.usefixtures("either")
 def test_flips_among_three_classes_are_found_and_the_likely_class_is_named() -> None:
     rng = random.Random(0)
     words = ["red crimson rose", "blue azure navy", "green olive mint"]
@@ -235,7 +202,6 @@ def test_flips_among_three_classes_are_found_and_the_likely_class_is_named() -> 
     assert finding.examples[0].note.startswith(f"likely {'rbg'[right[row]]} (")
 
 
-@pytest.mark.usefixtures("either")
 def test_several_labels_are_doubted_one_by_one() -> None:
     rng = random.Random(0)
     right = [[rng.randrange(2), rng.randrange(2)] for _ in range(500)]
@@ -281,7 +247,6 @@ def test_too_few_rows_are_said() -> None:
     assert (finding.severity, finding.message) == ("note", "too few rows to look for wrong labels: 49, wanted 50")
 
 
-@pytest.mark.usefixtures("either")
 def test_labels_of_a_class_of_few_rows_are_left_alone() -> None:
     train = rows("train", 400)
     labels = [2 if row < 9 else label for row, label in enumerate(train.labels)]
@@ -289,7 +254,6 @@ def test_labels_of_a_class_of_few_rows_are_left_alone() -> None:
     assert not {row for finding in found for row in finding.indices["train"]} & set(range(9))
 
 
-@pytest.mark.usefixtures("either")
 def test_a_class_that_no_row_has_is_no_trouble() -> None:
     flips = range(0, 300, 20)
     (finding,) = suspected(table(rows("train", 300, flips), labels=["bad", "good", "unseen"]))
@@ -312,7 +276,6 @@ def test_the_second_text_of_a_pair_counts() -> None:
     assert finding.indices["train"][0] == 8
 
 
-@pytest.mark.usefixtures("either")
 def test_at_most_a_twentieth_is_listed_and_that_is_said() -> None:
     (finding,) = suspected(table(rows("train", 400, range(0, 400, 8))))
     assert finding.rows == len(finding.indices["train"]) == 20
