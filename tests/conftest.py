@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gc
 import io
 import os
 import random
@@ -20,6 +21,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import ranks  # after the variables: its processes have them, too
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,10 +39,39 @@ RunCli = Callable[[Sequence[object]], tuple[int, str, str]]
 MakeCsv = Callable[..., Path]
 
 
+# What takes longest begins first, so that no process is left waiting for it at the end; the rest are files of a few seconds.
+LONGEST = ["hub/test_push_round_trip.py", "cli/test_cli.py", "hub/", "methods/", "training/", "inference/", "models/"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gather fewer objects: what is imported stays. Of several processes' shares the longest come first, not the largest."""
+    gc.disable()
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process takes a file as a whole, or a group of its tests, so that what they share is made once."""
+    places: dict[str, int] = {}
+    for item in items:
+        file = item.path.relative_to(ROOT / "tests").as_posix()
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(file))
+        places[file] = next((i for i, name in enumerate(LONGEST) if file.startswith(name)), len(LONGEST))
+    items.sort(key=lambda item: places[item.path.relative_to(ROOT / "tests").as_posix()])
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector pass over what the imports have left, which is most of what there is."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_unconfigure() -> None:
     """Leave nothing behind; after Ctrl-C, too."""
-    if "ranks" in sys.modules:
-        sys.modules["ranks"].stop()
+    ranks.stop()
     shutil.rmtree(os.environ["NLP_FT_CACHE"], ignore_errors=True)
 
 
@@ -142,7 +173,21 @@ def run_cli() -> RunCli:
 
 @pytest.fixture
 def run_process() -> RunCli:
-    """`run_process(argv)` -> (exit code, stdout, stderr) of `python argv` as a process of its own, in the repository."""
+    """`run_process(argv)` -> (exit code, stdout, stderr) of `python argv` in the repository, forked with its imports made.
+
+    What is about a cold start takes `run_cold`.
+    """
+
+    def run(argv: Sequence[object]) -> tuple[int, str, str]:
+        done = ranks.run_alone(argv, timeout=180)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def run_cold() -> RunCli:
+    """`run_cold(argv)` -> (exit code, stdout, stderr) of `python argv` in the repository, an interpreter of its own."""
 
     def run(argv: Sequence[object]) -> tuple[int, str, str]:
         command = [sys.executable, *(str(token) for token in argv)]

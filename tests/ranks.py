@@ -1,9 +1,10 @@
-"""Several processes of one run, as `python -m torch.distributed.run` starts them, without importing everything in each.
+"""Processes without their imports: several of one run, as `python -m torch.distributed.run` starts them, or one by itself.
 
-`run` keeps one server for the session, started when it is first asked for. The server imports what training needs, computes
-nothing, and forks the processes of each run, so that a run costs what it does itself. What this cannot tell is how a launcher
-behaves, and what differs between interpreters that started by themselves (the order of a set of words, say, which here all
-processes of a run share, though not with the tests): test_distributed.py, test_cli.py and test_scripts.py start real ones.
+`run` and `run_alone` keep one server for the session, started when it is first asked for. The server imports what training
+needs, computes nothing, and forks the processes of each run, so that a run costs what it does itself. What this cannot tell is
+how a launcher behaves, what a cold start imports, and what differs between interpreters that started by themselves (the order
+of a set of words, say, which here all processes of a run share, though not with the tests): test_distributed.py, test_cli.py,
+test_architecture.py and test_scripts.py start real ones.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import gc
 import importlib
 import json
 import os
+import random
 import runpy
 import select
 import signal
@@ -24,6 +26,7 @@ import tempfile
 import threading
 import time
 import traceback
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -31,7 +34,7 @@ from typing import IO, Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 # as it is before any test changes it: imports read some of it
 _ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-_server: subprocess.Popen[str] | None = None
+_servers: dict[tuple[tuple[str, str], ...], subprocess.Popen[str]] = {}  # by the variables that their imports read
 
 HEAVY = [
     *("datasets", "nlp_ft.cli.main", "nlp_ft.training.job", "nlp_ft.training.fit", "peft"),
@@ -59,16 +62,41 @@ def run(
 
     Returns: the exit code of the first that failed, or 0, and what all have written. Raises: subprocess.TimeoutExpired.
     """
+    return _done(argv, {"processes": processes, "timeout": timeout, "env": {**os.environ, **(env or {})}}, {})
+
+
+def run_alone(
+    argv: Sequence[object],
+    *,
+    timeout: float = 240,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    given: str = "",
+    importing: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """`python argv` (a script, -m and a module or -c and a program, and arguments) as one process that knows of no others.
+
+    env: all its variables, those of the tests if None. given: what it reads from stdin. importing: variables that imports read
+    (the address of a Hub, say); a server of its own has them, and so have its processes unless `env` says otherwise.
+
+    Returns: its exit code and what it has written. Raises: subprocess.TimeoutExpired.
+    """
+    importing = dict(importing or {})
+    env = dict(os.environ if env is None else env)
+    job = {"processes": 1, "timeout": timeout, "env": importing | env if importing else env, "cwd": str(cwd)}
+    return _done(argv, {**job, "alone": True, "given": given}, importing)
+
+
+def _done(argv: Sequence[object], job: dict[str, Any], importing: dict[str, str]) -> subprocess.CompletedProcess[str]:
     tokens = [str(token) for token in argv]
-    job = {"argv": tokens, "processes": processes, "timeout": timeout, "env": {**os.environ, **(env or {})}}
-    answer = _ask({**job, "cwd": str(ROOT)})
+    answer = _ask({"cwd": str(ROOT), "alone": False, "given": "", **job, "argv": tokens}, importing)
     if answer["code"] is None:
-        raise subprocess.TimeoutExpired(tokens, timeout, answer["out"], answer["err"])
+        raise subprocess.TimeoutExpired(tokens, job["timeout"], answer["out"], answer["err"])
     return subprocess.CompletedProcess(tokens, answer["code"], answer["out"], answer["err"])
 
 
-def _ask(job: dict[str, Any]) -> dict[str, Any]:
-    server = _started()
+def _ask(job: dict[str, Any], importing: dict[str, str]) -> dict[str, Any]:
+    server = _started(importing)
     assert server.stdin is not None
     assert server.stdout is not None
     try:
@@ -85,37 +113,40 @@ def _ask(job: dict[str, Any]) -> dict[str, Any]:
     return json.loads(line)
 
 
-def _started() -> subprocess.Popen[str]:
+def _started(importing: dict[str, str]) -> subprocess.Popen[str]:
     """The server; in a session of its own, so that Ctrl-C reaches the tests alone."""
-    global _server
-    if _server is None:
-        _server = subprocess.Popen(
+    key = tuple(sorted(importing.items()))
+    if key not in _servers:
+        _servers[key] = subprocess.Popen(
             COMMAND,
             cwd=ROOT,
-            env=_ENVIRONMENT,
+            env=_ENVIRONMENT | importing,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
-    return _server
+    return _servers[key]
 
 
-def stop() -> None:
-    """End the server, and with it what it has started. It ends by itself, too, when the tests are killed."""
-    global _server
-    server, _server = _server, None
-    if server is None:
-        return
-    assert server.stdin is not None
-    assert server.stdout is not None
-    server.stdin.close()
-    try:
-        server.wait(10)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-    server.stdout.close()
+def stop(importing: Mapping[str, str] | None = None) -> None:
+    """End the servers, or the one with these variables, and what they have started.
+
+    They end by themselves, too, when the tests are killed.
+    """
+    for key in [*_servers] if importing is None else [tuple(sorted(importing.items()))]:
+        server = _servers.pop(key, None)
+        if server is None:
+            continue
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.close()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        server.stdout.close()
 
 
 # ---- in the server
@@ -140,18 +171,16 @@ def serve() -> None:
     gc.freeze()  # pages that nobody writes to are shared
     while line := requests.readline():
         job = json.loads(line)
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            reader, writer = os.pipe()
-            store = forked(lambda writer=writer: keep_store(writer))
-            os.close(writer)
-            port = os.read(reader, 16).decode()
-            os.close(reader)
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            given.write(job["given"].encode())
+            given.seek(0)
+            meeting, port = ([], "") if job["alone"] else started_store()
             ranks = [
-                forked(lambda rank=rank, job=job, port=port, out=out, err=err: be_rank(job, rank, port, out, err))
+                forked(lambda rank=rank, job=job, port=port, files=(given, out, err): be_rank(job, rank, port, files))
                 for rank in range(job["processes"])
             ]
             ended = wait_for(ranks, job["timeout"])
-            kill([*ranks, store])
+            kill([*ranks, *meeting])
             written = {name: read_all(file) for name, file in (("out", out), ("err", err))}
         if ended.gone:
             break
@@ -180,6 +209,16 @@ def forked(action: Callable[[], object]) -> int:
     os._exit(code)
 
 
+def started_store() -> tuple[list[int], str]:
+    """The process where those of a run meet, and its port."""
+    reader, writer = os.pipe()
+    store = forked(lambda: keep_store(writer))
+    os.close(writer)
+    port = os.read(reader, 16).decode()
+    os.close(reader)
+    return [store], port
+
+
 def keep_store(writer: int) -> None:
     """Where the processes of a run meet, at a port that nobody else has; the launcher does so, too."""
     die_with_the_parent()
@@ -193,34 +232,55 @@ def keep_store(writer: int) -> None:
         signal.pause()
 
 
-def be_rank(job: dict[str, Any], rank: int, port: str, out: IO[bytes], err: IO[bytes]) -> None:
+def be_rank(job: dict[str, Any], rank: int, port: str, files: Sequence[IO[bytes]]) -> None:
     """Become a process of the run: its environment, its directory, its files, and then its program."""
     os.setsid()  # it and what it starts are killed together
     die_with_the_parent()
-    for number, file in ((0, open(os.devnull)), (1, out), (2, err)):  # noqa: SIM115
+    for number, file in enumerate(files):
         os.dup2(file.fileno(), number)
     os.environ.clear()
     os.environ.update(job["env"])
-    size = str(job["processes"])
-    numbers = {f"{name}RANK": str(rank) for name in ("", "LOCAL_", "ROLE_")} | {"GROUP_RANK": "0"}
-    sizes = {f"{name}WORLD_SIZE": size for name in ("", "LOCAL_", "ROLE_")} | {"GROUP_WORLD_SIZE": "1"}
-    elastic = {"RUN_ID": "none", "USE_AGENT_STORE": "True", "RESTART_COUNT": "0", "MAX_RESTARTS": "0"}
-    os.environ.update(numbers | sizes | {f"TORCHELASTIC_{name}": value for name, value in elastic.items()})
-    os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "CUDA_VISIBLE_DEVICES": ""})
+    if not job["alone"]:
+        os.environ.update(as_rank(rank, job["processes"], port))
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.chdir(job["cwd"])
     import numpy as np
 
     np.random.seed()  # not the state that all would share
-    program, *rest = job["argv"]
-    if program == "-m":
-        sys.path[0] = job["cwd"]
-        sys.argv = rest
+    random.seed()
+    become(*job["argv"])
+
+
+def as_rank(rank: int, count: int, port: str) -> dict[str, str]:
+    """The variables by which a launcher tells a process who it is."""
+    size = str(count)
+    numbers = {f"{name}RANK": str(rank) for name in ("", "LOCAL_", "ROLE_")} | {"GROUP_RANK": "0"}
+    sizes = {f"{name}WORLD_SIZE": size for name in ("", "LOCAL_", "ROLE_")} | {"GROUP_WORLD_SIZE": "1"}
+    elastic = {"RUN_ID": "none", "USE_AGENT_STORE": "True", "RESTART_COUNT": "0", "MAX_RESTARTS": "0"}
+    return (
+        numbers
+        | sizes
+        | {f"TORCHELASTIC_{name}": value for name, value in elastic.items()}
+        | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    )
+
+
+def become(first: str, *rest: str) -> None:
+    """Run the program that `python first rest` would."""
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    if first == "-m":
+        sys.path[0] = os.getcwd()
+        sys.argv = [*rest]
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif first == "-c":
+        sys.path[0] = ""
+        sys.argv = ["-c", *rest[1:]]
+        exec(compile(rest[0], "<string>", "exec"), main.__dict__)
     else:
-        sys.path[0] = str(Path(program).parent)
-        sys.argv = [program, *rest]
-        runpy.run_path(program, run_name="__main__")
+        sys.path[0] = str(Path(first).parent)
+        sys.argv = [first, *rest]
+        runpy.run_path(first, run_name="__main__")
 
 
 def die_with_the_parent() -> None:

@@ -170,9 +170,9 @@ def test_peft_is_imported_where_adapters_are_made_loaded_and_saved_alone() -> No
 
 
 @pytest.mark.parametrize("module", ["nlp_ft", "nlp_ft.cli.main", "nlp_ft.methods.finetune", "nlp_ft.config.help"])
-def test_importing_it_imports_neither_torch_nor_transformers(module: str, run_process: RunCli) -> None:
+def test_importing_it_imports_neither_torch_nor_transformers(module: str, run_cold: RunCli) -> None:
     heavy = {"torch", "transformers", "datasets", "numpy", "sklearn", "pandas", "peft", "accelerate"}
-    code, out, err = run_process(["-c", f"import sys, {module}; print(*({heavy} & set(sys.modules)))"])
+    code, out, err = run_cold(["-c", f"import sys, {module}; print(*({heavy} & set(sys.modules)))"])
     assert (code, out, err) == (0, "\n", "")
 
 

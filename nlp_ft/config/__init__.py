@@ -1,4 +1,7 @@
-"""The arguments every method shares: named as in run_classification.py, for LoRA as in TRL, and checked where they stand."""
+"""Arguments that every method shares, checked where they are declared.
+
+They are named as in run_classification.py, and for LoRA as in TRL.
+"""
 
 from nlp_ft.config.data import DataArguments, LongTextArguments
 from nlp_ft.config.model import LoraArguments, ModelArguments

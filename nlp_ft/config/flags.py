@@ -66,7 +66,10 @@ REFUSED = {
 
 
 class Flag(NamedTuple):
-    """One flag: its annotation as written, its default (None also where that is computed), its help."""
+    """A flag: its annotation as written, its default, its help.
+
+    The default is None also where it is computed.
+    """
 
     name: str
     type: str
@@ -87,7 +90,10 @@ class Flag(NamedTuple):
 
 @functools.cache
 def training_flags() -> tuple[Flag, ...]:
-    """The fields of transformers.TrainingArguments, read off its source: importing it would take seconds."""
+    """The fields of transformers.TrainingArguments, read off its source.
+
+    Importing it would take seconds.
+    """
     spec = importlib.util.find_spec("transformers")
     if spec is None or spec.origin is None:
         raise ConfigError("transformers is not installed; install nlp_ft again, with what it needs.")
@@ -123,12 +129,12 @@ def flags_of(arguments: type) -> tuple[Flag, ...]:
     types = {
         name: kind for cls in reversed(arguments.__mro__) for name, kind in vars(cls).get("__annotations__", {}).items()
     }
-    found = []
+    flags = []
     for field in dataclasses.fields(arguments):
         made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
         required = made is dataclasses.MISSING
-        found.append(Flag(field.name, types[field.name], None if required else made, field.metadata["help"], required))
-    return tuple(found)
+        flags.append(Flag(field.name, types[field.name], None if required else made, field.metadata["help"], required))
+    return tuple(flags)
 
 
 def unsupported_flags(classes: Iterable[type]) -> dict[str, str]:
@@ -141,7 +147,7 @@ def unsupported_flags(classes: Iterable[type]) -> dict[str, str]:
 
 
 def check_name(name: str, known: Iterable[str], where: str, written: str, unsupported: Mapping[str, str]) -> None:
-    """Refuse a flag or YAML key that is replaced, refused, another method's or unknown.
+    """Refuse a flag or YAML key that is replaced, refused, unsupported or unknown.
 
     where: `a.yaml: ` or nothing; written: the name as it stands there; unsupported: as `unsupported_flags` gives it.
     Raises: ConfigError that says what to do instead.

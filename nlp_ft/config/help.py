@@ -1,4 +1,4 @@
-"""What `nlp-ft METHOD --help` prints, in groups, without importing torch or transformers."""
+"""The text of `nlp-ft METHOD --help`, made without torch or transformers."""
 
 from __future__ import annotations
 

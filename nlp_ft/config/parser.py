@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from nlp_ft.config.flags import Flag, flags_of, unsupported_flags, training_flags
+from nlp_ft.config.flags import Flag, flags_of, training_flags, unsupported_flags
 from nlp_ft.config.training_arguments import check_training
 from nlp_ft.config.yaml_file import Setting, read_settings
 from nlp_ft.errors import ConfigError
@@ -32,7 +32,9 @@ TRAINING_DEFAULTS: dict[str, Any] = {
 
 
 def parse(*classes: type, argv: Sequence[str] | None = None) -> tuple[Any, ...]:
-    """One instance of each class, then TrainingArguments, then the names the user gave (a frozenset).
+    """Parse into one instance of each class, TrainingArguments, and the names set.
+
+    The last is a frozenset of the names that the user gave.
 
     argv: sys.argv[1:] where not given. Raises: ConfigError for an unknown, replaced or refused name, a required flag that
     is missing, and a value that does not fit; a value out of a YAML file is reported with the name of the file.
@@ -104,7 +106,10 @@ def _defaults(settings: Sequence[Setting]) -> list[Setting]:
 
 
 def _precision(given: frozenset[str]) -> list[Setting]:
-    """`--bf16` where the GPU has it and the user said nothing of precision: half the memory, float32's range."""
+    """Turn on `--bf16` where the GPU has it and the user chose no precision.
+
+    It takes half the memory and has the range of float32.
+    """
     import torch
 
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")

@@ -1,4 +1,7 @@
-"""The arguments of the fit beyond TrainingArguments: layers, calibration, controls, the Hub."""
+"""Arguments of the fit beyond TrainingArguments.
+
+Layers, calibration, controls, the Hub.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What TrainingArguments accepts and no run can do: refused before anything is read, where it would end in a traceback."""
+"""Refusal of TrainingArguments that no run can carry out.
+
+They are refused before anything is read, where they would end in a traceback.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ _LEAST = {
 
 
 def is_sharded(args: TrainingArguments) -> bool:
-    """Whether FSDP or DeepSpeed cut the parameters up among processes: by a flag, or by accelerate's configuration file."""
+    """Whether FSDP or DeepSpeed shard the parameters.
+
+    By a flag, or by accelerate's configuration file.
+    """
     by_file = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
     return bool(args.fsdp or args.deepspeed) or any(
         os.environ.get(name, "").lower() in ("1", "true") for name in by_file
@@ -65,7 +71,7 @@ def _check_trackers(args: TrainingArguments) -> None:
 
 
 def _check_push(args: TrainingArguments, given: frozenset[str]) -> None:
-    """A mistake in where the model is to go would come up hours later, when it is trained."""
+    """Refuse a push that could only fail hours later, when the model is trained."""
     if args.push_to_hub:
         check_destination(args.hub_model_id)
     elif idle := sorted(given & {"hub_model_id", "hub_private_repo", "hub_revision"}):
@@ -73,7 +79,10 @@ def _check_push(args: TrainingArguments, given: frozenset[str]) -> None:
 
 
 def check_destination(repo: str | None) -> None:
-    """Whether a push to this name on the Hub can begin: owner/name, a token, a network. Asks nobody. Raises: ConfigError."""
+    """Check that a push to this name on the Hub can begin, without asking the Hub.
+
+    It needs owner/name, a token and a network. Raises: ConfigError.
+    """
     from huggingface_hub import constants, get_token
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
@@ -94,7 +103,7 @@ def check_destination(repo: str | None) -> None:
 
 
 def _check_optimizer(args: TrainingArguments) -> None:
-    """An argument that the optimizer does not know is otherwise dropped without a word."""
+    """Refuse an argument that the optimizer would drop without a word."""
     import torch
     from transformers import Trainer
     from transformers.training_args import OptimizerNames

@@ -20,7 +20,10 @@ _NULL = "tag:yaml.org,2002:null"
 
 
 class Setting(NamedTuple):
-    """A flag, the values given to it, and the file they stand in: `a.yaml: `, or nothing for the command line."""
+    """A flag, its values, and the file they stand in.
+
+    `where` is `a.yaml: `, or nothing for the command line.
+    """
 
     name: str
     values: list[str]
@@ -47,16 +50,16 @@ def read_settings(
     """
     known = {flag.name: flag for flag in flags}
     files: list[str] = []
-    given = []
+    on_command_line = []
     for written, values in _grouped(argv):
         if written == "--config":
             if not values:
                 raise ConfigError("--config needs the path of a YAML file.")
             files += values
         else:
-            given.append(_setting(written, values, "", known, unsupported))
-    found = [setting for file in files for setting in read_yaml(file, known, unsupported)]
-    return found + [setting for setting in given if setting is not None]
+            on_command_line.append(_setting(written, values, "", known, unsupported))
+    settings = [setting for file in files for setting in read_yaml(file, known, unsupported)]
+    return settings + [setting for setting in on_command_line if setting is not None]
 
 
 def _grouped(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -78,7 +81,9 @@ def _grouped(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
     return groups
 
 
-def read_yaml(path: str, known: Mapping[str, Flag], unsupported: Mapping[str, str] = MappingProxyType({})) -> list[Setting]:
+def read_yaml(
+    path: str, known: Mapping[str, Flag], unsupported: Mapping[str, str] = MappingProxyType({})
+) -> list[Setting]:
     """The settings of a flat YAML file, in its order.
 
     `key:` and `key: null` mean the default, and are left out.
@@ -92,15 +97,17 @@ def read_yaml(path: str, known: Mapping[str, Flag], unsupported: Mapping[str, st
         return []
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}: wanted lines of `flag: value`, got a {root.id}.")
-    found: list[Setting] = []
+    settings: list[Setting] = []
     for name, value in _pairs(root, path):
         setting = _setting(name, _yaml_values(value, path), f"{path}: ", known, unsupported)
-        found += [setting] if setting is not None else []
-    return found
+        settings += [setting] if setting is not None else []
+    return settings
 
 
 def read_mapping(written: str, flag: str) -> tuple[dict[str, Any], str]:
-    """The value of a flag that takes a mapping: the mapping itself as JSON (or YAML in braces), or the path of a YAML file.
+    """Read the value of a flag that takes a mapping.
+
+    It is JSON (or YAML in braces), or the path of a YAML file.
 
     Values are text, numbers, true, false, null, lists or mappings, as in a mapping inside a `--config` file.
 
@@ -124,7 +131,7 @@ def _text_of(path: str, flag: str = "--config") -> str:
         raise ConfigError(f"{path}: not UTF-8.") from None
 
 
-def _compose(text: str, where: str) -> Any:
+def _compose(text: str, where: str) -> yaml.Node | None:
     try:
         return yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -202,6 +209,9 @@ def _setting(
 
 
 def _holds_anyway(flag: Flag | None, values: list[str] | None) -> bool:
-    """Whether a refused flag is set to nothing, to false, or to what it is by default, as a copied file may have it."""
+    """Whether a refused flag is set to nothing, to false, or to its default.
+
+    A copied file may have it so.
+    """
     default = str(flag.default).lower() if flag is not None else "false"
     return values is None or (len(values) == 1 and values[0].lower() in ("false", "null", "none", default))

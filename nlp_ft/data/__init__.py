@@ -1,4 +1,7 @@
-"""Tables in, labelled splits out: the only code that knows columns, splits and label names."""
+"""Tables in, labelled splits out.
+
+The only code that knows columns, splits and label names.
+"""
 
 from nlp_ft.data.evaluation_file import Texts, load_labelled, texts_for_prediction
 from nlp_ft.data.labelled_rows import Labelled, read_rows

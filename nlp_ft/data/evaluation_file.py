@@ -1,4 +1,4 @@
-"""Reading a file for a model that exists: with labels to evaluate it, without them to predict."""
+"""Reading a file for a saved model: with labels to evaluate, without to predict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nlp_ft.data.text import counted
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts to predict, their pairs (or None), the table they stand in, and notes on the columns taken."""
+    """Texts to predict, their pairs (or None), their table, and notes on the columns."""
 
     texts: Sequence[str]
     pairs: Sequence[str] | None
@@ -55,7 +55,9 @@ def load_labelled(
     *,
     delimiter: str | None = None,
 ) -> tuple[Dataset, list[str]]:
-    """Read a labelled file for a saved model, whose class names are `labels` in id order ([] for regression).
+    """Read a labelled file for a saved model.
+
+    `labels`: its class names in id order ([] for regression).
 
     Returns: the split with columns `text`, (`text_pair`,) `label`, and the notes. Raises: DataError, also for a label
     the model does not know.

@@ -1,4 +1,4 @@
-"""What is said and recorded about the splits: fingerprint, blank texts, classes without rows."""
+"""The record of the splits: fingerprint, blank texts, classes without rows."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def _names(label: Any, labels: list[str], problem: str) -> list[str]:
 
 
 def _sha256(rows: Rows, labels: list[str], problem: str) -> str:
-    """Over one JSON line a row: text, pair (or null), and label by name, so that it outlives a change of the ids."""
+    """Hash one JSON line a row: text, pair (or null), and label.
+
+    The label is written by name, so that the hash outlives a change of the ids.
+    """
     digest = hashlib.sha256()
     pairs = rows.cells("text_pair") or [None] * len(rows)
     for text, pair, label in zip(rows.data["text"], pairs, rows.labels, strict=True):

@@ -1,4 +1,7 @@
-"""From sources to rows with numbered labels: columns found, bad rows set aside, the problem and its classes known."""
+"""From sources to rows with numbered labels.
+
+Columns are found, bad rows set aside, the problem and its classes settled.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ class Labelled:
     notes: list[str]
 
     def raw_tables(self) -> dict[str, Table]:
-        """The tables as their sources have them, without columns that were put together here."""
+        """The tables as their sources have them, without columns made here."""
         if len(self.columns.labels) == 1:
             return self.tables
         made = self.columns.label
@@ -88,7 +91,7 @@ def _left_out(table: Table) -> str:
 
 
 def _without_bad(table: Table, columns: Columns, problem_type: str | None) -> Table:
-    """The table without the rows that lack a text or a label, which are among its rejected ones."""
+    """The table without the rows that have no text or label; those become `rejected`."""
     faults = faulty_labels(table, columns.label, problem_type)
     texts = [(name, TEXT_FLAG) for name in columns.texts]
     texts += [(columns.text_pair, PAIR_FLAG)] if columns.text_pair is not None else []

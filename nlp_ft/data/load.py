@@ -1,4 +1,7 @@
-"""`load_data`: from arguments to three labelled splits, every decision noted with its reason and every row accounted for."""
+"""`load_data`: from arguments to three labelled splits.
+
+Every decision is noted with its reason, and every row accounted for.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class TextData:
-    """Three splits with the columns `text`, (`text_pair`, `source`, `group`,) `label`, and how they came about.
+    """Three splits, and how they came about.
+
+    Their columns are `text`, (`text_pair`, `source`, `group`,) and `label`.
 
     `label` is a class id (single-label), a list of 0.0/1.0 in the order of `labels` (multi-label) or a float
     (regression). `labels`: class names in id order, [] for regression. `notes`: one decision a line, with its reason.
@@ -58,8 +63,8 @@ def sampled(data: TextData, rows: int, seed: int) -> TextData:
 
     All of them where there are no more.
     """
-    places = sample_rows(keys_of(data.train), list(data.train["label"]), data.problem_type, rows, seed)
-    return replace(data, train=data.train.select(places))
+    indices = sample_rows(keys_of(data.train), list(data.train["label"]), data.problem_type, rows, seed)
+    return replace(data, train=data.train.select(indices))
 
 
 def load_data(
@@ -68,45 +73,47 @@ def load_data(
     frames: Mapping[str, Source] | None = None,
     split_off: Collection[str] = ("validation", "test"),
 ) -> TextData:
-    """Read, find columns and problem, number the labels, split off what is missing, mix, sample; all chance is the seed's.
+    """Read, find columns and problem, number labels, split, mix and sample.
+
+    All randomness comes from the seed.
 
     frames: a data frame (or anything else `read_table` takes) for train, validation or test, in place of its file.
     split_off: the splits that are made out of train where they are missing; a missing one not named here has no rows.
     Raises: DataError for anything wrong in the data, ConfigError for arguments that do not go together.
     """
-    found = read_rows(args, frames)
-    splits, notes = dict(found.rows), list(found.notes)
-    notes += refuse_leaks(found.tables, splits, args.allow_leakage)
-    how, more = _split_off_missing(splits, found, args, seed, split_off)
+    labelled = read_rows(args, frames)
+    splits, notes = dict(labelled.rows), list(labelled.notes)
+    notes += refuse_leaks(labelled.tables, splits, args.allow_leakage)
+    how, more = _split_off_missing(splits, labelled, args, seed, split_off)
     splits = {split: splits[split] if split in splits else splits["train"].take([]) for split in SPLITS}
     read = {split: len(rows) for split, rows in splits.items()}
     mixed, left_out = mix(splits["train"], args.mixing, seed)
     splits["train"] = mixed
     notes += [*more, *left_out]
-    notes += _sample(splits, found.problem, args, seed)
-    notes += warnings(splits, found.labels, found.problem)
+    notes += _sample(splits, labelled.problem, args, seed)
+    notes += warnings(splits, labelled.labels, labelled.problem)
     sources = {split: "split off train" if split in split_off else "none" for split in SPLITS}
-    sources |= {split: table.source for split, table in found.tables.items()}
-    record = fingerprint(splits, found.labels, found.problem, sources)
+    sources |= {split: table.source for split, table in labelled.tables.items()}
+    record = fingerprint(splits, labelled.labels, labelled.problem, sources)
     record["left_out"] = {
-        "rejected": {split: len(table.rejected) for split, table in found.tables.items()},
+        "rejected": {split: len(table.rejected) for split, table in labelled.tables.items()},
         "mixing": read["train"] - len(mixed),
         "samples": {split: (len(mixed) if split == "train" else read[split]) - len(splits[split]) for split in SPLITS},
     }
     record["split"] = how
     return TextData(
         **{split: splits[split].data for split in SPLITS},
-        problem_type=found.problem,
-        labels=found.labels,
+        problem_type=labelled.problem,
+        labels=labelled.labels,
         notes=notes,
         fingerprint=record,
-        rejected=[bad for table in found.tables.values() for bad in table.rejected],
-        given=frozenset(found.tables),
+        rejected=[bad for table in labelled.tables.values() for bad in table.rejected],
+        given=frozenset(labelled.tables),
     )
 
 
 def _split_off_missing(
-    splits: dict[str, Rows], found: Labelled, args: DataArguments, seed: int, split_off: Collection[str]
+    splits: dict[str, Rows], labelled: Labelled, args: DataArguments, seed: int, split_off: Collection[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """Add validation and test, where they are missing, out of train.
 
@@ -123,19 +130,19 @@ def _split_off_missing(
         )
     rows = splits["train"]
     groups = rows.cells("group")
-    times = list(found.tables["train"].column(args.time_column, "--time_column")) if args.time_column else None
-    places = split_rows(rows.keys, rows.labels, found.problem, missing, seed, groups=groups, times=times)
-    splits.update({split: rows.take(places[split]) for split in places})
+    times = list(labelled.tables["train"].column(args.time_column, "--time_column")) if args.time_column else None
+    indices = split_rows(rows.keys, rows.labels, labelled.problem, missing, seed, groups=groups, times=times)
+    splits.update({split: rows.take(indices[split]) for split in indices})
     settled = None
     if times is None:
-        settled = settled_rows(rows.keys, rows.labels, found.problem, missing, groups=groups), len(rows)
-    how = describe(found.problem, missing, seed, groups=groups, times=times, settled=settled)
+        settled = settled_rows(rows.keys, rows.labels, labelled.problem, missing, groups=groups), len(rows)
+    how = describe(labelled.problem, missing, seed, groups=groups, times=times, settled=settled)
     notes = [f"{split}: {counted(len(splits[split]), 'row')} split off train ({how})" for split in missing]
     if ungrouped := sum(group in (None, "") for group in groups or ()):
         notes.append(
             f"warning: {counted(ungrouped, 'row')} without a value in {args.group_column!r}, each a group of its own"
         )
-    older = {} if times is None else older_rows(places, times)
+    older = {} if times is None else older_rows(indices, times)
     notes += [
         f"{split}: {counted(count, 'row')} no newer than one of an earlier split, as equal texts and groups go together"
         for split, count in older.items()

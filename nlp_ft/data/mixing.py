@@ -37,8 +37,8 @@ def mix(rows: Rows, mixing: list[str] | None, seed: int) -> tuple[Rows, list[str
             quotas[sources[row]] -= 1
             kept.append(row)
     mixed = Counter(sources[row] for row in kept)
-    told = ", ".join(f"{name} {mixed[name]} of {count} rows" for name, count in counts.items())
-    return rows.take(sorted(kept)), [f"sources: {told} (--mixing {' '.join(mixing or [])}, seed {seed})"]
+    summary = ", ".join(f"{name} {mixed[name]} of {count} rows" for name, count in counts.items())
+    return rows.take(sorted(kept)), [f"sources: {summary} (--mixing {' '.join(mixing or [])}, seed {seed})"]
 
 
 def _shares(mixing: list[str], sources: list[str]) -> dict[str, float] | None:

@@ -1,4 +1,4 @@
-"""Texts with their numbered labels: what splitting and sampling work on, and what becomes a `datasets` split."""
+"""Texts with their numbered labels: what is split, sampled and trained on."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, places: Iterable[int]) -> Rows:
+    def take(self, indices: Iterable[int]) -> Rows:
         """The rows at these places, in this order."""
-        places = list(places)
-        labels, keys = [self.labels[place] for place in places], [self.keys[place] for place in places]
-        return Rows(self.data.select(places), labels, keys)
+        indices = list(indices)
+        labels, keys = [self.labels[index] for index in indices], [self.keys[index] for index in indices]
+        return Rows(self.data.select(indices), labels, keys)
 
     def cells(self, name: str) -> list[Any] | None:
         """The cells of a column such as `group`, or None where there is none."""
@@ -79,7 +79,10 @@ def text_digest(text: str, pair: str | None = None) -> bytes:
 
 
 def text_key(text: str, pair: str | None = None) -> str:
-    """What makes two texts (or pairs) equal: their words, whatever the case and the spaces between."""
+    """Key that is equal for texts (or pairs) of equal words.
+
+    Case and the spaces between words do not count.
+    """
     key = " ".join(text.lower().split())
     return key if pair is None else f"{key}\0{' '.join(pair.lower().split())}"
 

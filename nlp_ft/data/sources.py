@@ -32,8 +32,8 @@ def read_sources(args: DataArguments, frames: Mapping[str, Source] | None = None
     if unknown := set(files) - set(SPLITS):
         raise ConfigError(f"frames are for {', '.join(SPLITS)}; got {', '.join(sorted(unknown))}.")
     if (files["train"] is None) == (args.dataset_name is None):
-        given = "neither" if files["train"] is None else "both"
-        raise ConfigError(f"give --train_file or --dataset_name, one of the two; {given} came.")
+        named = "neither" if files["train"] is None else "both"
+        raise ConfigError(f"give --train_file or --dataset_name, one of the two; {named} came.")
     if args.dataset_name is not None:
         return _dataset_tables(args, args.dataset_name)
     how: dict[str, Any] = {"delimiter": args.delimiter, "skip_bad_rows": args.skip_bad_rows}
@@ -82,29 +82,35 @@ def _is_saved(name: str) -> bool:
 
 
 def _exact(name: str, config: str | None) -> dict[str, Any]:
-    """Options that keep texts such as "NA" and "null" from becoming nulls, where the dataset is made of CSV files."""
+    """Options that keep texts such as "NA" and "null" from becoming nulls.
+
+    They matter where the dataset is made of CSV files.
+    """
     return {"keep_default_na": False} if load_dataset_builder(name, config).name == "csv" else {}
 
 
-def _split_name(name: str, data: dict[str, Dataset], split: str, given: str | None) -> str | None:
+def _split_name(name: str, data: dict[str, Dataset], split: str, requested: str | None) -> str | None:
     """The name of a split in the dataset; None where there is none (train must be).
 
     Raises: DataError.
     """
     flag = f"--{split}_split_name"
-    if given is not None:
-        if given not in data:
+    if requested is not None:
+        if requested not in data:
             raise DataError(
-                f"{name} has no split {given!r} ({flag}); its splits are {', '.join(data)}.{did_you_mean(given, data)}"
+                f"{name} has no split {requested!r} ({flag}); its splits are {', '.join(data)}.{did_you_mean(requested, data)}"
             )
-        return given
-    found = next((usual for usual in _USUAL_NAMES[split] if usual in data), None)
-    if found is None and split == "train":
+        return requested
+    name_there = next((usual for usual in _USUAL_NAMES[split] if usual in data), None)
+    if name_there is None and split == "train":
         raise DataError(f"{name} has no split 'train'; name one of {', '.join(data)} with {flag}.")
-    return found
+    return name_there
 
 
-def _hidden_label(table: Table, given: str | None) -> str | None:
-    """The label column of a split whose labels are all hidden, as in GLUE's tests (every one null or -1), or None."""
-    names = [given] if given is not None else [name for name in ("label", "labels") if name in table.columns]
+def _hidden_label(table: Table, requested: str | None) -> str | None:
+    """The label column of a split whose labels are all hidden, or None.
+
+    As in GLUE's tests, where every one is null or -1.
+    """
+    names = [requested] if requested is not None else [name for name in ("label", "labels") if name in table.columns]
     return next((name for name in names if is_unlabelled(table, name)), None)

@@ -1,4 +1,7 @@
-"""Files of any size, block after block: what is read, found and refused is as in `read_table`; memory holds one block."""
+"""Texts of files of any size, block after block; memory holds one block.
+
+Files are read, and rows refused, as in `read_table`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ _LONG = 2**53  # from here on a float does not hold every whole number
 
 @dataclass
 class TextFile:
-    """What one pass over a file has found out, and its blocks: the same ones whenever they are read.
+    """What one pass over a file has shown, and its blocks.
+
+    They are the same ones whenever they are read.
 
     source: as the user named it. rows: their number. sizes: rows of each block. names: every column, in order of first
     appearance. columns: those whose texts are answered. kinds: by column, the kinds of values there (`str`, `bool`, `int`,
@@ -84,7 +89,9 @@ def open_texts(
     delimiter: str | None = None,
     block_rows: int = Size().rows,
 ) -> TextFile:
-    """Go over a file that needs no labels, once, to the end: columns are found in its first block, all rows are checked.
+    """Go over a file that needs no labels, once, to the end.
+
+    Its columns are found in the first block; all rows are checked.
 
     CSV, TSV and JSON lines (also as .gz), Parquet and Arrow are read block by block; anything else that `read_table` takes by
     name (a pattern, a folder, a JSON array) is read whole first. Raises: DataError as `texts_for_prediction`.
@@ -119,7 +126,7 @@ def open_texts(
 
 
 def _opened(source: str, delimiter: str | None, size: Size) -> tuple[_Blocks, pa.Schema | None, list[str], str]:
-    """How blocks are read, the schema if the file has one, notes, and the sha256 of the content."""
+    """A reader of blocks, the file's schema or None, notes, and its sha256."""
     if os.path.isfile(source) and "://" not in source:
         reader = open_file(source, delimiter)
         if reader.in_blocks:
@@ -142,7 +149,10 @@ def _place(table: Table, start: int, row: int) -> str:
 
 
 def _with_all(block: Block, columns: Columns) -> Table:
-    """The table of a block with the columns in use: one that no row of this block has is all null."""
+    """The table of a block with every column in use.
+
+    One that no row of this block has is all null.
+    """
     table = block.table
     for name in columns.used:
         if name not in table.columns:
@@ -153,11 +163,11 @@ def _with_all(block: Block, columns: Columns) -> Table:
 def _add_kinds(kinds: dict[str, set[str]], block: Block) -> None:
     """Add the kinds of values in a block; strings alone, as of CSV, are seen at once."""
     for name, cells in block.table.columns.items():
-        held = kinds.setdefault(name, set())
+        column_kinds = kinds.setdefault(name, set())
         if block.strings:
-            held.add("str")
+            column_kinds.add("str")
         else:
-            held.update(map(_kind, cells))
+            column_kinds.update(map(_kind, cells))
 
 
 def _kind(cell: Any) -> str:
@@ -175,16 +185,16 @@ def _digest(path: Path) -> str:
 
 
 def _digest_of_rows(table: Table) -> str:
-    found = hashlib.sha256(repr(list(table.columns)).encode())
+    digest = hashlib.sha256(repr(list(table.columns)).encode())
     for row in zip(*table.columns.values(), strict=True):
-        found.update(repr(row).encode())
-    return found.hexdigest()
+        digest.update(repr(row).encode())
+    return digest.hexdigest()
 
 
 def _stamps(source: str) -> list[tuple[int, int]]:
     """Size and time of every file of a source that is there."""
-    found: Sequence[Any] = expanded(source) if "://" not in source else []
-    return [(info.st_size, info.st_mtime_ns) for info in map(os.stat, filter(os.path.exists, found))]
+    files: Sequence[Any] = expanded(source) if "://" not in source else []
+    return [(info.st_size, info.st_mtime_ns) for info in map(os.stat, filter(os.path.exists, files))]
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Texts to token ids, cut or in windows but not padded: batches are padded to their own longest row later."""
+"""Texts to token ids, cut or in windows but not padded.
+
+Batches are padded to their own longest row later.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ def tokenize(
     windows: Windows | None = None,
     hint: str = "",
 ) -> tuple[Dataset, str]:
-    """Tokenize a split of `TextData`, pairs as pairs, rows longer than `max_seq_length` tokens cut at the end.
+    """Tokenize a split of `TextData`, pairs as pairs.
+
+    Rows longer than `max_seq_length` tokens are cut at the end.
 
     The limit is what the tokenizer says its model holds where that is less, and 512 where neither says.
 
@@ -88,7 +93,7 @@ def _window_batch(
     """
     texts, pairs = batch["text"], batch.get("text_pair")
     whole = dict(tokenizer(texts, pairs, verbose=False))
-    found: dict[str, list[Any]] = {name: [] for name in (*whole, "windows", "held", "length")}
+    features: dict[str, list[Any]] = {name: [] for name in (*whole, "windows", "held", "length")}
     for place, ids in enumerate(whole["input_ids"]):
         parts = [{name: values[place] for name, values in whole.items()}]
         held = 0
@@ -96,11 +101,11 @@ def _window_batch(
             every = cut(tokenizer, texts[place], None if pairs is None else pairs[place], limit, windows.stride)
             held, parts = len(every), spread(every, windows.most)
         for name in whole:
-            found[name].append([part[name] for part in parts])
-        found["windows"].append(len(parts))
-        found["held"].append(held)
-        found["length"].append(sum(len(part["input_ids"]) for part in parts))
-    return found
+            features[name].append([part[name] for part in parts])
+        features["windows"].append(len(parts))
+        features["held"].append(held)
+        features["length"].append(sum(len(part["input_ids"]) for part in parts))
+    return features
 
 
 def _window_note(tokens: Dataset, split: str, limit: int, windows: Windows) -> str:

@@ -1,4 +1,7 @@
-"""Unlabelled texts to token ids: a text a row, or texts put together into blocks of one length."""
+"""Unlabelled texts to token ids.
+
+A text a row, or texts put together into blocks of one length.
+"""
 
 from __future__ import annotations
 
@@ -70,10 +73,10 @@ def _cut(
     whole = tokenizer(batch["text"], verbose=False)
     cut = [len(ids) > limit for ids in whole["input_ids"]]
     tokens = tokenizer(batch["text"], truncation=True, max_length=limit) if any(cut) else whole
-    found: dict[str, list[Any]] = {"input_ids": tokens["input_ids"], "cut": cut}
+    features: dict[str, list[Any]] = {"input_ids": tokens["input_ids"], "cut": cut}
     if words:
-        found["words"] = [_word_numbers(tokens, place) for place in range(len(cut))]
-    return {**found, "length": [len(ids) for ids in found["input_ids"]]}
+        features["words"] = [_word_numbers(tokens, place) for place in range(len(cut))]
+    return {**features, "length": [len(ids) for ids in features["input_ids"]]}
 
 
 def _grouped(
@@ -83,7 +86,10 @@ def _grouped(
     words: bool,
     around: tuple[list[int], list[int]],
 ) -> dict[str, list[Any]]:
-    """Texts one after another, each closed by what closes a text, in pieces that begin and end as a text does."""
+    """Texts one after another, in pieces that begin and end as a text does.
+
+    Each text is closed by what closes a text.
+    """
     before, after = around
     tokens = tokenizer(batch["text"], add_special_tokens=False, verbose=False)
     close = after or [tokenizer.eos_token_id][: tokenizer.eos_token_id is not None]
@@ -99,10 +105,10 @@ def _grouped(
         ids, numbers = ids[: -len(after)], numbers[: -len(after)]
     size = limit - len(before) - len(after)
     pieces = [slice(start, start + size) for start in range(0, len(ids), size)]
-    found: dict[str, list[Any]] = {"input_ids": [[*before, *ids[piece], *after] for piece in pieces]}
+    features: dict[str, list[Any]] = {"input_ids": [[*before, *ids[piece], *after] for piece in pieces]}
     if words:
-        found["words"] = [[*[-1] * len(before), *numbers[piece], *[-1] * len(after)] for piece in pieces]
-    return {**found, "length": [len(row) for row in found["input_ids"]]}
+        features["words"] = [[*[-1] * len(before), *numbers[piece], *[-1] * len(after)] for piece in pieces]
+    return {**features, "length": [len(row) for row in features["input_ids"]]}
 
 
 def _around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

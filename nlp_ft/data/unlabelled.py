@@ -1,4 +1,7 @@
-"""`load_texts`: texts without labels, out of .txt files and any table, split into those to train on and those held out."""
+"""`load_texts`: texts without labels, to train on and held out.
+
+They come out of .txt files and any table.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,9 @@ class Unlabelled:
 def load_texts(
     args: DataArguments, sources: Mapping[str, Source], *, paragraphs: bool = False, seed: int = 42
 ) -> Unlabelled:
-    """Read, find the text column of each table, leave blank texts out, hold some out, sample; all chance is the seed's.
+    """Read texts, leave blank ones out, hold some out, and sample.
+
+    The text column of each table is found; all randomness comes from the seed.
 
     sources: files (or anything else `read_table` takes) by split: train, and validation where it is not to be split off; with
     args.dataset_name they are the splits of that dataset instead. paragraphs: a text of a .txt file ends at a blank line, not
@@ -60,17 +65,22 @@ def load_texts(
         came = "both came" if "train" in sources else "neither came"
         raise ConfigError(f"give --text_file or --dataset_name, one of the two; {came}.")
     if args.dataset_name is not None:
-        found, notes = read_sources(args)
-        tables = {split: [found[split]] for split in ("train", "validation") if split in found}
+        read, notes = read_sources(args)
+        tables = {split: [read[split]] for split in ("train", "validation") if split in read}
     else:
         notes = []
         tables = {split: [*_tables(source, args, paragraphs)] for split, source in sources.items()}
-    splits, whole = {}, {}
+    splits, tables_by_split = {}, {}
     for split, parts in tables.items():
-        whole[split], said = _texts(parts, args)
-        splits[split] = make_rows(whole[split].columns["text"], None, [0] * len(whole[split]), SINGLE)
-        notes += [*said, f"{split}: {counted(len(whole[split]), 'text')} of {whole[split].source}"]
-    notes += refuse_leaks(whole, splits, args.allow_leakage)
+        tables_by_split[split], text_notes = _texts(parts, args)
+        splits[split] = make_rows(
+            tables_by_split[split].columns["text"], None, [0] * len(tables_by_split[split]), SINGLE
+        )
+        notes += [
+            *text_notes,
+            f"{split}: {counted(len(tables_by_split[split]), 'text')} of {tables_by_split[split].source}",
+        ]
+    notes += refuse_leaks(tables_by_split, splits, args.allow_leakage)
     notes += _hold_out(splits, args, seed)
     sizes = {split: len(rows) for split, rows in splits.items()}
     notes += _sample(splits, args, seed)
@@ -78,10 +88,10 @@ def load_texts(
         splits,
         [],
         REGRESSION,
-        {split: whole[split].source if split in whole else "split off train" for split in splits},
+        {split: tables_by_split[split].source if split in tables_by_split else "split off train" for split in splits},
     )
     record["left_out"] = {
-        "rejected": {split: len(table.rejected) for split, table in whole.items()},
+        "rejected": {split: len(table.rejected) for split, table in tables_by_split.items()},
         "samples": {split: sizes[split] - len(rows) for split, rows in splits.items()},
     }
     return Unlabelled(
@@ -90,12 +100,12 @@ def load_texts(
         keys=frozenset(key for rows in splits.values() for key in rows.keys),
         notes=notes,
         fingerprint=record,
-        rejected=[bad for table in whole.values() for bad in table.rejected],
+        rejected=[bad for table in tables_by_split.values() for bad in table.rejected],
     )
 
 
 def _tables(source: Source, args: DataArguments, paragraphs: bool) -> Iterator[Table]:
-    for part in (part for one in several(source) for part in expanded(one)):
+    for part in (part for each in several(source) for part in expanded(each)):
         path = Path(part) if isinstance(part, str | Path) else None
         if path is not None and ".txt" in (path.suffix.lower(), path.with_suffix("").suffix.lower()) and path.is_file():
             yield _read_text(path, paragraphs, args.skip_bad_rows)
@@ -110,21 +120,21 @@ def _read_text(path: Path, paragraphs: bool, skip: bool) -> Table:
     """
     store, numbers, bad = Store(["text"]), [], BadRows(skip)
     lines = Lines(path)
-    held: list[str] = []
+    paragraph: list[str] = []
 
     def close(last: int) -> None:
-        first = last - len(held) + 1
+        first = last - len(paragraph) + 1
         if reason := lines.fault(first, last):
-            bad.add(f"{path}:{first}", reason, "".join(held))
-        elif held:
-            store.add_cells(["".join(held).strip()])
+            bad.add(f"{path}:{first}", reason, "".join(paragraph))
+        elif paragraph:
+            store.add_cells(["".join(paragraph).strip()])
             numbers.append(first)
-        held.clear()
+        paragraph.clear()
 
     for line in lines:
         if line.strip():
-            held.append(line)
-        if held and not (paragraphs and line.strip()):
+            paragraph.append(line)
+        if paragraph and not (paragraphs and line.strip()):
             close(lines.number if line.strip() else lines.number - 1)
     close(lines.number)
     bad.settle(str(path))
@@ -168,7 +178,7 @@ def _texts(tables: Sequence[Table], args: DataArguments) -> tuple[Table, list[st
 
 
 def _without_missing(table: Table, names: Sequence[str]) -> Table:
-    """The table without the rows whose text is no string, which are among its rejected ones."""
+    """The table without the rows whose text is no string; those become `rejected`."""
     faults = {}
     for name in names:
         for row, cell in enumerate(table.column(name, TEXT_FLAG)):
@@ -186,11 +196,11 @@ def _hold_out(splits: dict[str, Rows], args: DataArguments, seed: int) -> list[s
     if "validation" in splits:
         return []
     rows = splits["train"]
-    places = split_rows(rows.keys, rows.labels, SINGLE, {"validation": args.validation_split_size}, seed)
-    splits.update({split: rows.take(places[split]) for split in places})
-    held = counted(len(splits["validation"]), "text")
+    indices = split_rows(rows.keys, rows.labels, SINGLE, {"validation": args.validation_split_size}, seed)
+    splits.update({split: rows.take(indices[split]) for split in indices})
+    count = counted(len(splits["validation"]), "text")
     return [
-        f"validation: {held} split off train (equal texts together, by hash, seed {seed})",
+        f"validation: {count} split off train (equal texts together, by hash, seed {seed})",
         f"train: {counted(len(splits['train']), 'text')} left",
     ]
 

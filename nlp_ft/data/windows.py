@@ -1,7 +1,4 @@
-"""Texts as token ids, those that are longer than the model in windows.
-
-And one answer out of those of its windows.
-"""
+"""Texts as token ids; those that are longer than the model reads, in windows."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ Row = dict[str, list[int]]
 class Windows:
     """How training reads long texts.
 
-    Stride: as `windowed` takes it; most: windows a text, spread over it; None: all.
+    stride: as `windowed` takes it; most: windows a text, spread over it; None: all.
     """
 
     stride: int | None = None
@@ -30,7 +27,7 @@ class Windows:
 def windowed(
     tokenizer: Any, firsts: Sequence[str], seconds: Sequence[str] | None, limit: int, stride: int | None, start: int = 0
 ) -> tuple[list[Row], np.ndarray]:
-    """Every text in windows of at most `limit` tokens, its own special tokens around each.
+    """Every text in windows of at most `limit` tokens, each with its special tokens.
 
     Of a pair the longer part is cut into windows, and the other one stands whole in each; a pair whose shorter part leaves no
     room for that is cut at its end. Neighbours share `stride` tokens: a quarter of the limit where None; of a pair half of
@@ -77,7 +74,7 @@ def truncated(
 
 
 def spread(rows: Sequence[Row], most: int | None) -> list[Row]:
-    """All of a text's windows, or `most` of them, spread evenly from the first to the last."""
+    """All windows of a text, or `most` of them, spread evenly from first to last."""
     if most is None or len(rows) <= most:
         return list(rows)
     return [rows[place] for place in np.linspace(0, len(rows) - 1, most).round().astype(int)]
@@ -90,7 +87,9 @@ def _end_token(tokenizer: Any, place: int, text: str) -> Row:
 
 
 def cut(tokenizer: Any, first: str, second: str | None, limit: int, stride: int | None) -> list[Row]:
-    """The windows of a text of more than `limit` tokens, as `windowed` makes them, in the order in which it is read.
+    """The windows of a text of more than `limit` tokens, in reading order.
+
+    They are made as `windowed` makes them.
 
     One window alone comes of a pair whose shorter part fills it, and where special tokens leave no room for a text.
 
@@ -109,9 +108,11 @@ def cut(tokenizer: Any, first: str, second: str | None, limit: int, stride: int 
         shared = room // 2
     if not tokenizer.is_fast:
         return _cut_by_hand(tokenizer, first, second, longer == "only_first", room, shared)
-    found = tokenizer(first, second, truncation=longer, max_length=limit, stride=shared, return_overflowing_tokens=True)
-    found.pop("overflow_to_sample_mapping", None)
-    rows = [{name: values[i] for name, values in found.items()} for i in range(len(found["input_ids"]))]
+    encoding = tokenizer(
+        first, second, truncation=longer, max_length=limit, stride=shared, return_overflowing_tokens=True
+    )
+    encoding.pop("overflow_to_sample_mapping", None)
+    rows = [{name: values[i] for name, values in encoding.items()} for i in range(len(encoding["input_ids"]))]
     return rows[::-1] if tokenizer.truncation_side == "left" else rows  # which begins at the end
 
 

@@ -1,1 +1,1 @@
-"""Arrays in, figures out: metrics, probabilities, intervals, baselines, calibration; no data and no model."""
+"""Metrics, intervals, baselines and calibration, from arrays alone."""

@@ -1,4 +1,4 @@
-"""What fine-tuning is measured against: the majority answer, and TF-IDF with a linear model, on the same split.
+"""Baselines of fine-tuning: the majority answer, and TF-IDF with a linear model.
 
 TF-IDF is that of word 1- and 2-grams, sublinear, its 50000 most frequent. Settings were chosen on the validation
 splits of the four example domains and are the same for every data set, so a baseline takes seconds and no tuning.
@@ -22,6 +22,8 @@ from nlp_ft.errors import DataError
 from nlp_ft.evaluation.metrics import SELECTION_METRIC, check_labels, compute_metrics, selection_score
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE, predicted
 
+Texts = Sequence[str] | Sequence[tuple[str, str]]
+Matrix = Any  # a csr_matrix, of whose shape the type checker knows nothing
 logger = logging.getLogger(__name__)
 
 # A word; but a character of Chinese, Japanese or Thai, which put no space between words, counts as one by itself.
@@ -39,7 +41,7 @@ _FEWEST_ROWS = 30  # below this the resampled error of a difference says little
 
 @dataclass(frozen=True)
 class Baseline:
-    """One baseline's result: `name` as in the keys of results, `title` as in a sentence, logits as a model gives."""
+    """Result of a baseline: `name` in the keys of results, `title` in a sentence."""
 
     name: str
     title: str
@@ -49,13 +51,13 @@ class Baseline:
 
 def baselines(
     problem_type: str,
-    train_texts: Sequence[str] | Sequence[tuple[str, str]],
+    train_texts: Texts,
     train_labels: ArrayLike,
-    test_texts: Sequence[str] | Sequence[tuple[str, str]],
+    test_texts: Texts,
     test_labels: ArrayLike,
     label_names: Sequence[str],
 ) -> dict[str, Baseline]:
-    """The baselines "majority" and "tfidf", trained on the first split and scored on the second.
+    """Train the baselines "majority" and "tfidf" on a split and score them on another.
 
     Texts are strings, or (text, pair) tuples, whose two sides get features of their own. Labels and label_names are
     those of `metrics.compute_metrics`. Where every training text is empty, "tfidf" is missing and a warning says so.
@@ -94,7 +96,7 @@ def verdict(
     against: Mapping[str, Baseline],
     doing: str = "Fine-tuning",
 ) -> str:
-    """What the method bought over the better baseline, in one sentence, by `metrics.SELECTION_METRIC`.
+    """Compare the method with the better baseline by the selection metric, in words.
 
     logits, labels: the model's, of the rows that the baselines were scored on. doing: the method, as a subject. A difference
     counts when it is more than two standard errors, taken from 500 paired bootstrap resamples of the rows (Koehn 2004,
@@ -102,26 +104,26 @@ def verdict(
     """
     name, greater = SELECTION_METRIC[problem_type]
     best = max(against.values(), key=lambda baseline: baseline.metrics[name] * (1 if greater else -1))
-    found, sentence = _sentence(problem_type, logits, labels, best, doing)
+    outcome, sentence = _sentence(problem_type, logits, labels, best, doing)
     advice = {
         -1: ": use the baseline, or change the learning rate, the number of epochs or the checkpoint.",
         0: "; use the baseline, get more data, or try another checkpoint.",
     }
-    return sentence + advice.get(found, ".") if found is not None else sentence
+    return sentence + advice.get(outcome, ".") if outcome is not None else sentence
 
 
 def against_control(
     problem_type: str, logits: ArrayLike, labels: ArrayLike, control: Baseline, doing: str = "Fine-tuning"
 ) -> str:
-    """What the method bought over one control, in one sentence; as `verdict`."""
-    found, sentence = _sentence(problem_type, logits, labels, control, doing)
-    return sentence if found is None else f"{sentence}."
+    """Compare the method with a control, in a sentence, as `verdict` does."""
+    outcome, sentence = _sentence(problem_type, logits, labels, control, doing)
+    return sentence if outcome is None else f"{sentence}."
 
 
 def _sentence(
     problem_type: str, logits: ArrayLike, labels: ArrayLike, other: Baseline, doing: str
 ) -> tuple[int | None, str]:
-    """1, 0 or -1 for better, not to be told apart and worse, None for too few rows to say; and the sentence for it."""
+    """Outcome (1 better, 0 alike, -1 worse, None for too few rows) and its sentence."""
     _, greater = SELECTION_METRIC[problem_type]
     ours, theirs, error = compare(problem_type, np.asarray(logits), other.logits, np.asarray(labels))
     gain, rows = (1 if greater else -1) * (ours - theirs), len(other.logits)
@@ -149,7 +151,7 @@ def compare(
     labels: np.ndarray,
     score: Callable[[np.ndarray, np.ndarray], float] | None = None,
 ) -> tuple[float, float, float]:
-    """A metric of both on these rows, and the paired bootstrap standard error of their difference.
+    """Score both on these rows, with the standard error of their difference.
 
     score: from predictions and labels of some rows; the selection metric where it is not given.
     """
@@ -169,7 +171,7 @@ def compare(
 
 
 def _majority(problem_type: str, targets: np.ndarray, rows: int) -> np.ndarray:
-    """The same logits for every row: the training mean, or the smoothed log odds or log counts of the classes."""
+    """Logits alike for every row: training mean, or smoothed log odds or log counts."""
     if problem_type == REGRESSION:
         return np.full(rows, targets.mean())
     logits = np.log(targets.sum(axis=0) + 1)
@@ -178,8 +180,8 @@ def _majority(problem_type: str, targets: np.ndarray, rows: int) -> np.ndarray:
     return np.tile(logits, (rows, 1))
 
 
-def _linear(problem_type: str, train: Any, targets: np.ndarray, test: Any) -> np.ndarray:
-    """Logits or values of the linear model on the test rows: ridge, or one logistic regression a class."""
+def _linear(problem_type: str, train: Matrix, targets: np.ndarray, test: Matrix) -> np.ndarray:
+    """Logits or values of the linear model on the test rows."""
     if problem_type == REGRESSION:
         return Ridge(alpha=0.5).fit(train, targets).predict(test)
     if problem_type == SINGLE and targets.shape[1] == 2:
@@ -188,17 +190,20 @@ def _linear(problem_type: str, train: Any, targets: np.ndarray, test: Any) -> np
     return np.stack([_one_against_rest(train, target, test) for target in targets.T], axis=1)
 
 
-def _one_against_rest(train: Any, target: np.ndarray, test: Any) -> np.ndarray:
-    """The log odds of a class on the test rows; certain where all training rows agree."""
+def _one_against_rest(train: Matrix, target: np.ndarray, test: Matrix) -> np.ndarray:
+    """Log odds of a class on the test rows; certain where all training rows agree."""
     if np.ptp(target) == 0:
         return np.full(test.shape[0], _CERTAIN if target[0] else -_CERTAIN)
     # liblinear: a tenth of a second for 10000 rows, and no copy of its coefficients for every class
     return LogisticRegression(C=10, solver="liblinear", max_iter=1000).fit(train, target).decision_function(test)
 
 
-def _features(train: Sequence[Any], test: Sequence[Any]) -> tuple[Any, Any] | None:
-    """Sparse TF-IDF matrices of the two splits, the sides of a pair next to each other; None if all texts are empty."""
-    columns = [(train, test)]
+def _features(train: Texts, test: Texts) -> tuple[Matrix, Matrix] | None:
+    """Sparse TF-IDF matrices of both splits; None if all texts are empty.
+
+    The sides of a pair stand next to each other.
+    """
+    columns: list[tuple[Any, Any]] = [(train, test)]
     if not isinstance(train[0], str):
         columns = [([pair[side] for pair in train], [pair[side] for pair in test]) for side in (0, 1)]
     blocks = []

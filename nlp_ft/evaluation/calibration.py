@@ -1,4 +1,4 @@
-"""Calibration: a temperature, thresholds, and the error of probabilities before and after."""
+"""Calibration: temperature, thresholds, and the error of probabilities."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def expected_calibration_error(probability: ArrayLike, labels: ArrayLike, bins: 
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Fit the divisor of logits that makes the labels of held-out rows likeliest; 0.05 to 20.
+    """Fit the divisor of logits that makes the held-out labels likeliest; 0.05 to 20.
 
     Source: Guo et al. 2017, section 4.2.
 
@@ -85,7 +85,7 @@ def calibrate(
     label_names: Sequence[str],
     threshold_metric: str | None = None,
 ) -> tuple[InferenceConfig, dict[str, float], list[str]]:
-    """Fit what `inference.json` holds on held-out rows, and measure it on the test rows.
+    """Fit `inference.json` on held-out rows, and measure it on the test rows.
 
     held_out, test: logits and labels. threshold_metric: tunes the thresholds of a multi-label problem for it.
 
@@ -138,7 +138,7 @@ def _between(values: np.ndarray) -> np.ndarray:
 
 
 def _score(metric: str, given: np.ndarray, labels: np.ndarray, label: int) -> float:
-    """Metric of the given labels, by hand: scikit-learn would take seconds for the thousands of trials."""
+    """Metric of the given labels, by hand: thousands of calls, too slow by scikit-learn."""
     if metric == "subset_accuracy":
         return float((given == labels).all(axis=1).mean())
     if metric == "f1_macro":

@@ -1,4 +1,4 @@
-"""95% confidence intervals of metrics: what another test split of the same kind might show.
+"""95% confidence intervals of metrics, over test splits of the same kind.
 
 Accuracies: Wilson 1927, by scipy. AUROC: its influence function (Hanley & McNeil 1982; DeLong et al. 1988). Everything else:
 the bootstrap over rows (Efron 1979), percentiles 2.5 and 97.5. A bootstrap draws how often each row comes; rows that are alike
@@ -62,7 +62,7 @@ def _hot(ids: np.ndarray, classes: int) -> np.ndarray:
 
 
 def _alike(chosen: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows of (hit, chosen, true) by class, wrong cells and 1; and their counts."""
+    """Distinct rows of (hit, guess, true) by class, wrong cells, 1; and their counts."""
     held = np.column_stack([chosen, truth]).astype(np.int8)
     kinds, counts = np.unique(held, axis=0, return_counts=True)
     guess, true = np.split(kinds.astype(np.float64), 2, axis=1)

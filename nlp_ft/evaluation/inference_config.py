@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -103,8 +102,8 @@ def read_inference_config(directory: Path, labels: Sequence[str]) -> InferenceCo
     return InferenceConfig(float(temperature), thresholds, documents)
 
 
-def _only(path: Path, held: Any, kind: type) -> None:
-    known = [one.name for one in fields(kind)]
+def _only(path: Path, held: object, kind: type) -> None:
+    known = [field.name for field in fields(kind)]
     if not isinstance(held, dict):
         raise ModelError(f"{path}: wanted an object with {', '.join(known)}.")
     for key in held:
@@ -112,7 +111,7 @@ def _only(path: Path, held: Any, kind: type) -> None:
             raise ModelError(f"{path}: unknown key {key!r}; there are {', '.join(known)}.")
 
 
-def _check_thresholds(path: Path, held: Any, labels: Sequence[str]) -> None:
+def _check_thresholds(path: Path, held: object, labels: Sequence[str]) -> None:
     if not isinstance(held, dict) or set(held) - set(labels):
         raise ModelError(f"{path}: thresholds must be by label, of {', '.join(labels)}.")
     for label, value in held.items():
@@ -120,5 +119,5 @@ def _check_thresholds(path: Path, held: Any, labels: Sequence[str]) -> None:
             raise ModelError(f"{path}: the threshold of {label!r} must be between 0 and 1, got {value!r}.")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""Scores of a classifier's logits: three `evaluate.Metric` classes, by scikit-learn and scipy.
+"""Metrics of logits as three `evaluate.Metric` classes, by scikit-learn and scipy.
 
 `evaluate.load("f1")` needs the network; these need nothing, write nothing, and compute on the arrays they are given.
 Averages run over all `label_names`: a class that is never predicted, or absent from the references, scores 0 in them.
@@ -44,7 +44,7 @@ SELECTION_METRIC: dict[str, tuple[str, bool]] = {
 
 
 class _InMemoryMetric(evaluate.Metric):
-    """`evaluate.Metric` that touches no disk and takes the rows of all processes from its caller."""
+    """`evaluate.Metric` that touches no disk; its caller gathers the rows."""
 
     problem_type: str
     score: FeatureType  # of a prediction
@@ -169,7 +169,7 @@ _METRICS = {SINGLE: ClassificationMetric, MULTI: MultiLabelMetric, REGRESSION: R
 def compute_metrics(
     problem_type: str, logits: ArrayLike, labels: ArrayLike, label_names: Sequence[str]
 ) -> dict[str, float]:
-    """Compute every metric of the problem, by its name without prefix; none is ever nan.
+    """Compute every metric of the problem by its name; none is ever nan.
 
     logits: (rows, classes) floats; for regression (rows,) or (rows, 1). labels: (rows,) class ids, (rows, classes) 0/1,
     or (rows,) floats. label_names: one a class, in the order of the columns; not read for regression.
@@ -276,7 +276,7 @@ def _checked(
 def _precision_recall_f1(
     problem_type: str, choice: np.ndarray, labels: np.ndarray, classes: int, average: Literal["micro"] | None = None
 ) -> list[np.ndarray]:
-    """Precision, recall, F1 and support by class, (classes,), or the first three of all together.
+    """Precision, recall, F1 and support, (classes,); averaged, the first three.
 
     0 where nothing was predicted or nothing was there.
     """
@@ -289,5 +289,5 @@ def _precision_recall_f1(
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
-    """Centre the values and divide them by their range; scipy warns of values that vary little about a large mean."""
+    """Centre and scale the values: scipy warns of small variance about a large mean."""
     return (values - values.mean()) / np.ptp(values)

@@ -1,4 +1,4 @@
-"""Logits to probabilities and answers. Apart from metrics.py, so that inference need not wait for `evaluate` to import."""
+"""Logits to probabilities and answers, apart from metrics.py for a fast import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classifi
 
 
 def probabilities(problem_type: str, logits: ArrayLike, temperature: float = 1.0) -> np.ndarray:
-    """Softmax, sigmoid, or the values themselves as (rows,), for the three problems; float64, without overflow.
+    """Softmax, sigmoid, or the values themselves as (rows,); float64, without overflow.
 
     temperature: divides the logits of a softmax (Guo et al. 2017, arXiv:1706.04599); it changes no answer.
     """

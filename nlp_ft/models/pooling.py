@@ -22,9 +22,11 @@ from transformers import PreTrainedModel
 from transformers.utils.hub import cached_file
 
 from nlp_ft.errors import ModelError
+from nlp_ft.utils import write_json
 
 POOLINGS: tuple[str, ...] = ("mean", "cls", "last", "max")
 POOLING_KEY = "nlp_ft_pooling"  # key in config.json: a second run adds no second layer
+POOLING_FILE = "1_Pooling/config.json"
 _ROBERTAS = ("roberta", "xlm-roberta", "camembert")
 _SCALE = 100.0  # factor of the attention output: the first token keeps a weight of about 1 %
 _TANH_SLOPE = 0.5  # of the identity before a tanh: normalised vectors have unit variance, and tanh(0.5) is 0.46
@@ -266,21 +268,37 @@ def _dense_of(model: Any) -> nn.Linear:
     return model.pre_classifier if model.config.model_type == "distilbert" else model.classifier.dense
 
 
-def _trained_with_mean(name: str, **hub: Unpack[HubOptions]) -> bool:
-    """Whether the checkpoint's 1_Pooling/config.json names mean pooling alone."""
+def read_pooling_file(name: str, **hub: Unpack[HubOptions]) -> dict[str, object] | None:
+    """The checkpoint's 1_Pooling/config.json (the file of sentence-transformers), or None where it has none.
+
+    Raises: ModelError if it is no JSON.
+    """
     path = cached_file(
         name,
-        "1_Pooling/config.json",
+        POOLING_FILE,
         _raise_exceptions_for_gated_repo=False,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
         **hub,
     )
     if path is None:
-        return False
+        return None
     try:
-        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except ValueError as error:
-        raise ModelError(f"{name}: 1_Pooling/config.json is no JSON: {error}.") from None
+        raise ModelError(f"{name}: {POOLING_FILE} is no JSON: {error}.") from None
+
+
+def write_pooling_file(directory: Path, settings: dict[str, object] | None) -> None:
+    """Carry the file over into a saved encoder, for later runs to pool by; nothing where there was none."""
+    if settings is not None:
+        write_json(directory / POOLING_FILE, settings)
+
+
+def _trained_with_mean(name: str, **hub: Unpack[HubOptions]) -> bool:
+    """Whether the checkpoint's 1_Pooling/config.json names mean pooling alone."""
+    settings = read_pooling_file(name, **hub)
+    if settings is None:
+        return False
     modes = {key for key, is_on in settings.items() if key.startswith("pooling_mode_") and is_on is True}
     return modes == {"pooling_mode_mean_tokens"} or settings.get("pooling_mode") == "mean"

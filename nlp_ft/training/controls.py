@@ -1,4 +1,4 @@
-"""Controls: the same rows answered another way, so that a method's figure stands beside what it is to beat."""
+"""Controls: baselines trained on the same rows, to compare a method with."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from nlp_ft.evaluation.metrics import compute_metrics
 from nlp_ft.training.cross_validation import arguments_for
 from nlp_ft.training.fit import Job, train
 
-FOLDER = "controls"  # of the output directory: what is trained for comparison alone
+FOLDER = "controls"  # in the output directory, for the runs of controls
 
 
 def as_control(name: str, title: str, logits: np.ndarray, data: TextData) -> Baseline:
-    """The answers (rows, classes) to the test rows, scored. name: as in the keys of results; title: as in a sentence."""
-    found = compute_metrics(data.problem_type, logits, data.test["label"], data.labels)
-    return Baseline(name, title, found, logits)
+    """Score logits (rows, classes) of the test rows.
+
+    name: used in the keys of results; title: used in sentences.
+    """
+    metrics = compute_metrics(data.problem_type, logits, data.test["label"], data.labels)
+    return Baseline(name, title, metrics, logits)
 
 
 def run_control(job: Job, name: str, title: str) -> Baseline:
-    """Train a job for comparison, in `controls/<name>` of its output directory; nothing of it is kept but its answers.
+    """Train a job in `controls/<name>` of its output directory, and keep only its test logits.
 
-    Under several processes each of them takes part.
+    All processes take part.
     """
     directory = Path(str(job.training.output_dir)) / FOLDER / name
     fitted = train(replace(job, training=arguments_for(job.training, directory)))
@@ -36,12 +39,12 @@ def run_control(job: Job, name: str, title: str) -> Baseline:
 
 
 def discard(directory: Path) -> None:
-    """Remove it once every process is done with it, and the directory of controls around it if it was the last there."""
+    """Remove a directory after all processes are done with it, and an empty `controls` directory above it."""
     state = PartialState()
     state.wait_for_everyone()
     if state.is_main_process:
         shutil.rmtree(directory, ignore_errors=True)
-        around = directory.parent
-        if around.name == FOLDER and around.is_dir() and not any(around.iterdir()):
-            around.rmdir()
+        parent = directory.parent
+        if parent.name == FOLDER and parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
     state.wait_for_everyone()

@@ -1,4 +1,4 @@
-"""k-fold cross-validation: every row tested once by a model that did not see it; mean and spread of every metric."""
+"""k-fold cross-validation: mean and standard deviation of every test metric over the folds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from accelerate import PartialState
@@ -31,33 +30,33 @@ def cross_validate(
     validation_share: float,
     args: TrainingArguments,
     fit_one: Callable[[TextData, TrainingArguments], RunReport],
-    asked: Mapping[str, Any] | None = None,
+    identity: Mapping[str, object] | None = None,
 ) -> dict[str, float]:
-    """Fit on all folds but one, test on that one, in turn; the test split takes no part.
+    """For each fold, fit on the others and test on it; the test split is not used.
 
-    Each fold's results are kept in `folds/1` and so on of the output directory, its weights are not; the predictions of all
-    rows go to `out_of_fold_predictions.csv`. A fold that is finished is not run again where a run is resumed.
+    The results of a fold are kept in `folds/1`, ... of the output directory, its weights are not; the predictions of all rows
+    are written to `out_of_fold_predictions.csv`. A resumed run skips finished folds.
 
-    asked: what a finished fold must have in common with this run (`training.asked`), besides rows and training arguments.
+    identity: settings that a finished fold must share with this run, besides its rows and training arguments.
 
     Returns: `cv_accuracy` (mean over the folds) and `cv_accuracy_std` (standard deviation, n - 1), likewise for every test
-    metric; `cv_folds`. Raises: ConfigError for a finished fold of other settings or rows.
+    metric; `cv_folds`. Raises: ConfigError for a finished fold with other settings or rows.
     """
     output = Path(str(args.output_dir))
-    found = []
+    results = []
     for number, part in enumerate(fold_data(data, folds, args.seed, validation_share), start=1):
         directory = output / "folds" / str(number)
-        own = {**_asked(part, args, validation_share), **(asked or {})}
-        if not checkpointing.finished(directory, own):
-            checkpointing.begin(directory, own)
-            log(f"\nfold {number} of {folds}: {len(part.train)} rows to train on, {len(part.test)} to test on")
+        expected = {**_fold_identity(part, args, validation_share), **(identity or {})}
+        if not checkpointing.finished(directory, expected):
+            checkpointing.begin(directory, expected)
+            log(f"\nfold {number} of {folds}: {len(part.train)} training rows, {len(part.test)} test rows")
             fit_one(part, arguments_for(args, directory))
             _remove_weights(directory)
-        found.append(json.loads((directory / "all_results.json").read_text(encoding="utf-8")))
+        results.append(json.loads((directory / "all_results.json").read_text(encoding="utf-8")))
     metrics: dict[str, float] = {"cv_folds": folds}
-    for name in found[0]:
-        if name.startswith("test_") and "@" not in name and all(name in results for results in found):
-            values = [results[name] for results in found]
+    for name in results[0]:
+        if name.startswith("test_") and "@" not in name and all(name in result for result in results):
+            values = [result[name] for result in results]
             metrics[f"cv_{name.removeprefix('test_')}"] = float(np.mean(values))
             metrics[f"cv_{name.removeprefix('test_')}_std"] = float(np.std(values, ddof=1))
     if PartialState().is_main_process:
@@ -68,10 +67,10 @@ def cross_validate(
 
 
 def fold_data(data: TextData, folds: int, seed: int, validation_share: float) -> Iterator[TextData]:
-    """The data of each fold: its rows are the test split, of the others a share is validation (or the one that was given).
+    """Yield the data of each fold: its rows are the test split, the others train and validation.
 
-    Rows that were split off for validation take part. Equal texts, and equal groups, are in one fold.
-    Raises: DataError where there are too few rows.
+    A given validation split is used as it is; one that was split off takes part in the folds. Equal texts, and rows of one
+    group, are in one fold. Raises: DataError for too few rows.
     """
     pool = data.train if "validation" in data.given else concatenate_datasets([data.train, data.validation])
     keys = keys_of(pool)
@@ -79,8 +78,8 @@ def fold_data(data: TextData, folds: int, seed: int, validation_share: float) ->
     groups = list(pool["group"]) if "group" in pool.column_names else None
     held_out = fold_rows(keys, labels, data.problem_type, folds, seed, groups=groups)
     for number, held in enumerate(held_out, start=1):
-        out = set(held)
-        rest = [row for row in range(len(pool)) if row not in out]
+        excluded = set(held)
+        rest = [row for row in range(len(pool)) if row not in excluded]
         if "validation" in data.given:
             train, validation = pool.select(rest), data.validation
         else:
@@ -92,31 +91,31 @@ def fold_data(data: TextData, folds: int, seed: int, validation_share: float) ->
                 seed,
                 groups=None if groups is None else [groups[row] for row in rest],
             )
-            train = pool.select([rest[place] for place in indices["train"]])
-            validation = pool.select([rest[place] for place in indices["validation"]])
+            train = pool.select([rest[index] for index in indices["train"]])
+            validation = pool.select([rest[index] for index in indices["validation"]])
         record = {**data.fingerprint, "fold": {"number": number, "of": folds, "rows": len(held)}}
         record["sha256"] = {split: f"{digest} fold {number} of {folds}" for split, digest in record["sha256"].items()}
         yield replace(data, train=train, validation=validation, test=pool.select(held), fingerprint=record)
 
 
-def _asked(part: TextData, args: TrainingArguments, validation_share: float) -> dict[str, Any]:
-    """What a finished fold must have in common with this run, as far as its data and the training arguments say."""
+def _fold_identity(part: TextData, args: TrainingArguments, validation_share: float) -> dict[str, object]:
+    """Return rows and training arguments that a finished fold must share with this run."""
     names = (*checkpointing.RESULT, "learning_rate", "num_train_epochs")
-    held = json.loads(json.dumps(args.to_dict(), default=str))
+    arguments = json.loads(json.dumps(args.to_dict(), default=str))
     return {
         "data": {split: part.fingerprint["sha256"][split] for split in ("train", "validation")},
         "validation_split_size": validation_share,
-        **{name: held[name] for name in names},
+        **{name: arguments[name] for name in names},
     }
 
 
 def arguments_for(args: TrainingArguments, directory: Path) -> TrainingArguments:
-    """The same arguments for another directory, which is resumed only where it holds a checkpoint."""
-    own = copy.copy(args)
-    own.output_dir = str(directory)
+    """Return a copy for another directory, which is resumed only if it has a checkpoint."""
+    args = copy.copy(args)
+    args.output_dir = str(directory)
     if not any(directory.glob("checkpoint-*")):
-        own.resume_from_checkpoint = None
-    return own
+        args.resume_from_checkpoint = None
+    return args
 
 
 def _remove_weights(directory: Path) -> None:
@@ -132,7 +131,7 @@ def _remove_weights(directory: Path) -> None:
 
 
 def _join_predictions(output: Path, folds: int) -> None:
-    """The test predictions of every fold in one file, with the fold in front."""
+    """Write the test predictions of every fold to one file, with the fold in the first column."""
     part = output / f"{PREDICTIONS}.part"
     with part.open("w", encoding="utf-8", newline="") as joined:
         writer = csv.writer(joined)

@@ -8,7 +8,7 @@ et al. 2025, "LoRA Without Regret".
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from transformers import TrainingArguments
 
@@ -36,46 +36,78 @@ def batch_rows(rows: int) -> int:
     return 16 if rows < 2000 else 32
 
 
-def epochs(rows: int, rows_per_update: int, problem_type: str, use_peft: bool = False) -> int:
-    """Passes over the data: enough for about 250 updates, between 2 (regression and LoRA, which go on gaining: 3) and 20."""
+def epochs(updates: int, problem_type: str, use_peft: bool = False) -> int:
+    """Passes over the data: enough for about 250 updates, and 2 to 20; updates: of one pass.
+
+    Regression and LoRA go on gaining: at least 3.
+    """
     fewest = _FEWEST_EPOCHS + (problem_type == REGRESSION or use_peft)
-    updates = max(1, math.ceil(rows / rows_per_update))
     return min(_MOST_EPOCHS, max(fewest, round(_UPDATES_WANTED / updates)))
+
+
+class Choices:
+    """Values set in place, each only where the user left it open; `made` tells them, for a note.
+
+    explicit: the names the user set; None: the caller chose everything, and nothing is set.
+    """
+
+    def __init__(self, args: TrainingArguments, explicit: Collection[str] | None) -> None:
+        self.args, self.explicit = args, explicit
+        self.made: list[str] = []
+
+    def open(self, *names: str) -> bool:
+        """Whether the user set none of these."""
+        return self.explicit is not None and not {*names} & {*self.explicit}
+
+    def batch(self, rows: int, unit: str = "rows") -> None:
+        """Rows (or another unit) of an update, over all processes."""
+        if self.open("per_device_train_batch_size", "gradient_accumulation_steps"):
+            self.args.per_device_train_batch_size = max(1, rows // self.args.world_size)
+            self.made.append(f"{self.args.per_device_train_batch_size} {unit} a step and process")
+
+    def rate(self, rate: float) -> None:
+        """The peak learning rate."""
+        if self.open("learning_rate"):
+            self.args.learning_rate = rate
+            self.made.append(f"learning rate {rate:g}")
+
+    def epochs(self, count: Callable[[int], int], rows: int) -> None:
+        """Passes over so many rows; count: from updates an epoch."""
+        if self.open("num_train_epochs", "max_steps"):
+            args = self.args
+            per_update = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+            args.num_train_epochs = float(count(max(1, math.ceil(rows / per_update))))
+            self.made.append(f"{args.num_train_epochs:g} epochs")
+
+    def notes(self, parameters: int, rows: int) -> list[str]:
+        """One line, or none where nothing was chosen."""
+        size = f"{parameters / 1e6:.1f}M" if parameters < 1e9 else f"{parameters / 1e9:.1f}B"
+        line = f"chosen for a model of {size} parameters and {rows} rows: {', '.join(self.made)}"
+        return [line] if self.made else []
 
 
 def choose(
     args: TrainingArguments,
-    given: Collection[str] | None,
+    explicit: Collection[str] | None,
     rows: int,
     parameters: int,
     use_peft: bool,
     problem_type: str,
 ) -> list[str]:
-    """Set in place what the user did not give; given None: the caller chose everything. Returns: what to say about it."""
-    if given is None:
-        return []
-    said = []
-    if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(given):
-        args.per_device_train_batch_size = max(1, batch_rows(rows) // args.world_size)
-        said.append(f"{args.per_device_train_batch_size} rows a step and process")
+    """Set in place what the user left open for a classifier. Returns: notes."""
+    choices = Choices(args, explicit)
+    choices.batch(batch_rows(rows))
     optimizer = str(getattr(args.optim, "value", args.optim))
-    if optimizer == "sgd" and "optim_args" not in given:
+    if optimizer == "sgd" and choices.open("optim_args"):
         args.optim_args = "momentum=0.9"
-        said.append("momentum 0.9")
-    if "learning_rate" not in given and (optimizer == "sgd" or "adam" in optimizer):
-        args.learning_rate = _SGD_RATE if optimizer == "sgd" else learning_rate(parameters, use_peft)
-        said.append(f"learning rate {args.learning_rate:g}")
-    if not {"num_train_epochs", "max_steps"} & set(given):
-        per_update = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-        args.num_train_epochs = float(epochs(rows, per_update, problem_type, use_peft))
-        said.append(f"{args.num_train_epochs:g} epochs")
-    if "metric_for_best_model" not in given:
+        choices.made.append("momentum 0.9")
+    if optimizer == "sgd" or "adam" in optimizer:
+        choices.rate(_SGD_RATE if optimizer == "sgd" else learning_rate(parameters, use_peft))
+    choices.epochs(lambda updates: epochs(updates, problem_type, use_peft), rows)
+    if choices.open("metric_for_best_model"):
         args.metric_for_best_model, args.greater_is_better = SELECTION_METRIC[problem_type]
-        said.append(f"best checkpoint by {args.metric_for_best_model} on validation")
-    if not said:
-        return []
-    size = f"{parameters / 1e6:.1f}M" if parameters < 1e9 else f"{parameters / 1e9:.1f}B"
-    return [f"chosen for a model of {size} parameters and {rows} rows: {', '.join(said)}"]
+        choices.made.append(f"best checkpoint by {args.metric_for_best_model} on validation")
+    return choices.notes(parameters, rows)
 
 
 def adapt_to_problem(args: TrainingArguments, problem_type: str) -> None:

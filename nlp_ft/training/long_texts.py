@@ -1,9 +1,9 @@
-"""Long documents in training: all windows of a batch's documents through the model, and one row of logits a document."""
+"""Long documents in training: all windows of a document through the model, one row of logits."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,58 +21,60 @@ from nlp_ft.evaluation.inference_config import LongDocuments
 from nlp_ft.models.heads import final_linear, pooled
 from nlp_ft.models.layers import unwrapped
 
-COUNTS = "windows"  # of the rows of a split, and what a batch tells the model: windows a document, (documents,)
+COUNTS = "windows"  # column of a split and key of a batch: windows per document, (documents,)
 _ATTENTION = "window_attention"
-STEP = 30.0  # of the query: an optimizer's step at the rate of a fine-tuning would hardly move it
+STEP = 30.0  # factor of the query: at the learning rate of a fine-tuning it would hardly change
 
 
 class WindowAttention(nn.Module):
-    """The query of attention over windows; zeros at the start, which is the mean."""
+    """The query of attention over windows; initially zeros, which is the mean."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.zeros(width))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(windows,) scores of (windows, width) features."""
+        """Return scores (windows,) of features (windows, width)."""
         return features.float() @ self.query * STEP
 
 
 def add_attention(
     model: PreTrainedModel, args: LongTextArguments | None, training: TrainingArguments, splits: Mapping[str, Dataset]
 ) -> tuple[LongDocuments | None, list[str]]:
-    """How documents are to be read; for attention the query becomes a part of the model's head, before adapters are added.
+    """Choose how long documents are read; for attention add the query to the model, before adapters.
 
-    Returns: None where texts are cut, else what `inference.json` is to say, with the query as it starts; and what to say.
-    Raises: ConfigError where the query would be cut up among processes.
+    Returns: None if texts are truncated, else the setting for `inference.json` with the initial query; and notes.
+    Raises: ConfigError if the query would be sharded over processes.
     """
     if args is None or args.long_documents == "truncate":
         return None, []
-    how = LongDocuments(args.window_stride, "max" if args.window_pooling == "max" else "mean")
+    setting = LongDocuments(args.window_stride, "max" if args.window_pooling == "max" else "mean")
     if args.window_pooling != "attention":
-        return how, []
+        return setting, []
     if not has_windows(splits) or max(splits["train"][COUNTS][:]) == 1:
-        return how, ["attention over windows: no training text has two, so nothing can be learned; their mean is taken"]
+        return setting, ["attention over windows: no training text has two, so it cannot be trained; the mean is used"]
     if is_sharded(training):
         raise ConfigError("--window_pooling attention does not go with FSDP or DeepSpeed; use mean or max.")
     width = final_linear(model)[1].in_features
     setattr(model, _ATTENTION, WindowAttention(width).to(model.device))
-    return replace(how, pooling="attention", query=(0.0,) * width), []
+    return replace(setting, pooling="attention", query=(0.0,) * width), []
 
 
 def has_windows(splits: Mapping[str, Dataset]) -> bool:
-    """Whether the rows of the splits hold windows, and not token ids."""
+    """Return whether the rows of the splits are windows, not token ids."""
     return COUNTS in splits["train"].column_names
 
 
 class WindowCollator:
-    """Batches of documents: their windows one under the other, padded by `collate`, and how many each has."""
+    """Collate documents: their windows stacked and padded by `collate`, and the number of windows each."""
 
-    def __init__(self, names: Sequence[str], collate: Callable[[list[dict[str, Any]]], Any]) -> None:
+    def __init__(
+        self, names: Sequence[str], collate: Callable[[list[dict[str, Any]]], MutableMapping[str, Any]]
+    ) -> None:
         self.names, self.collate = names, collate
 
-    def __call__(self, rows: list[dict[str, Any]]) -> Any:
-        """rows: of a split with windows. Returns: names (windows, tokens); labels and the like (documents, ...)."""
+    def __call__(self, rows: list[dict[str, Any]]) -> MutableMapping[str, Any]:
+        """rows: of a split with windows. Returns: names (windows, tokens); labels and others (documents, ...)."""
         names = [name for name in rows[0] if name in self.names]
         batch = self.collate(
             [{name: row[name][i] for name in names} for row in rows for i in range(len(row["input_ids"]))]
@@ -84,11 +86,10 @@ class WindowCollator:
 
 
 def read_windows(model: nn.Module, pooling: str, training: TrainingArguments) -> None:
-    """Let the classifier, adapters and all, take batches of `WindowCollator`, and give a row of logits a document.
+    """Make the classifier accept batches of `WindowCollator` and return one row of logits per document.
 
-    As many windows go through it at a time as a batch may have rows. Where there are more in training, all but the last of
-    these slices are run again on the way back (Chen et al. 2016, arXiv:1604.06174), and what they held is forgotten until
-    then: memory is that of about one slice, for the price of one more pass forward.
+    Windows are processed in slices of as many rows as a batch has. In training all slices but the last use activation
+    checkpointing (Chen et al. 2016, arXiv:1604.06174): memory is that of about one slice, for one more forward pass.
     """
     plain = unwrapped(model)
     original, linear = plain.forward, final_linear(plain)[1]
@@ -97,28 +98,28 @@ def read_windows(model: nn.Module, pooling: str, training: TrainingArguments) ->
     def slice_logits(inputs: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
         if pooling != "attention":
             return original(**inputs).logits.float(), None
-        caught: list[Tensor] = []
-        hook = linear.register_forward_pre_hook(lambda _, given: caught.append(given[0]))
+        captured: list[Tensor] = []
+        hook = linear.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
         try:
             logits = original(**inputs).logits.float()
         finally:
             hook.remove()
-        return logits, getattr(plain, _ATTENTION)(pooled(caught.pop(), inputs["input_ids"], plain))
+        return logits, getattr(plain, _ATTENTION)(pooled(captured.pop(), inputs["input_ids"], plain))
 
     @functools.wraps(original)
     def forward(*args: Any, windows: Tensor | None = None, **inputs: Any) -> Any:
         if windows is None:
             return original(*args, **inputs)
         total, size = len(inputs["input_ids"]), sizes[plain.training]
-        found = []
+        slices = []
         for start in range(0, total, size):
             part = {
                 name: value[start : start + size] if isinstance(value, Tensor) and value.ndim == 2 else value
                 for name, value in inputs.items()
             }
-            again = torch.is_grad_enabled() and start + size < total
-            found.append(checkpoint(slice_logits, part, use_reentrant=False) if again else slice_logits(part))
-        logits, scores = ([part[i] for part in found] for i in (0, 1))
+            recompute = torch.is_grad_enabled() and start + size < total
+            slices.append(checkpoint(slice_logits, part, use_reentrant=False) if recompute else slice_logits(part))
+        logits, scores = ([part[index] for part in slices] for index in (0, 1))
         merged = pool(torch.cat(logits), windows.tolist(), pooling, None if scores[0] is None else torch.cat(scores))
         return SequenceClassifierOutput(logits=merged)  # type: ignore[arg-type]
 
@@ -126,7 +127,10 @@ def read_windows(model: nn.Module, pooling: str, training: TrainingArguments) ->
 
 
 def pool(logits: Tensor, counts: list[int], pooling: str, scores: Tensor | None = None) -> Tensor:
-    """(documents, classes) out of (windows, classes); counts: windows a document; scores: (windows,), for attention."""
+    """Pool (windows, classes) to (documents, classes).
+
+    counts: windows per document; scores: (windows,), for attention.
+    """
     parts = logits.split(counts)
     if scores is not None:
         weights = (part.softmax(dim=0) for part in scores.split(counts))
@@ -134,20 +138,19 @@ def pool(logits: Tensor, counts: list[int], pooling: str, scores: Tensor | None 
     return torch.stack([part.amax(dim=0) if pooling == "max" else part.mean(dim=0) for part in parts])
 
 
-def detach_attention(model: nn.Module, how: LongDocuments | None) -> LongDocuments:
-    """Make the classifier a plain one again, in place. Returns: what `inference.json` is to say of long documents."""
-    if how is None:
+def detach_attention(model: nn.Module, setting: LongDocuments | None) -> LongDocuments:
+    """Restore the plain classifier, in place. Returns: the setting of long documents for `inference.json`."""
+    if setting is None:
         return LongDocuments()
     plain = unwrapped(model)
-    for name in ("forward", "_original_forward"):  # the latter by Accelerate, around it
+    for name in ("forward", "_original_forward"):  # the latter is set by Accelerate
         vars(plain).pop(name, None)
-    if how.pooling != "attention":
-        return how
+    if setting.pooling != "attention":
+        return setting
     module = getattr(plain, _ATTENTION)
-    active = getattr(module, "modules_to_save", None)  # peft keeps the trained one there
+    active = getattr(module, "modules_to_save", None)  # peft keeps the trained module here
     query = (module if active is None else active["default"]).query
     delattr(plain, _ATTENTION)
-    configs: Any = getattr(model, "peft_config", {})
-    for config in configs.values():
+    for config in getattr(model, "peft_config", {}).values():
         config.modules_to_save = [name for name in config.modules_to_save if name != _ATTENTION]
-    return replace(how, query=tuple((query.detach().float().cpu() * STEP).tolist()))
+    return replace(setting, query=tuple((query.detach().float().cpu() * STEP).tolist()))

@@ -1,21 +1,22 @@
-"""The one loss: the sum of the rows' losses divided by the number of rows in the whole accumulated, distributed batch.
+"""The loss: sum of the row losses / number of rows in the whole accumulated, distributed batch.
 
-The heads of transformers return the mean of each micro-batch and ignore `num_items_in_batch`, while Trainer believes they have
-divided by it: the loss is then too large by accumulation steps x processes (huggingface/transformers#47688).
+The heads of transformers return the mean of each micro-batch and ignore `num_items_in_batch`, while Trainer assumes that they
+divide by it: the loss is then too large by accumulation steps x processes (huggingface/transformers#47688).
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from nlp_ft.errors import ConfigError, did_you_mean
+
+Outputs = Mapping[str, Tensor] | Sequence[Tensor]  # of a forward pass: by name, or a tuple
 
 
 class ClassifierLoss:
@@ -41,7 +42,7 @@ class ClassifierLoss:
         self.class_weights = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
 
     def row_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each row, shape (batch,), in nats (regression: squared units of the target).
+        """Return the loss of each row, shape (batch,), in nats (regression: squared units of the target).
 
         logits: (batch, classes), or (batch, 1) for regression. labels: (batch,) integers, (batch, classes) 0/1 floats, or
         (batch,) floats. Multi-label: the mean over the labels of a row.
@@ -59,23 +60,28 @@ class ClassifierLoss:
             return functional.cross_entropy(
                 logits, labels, weight=weights, label_smoothing=self.label_smoothing, reduction="none"
             )
-        # torch weighs the smoothed classes each by its own weight; here the row counts by its label's weight alone.
+        # torch weights each smoothed class by its own weight; here a row has the weight of its label.
         smoothed = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing, reduction="none")
         return smoothed * weights[labels]
 
-    def __call__(self, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-        """Sum of the row losses / num_items_in_batch (rows); their mean where that is None, as in evaluation."""
-        losses = self.row_losses(outputs["logits"] if isinstance(outputs, dict) else outputs[1], labels)
+    def __call__(self, outputs: Outputs, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+        """Sum of the row losses / num_items_in_batch (rows); their mean if that is None, as in evaluation."""
+        losses = self.row_losses(logits_of(outputs), labels)
         if num_items_in_batch is None:
             return losses.mean()
         items = num_items_in_batch
         return losses.sum() / (items.to(losses.device) if isinstance(items, Tensor) else items)
 
 
+def logits_of(outputs: Outputs) -> Tensor:
+    """Return the logits of a forward pass; a tuple has them at index 1."""
+    return outputs["logits"] if isinstance(outputs, Mapping) else outputs[1]
+
+
 def class_weights(
     spec: str | None, problem_type: str, label_names: Sequence[str], row_counts: Sequence[float], rows: int
 ) -> list[float] | None:
-    """Weights in label order from `balanced` or a JSON object of label: weight; None where spec is None.
+    """Return weights in label order from `balanced` or a JSON object of label: weight; None if spec is None.
 
     row_counts: training rows that carry each label; rows: all training rows. Single-label: `balanced` is
     rows / (classes * count), as in scikit-learn, so that every class adds the same to the loss; all weights are scaled to a
@@ -99,16 +105,16 @@ def class_weights(
 
 def _weights_from_json(spec: str, label_names: Sequence[str]) -> list[float]:
     try:
-        given = json.loads(spec)
+        weights = json.loads(spec)
     except json.JSONDecodeError:
-        given = None
-    if not isinstance(given, dict):
+        weights = None
+    if not isinstance(weights, dict):
         raise ConfigError(f"--class_weights takes 'balanced' or a JSON object such as '{{\"a\": 2}}', got '{spec}'.")
-    for name, weight in given.items():
+    for name, weight in weights.items():
         if name not in label_names:
             labels = ", ".join(label_names)
             hint = did_you_mean(name, label_names)
             raise ConfigError(f"--class_weights names the label '{name}', which is not in the data ({labels}).{hint}")
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
             raise ConfigError(f"--class_weights: the weight of '{name}' must be a positive number, got {weight!r}.")
-    return [float(given.get(name, 1.0)) for name in label_names]
+    return [float(weights.get(name, 1.0)) for name in label_names]

@@ -1,15 +1,15 @@
-"""What comes between data and training: token ids, the head's start, the name of the metric."""
+"""Preparation between data and training: token ids, the start of the head, the metric name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 from nlp_ft.config import ModelArguments
 from nlp_ft.data import TextData, tokenize
@@ -21,11 +21,11 @@ from nlp_ft.models.pooling import choose_pooling, set_pooling
 from nlp_ft.training.long_texts import COUNTS
 from nlp_ft.utils import Note
 
-_PROBE_ROWS = 4000  # more of them move a linear layer little
+_PROBE_ROWS = 4000  # more rows change a linear layer little
 _PROBE_BATCH = 64
 
-# One example of labels for each problem, to learn the names of its metrics from.
-_EXAMPLE: dict[str, list[Any]] = {
+# Labels of two rows by problem type, to compute the names of its metrics.
+_EXAMPLE: dict[str, list[int] | list[float] | list[list[float]]] = {
     "single_label_classification": [0, 1],
     "multi_label_classification": [[0.0, 1.0], [1.0, 0.0]],
     "regression": [0.0, 1.0],
@@ -33,42 +33,44 @@ _EXAMPLE: dict[str, list[Any]] = {
 
 
 def check_metric_name(args: TrainingArguments, problem_type: str) -> None:
-    """Refuse a --metric_for_best_model that no evaluation yields, before training. Raises: ConfigError."""
-    two = ["a", "b"]
+    """Check --metric_for_best_model against the metrics of the problem. Raises: ConfigError."""
+    labels = ["a", "b"]
     known = [
         *compute_metrics(
-            problem_type, np.zeros((2, 2 if problem_type != "regression" else 1)), _EXAMPLE[problem_type], two
+            problem_type, np.zeros((2, 2 if problem_type != "regression" else 1)), _EXAMPLE[problem_type], labels
         )
     ]
     name = (args.metric_for_best_model or "loss").removeprefix("eval_")
     if name not in (*known, "loss"):
         raise ConfigError(
-            f"--metric_for_best_model {name} is not measured here; it can be {', '.join(known)} or loss."
+            f"--metric_for_best_model {name} is not computed here; it can be {', '.join(known)} or loss."
             f"{did_you_mean(name, known)}"
         )
 
 
 def tokenize_splits(
     data: TextData,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     limit: int,
     workers: int | None,
     *,
     windows: Windows | None = None,
     hint: str = "",
 ) -> tuple[dict[str, Dataset], list[str]]:
-    """Token ids of the three splits, and notes on how many texts were cut. Raises: DataError for texts without tokens.
+    """Tokenize the three splits. Returns: token ids by split, and notes on truncated texts.
 
-    windows: how to read long texts in place of cutting them; `most` of them holds for training rows. Where no text is long,
-    the rows are what they would be without. hint: what the first note on a cut is to add.
+    windows: windows of long texts in place of truncation; the maximum per document applies to training rows alone. If no text
+    is long, the rows have no windows. hint: appended to the first note on truncation.
+
+    Raises: DataError for texts without tokens.
     """
     splits: dict[str, Dataset] = {}
     notes: list[str] = []
     for name in ("train", "validation", "test"):
-        own = replace(windows, most=None) if windows is not None and name != "train" else windows
+        split_windows = replace(windows, most=None) if windows is not None and name != "train" else windows
         text = "" if any(getattr(note, "topic", None) == "cut texts" for note in notes) else hint
         splits[name], note = tokenize(
-            getattr(data, name), tokenizer, limit, split=name, num_proc=workers, windows=own, hint=text
+            getattr(data, name), tokenizer, limit, split=name, num_proc=workers, windows=split_windows, hint=text
         )
         notes.append(note)
     if windows is not None and all(max(rows["length"][:], default=0) <= limit for rows in splits.values()):
@@ -77,7 +79,7 @@ def tokenize_splits(
 
 
 def label_counts(data: TextData) -> list[int]:
-    """Training rows that carry each label, in label order; [] for regression."""
+    """Return the number of training rows with each label, in label order; [] for regression."""
     labels = np.asarray(data.train["label"][:])
     if data.problem_type == "multi_label_classification":
         return labels.sum(axis=0).astype(int).tolist()
@@ -89,18 +91,17 @@ def start_head(
     args: ModelArguments,
     problem_type: str,
     rows: Dataset,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     training: TrainingArguments,
 ) -> list[str]:
-    """Pooling that fits the checkpoint, then the last layer fitted as a probe on frozen features, in place.
+    """Set the pooling, then fit the last layer as a linear probe on frozen features, in place.
 
-    rows: the tokenized training split. A resumed run's weights come from its checkpoint, over these; its controls have none.
-    Returns: what was done and why.
+    rows: the tokenized training split. In a resumed run the checkpoint overwrites these weights. Returns: notes.
     """
     options = {"revision": args.model_revision, "cache_dir": args.cache_dir}
-    pooling, why = choose_pooling(args.pooling, model, args.model_name_or_path, **options)
+    pooling, reason = choose_pooling(args.pooling, model, args.model_name_or_path, **options)
     set_pooling(model, pooling)
-    notes = [f"pooling: {pooling}, {why}"]
+    notes = [f"pooling: {pooling}, {reason}"]
     if args.head_start == "random":
         return notes
     labels = np.asarray(rows["labels"][:])
@@ -127,9 +128,12 @@ def start_head(
 
 
 def _start_from_windows(
-    model: PreTrainedModel, rows: Dataset, tokenizer: Any, labels: np.ndarray, problem_type: str
+    model: PreTrainedModel, rows: Dataset, tokenizer: PreTrainedTokenizerBase, labels: np.ndarray, problem_type: str
 ) -> dict[str, Any]:
-    """`heads.start_from_probe` on documents in windows: a linear layer gives the mean of logits for the mean of features."""
+    """`heads.start_from_probe` on documents in windows.
+
+    The mean of features gives the mean of logits, as the layer is linear.
+    """
     _, linear = final_linear(model)
 
     def read(indices: np.ndarray, dropout: bool) -> np.ndarray:
@@ -139,8 +143,10 @@ def _start_from_windows(
     return fit_probe(linear, read, labels, problem_type)
 
 
-def _mean_features(model: PreTrainedModel, linear: Any, part: Any, tokenizer: Any, dropout: bool) -> np.ndarray:
-    """What the last layer reads, (documents, width), in the mean over each document's windows."""
+def _mean_features(
+    model: PreTrainedModel, linear: Any, part: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, dropout: bool
+) -> np.ndarray:
+    """Return the inputs of the last layer, (documents, width), averaged over the windows of a document."""
     names = [name for name in part if name in tokenizer.model_input_names]
     windows = {name: [window for document in part[name] for window in document] for name in names}
     count = len(windows["input_ids"])
@@ -148,12 +154,12 @@ def _mean_features(model: PreTrainedModel, linear: Any, part: Any, tokenizer: An
         dict(tokenizer.pad({name: windows[name][i : i + _PROBE_BATCH] for name in names}, return_tensors="pt"))
         for i in range(0, count, _PROBE_BATCH)
     )
-    found = torch.cat([*layer_inputs(model, linear, batches, dropout=dropout)]).float().cpu()
-    return torch.stack([one.mean(dim=0) for one in found.split(part[COUNTS])]).numpy()
+    features = torch.cat([*layer_inputs(model, linear, batches, dropout=dropout)]).float().cpu()
+    return torch.stack([windows.mean(dim=0) for windows in features.split(part[COUNTS])]).numpy()
 
 
-def _batches(rows: Dataset, tokenizer: Any) -> Iterator[dict[str, Any]]:
-    """Padded batches of token ids, without labels, in the order of the rows."""
+def _batches(rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Any]]:
+    """Yield padded batches of token ids, without labels, in the order of the rows."""
     names = [name for name in rows.column_names if name in tokenizer.model_input_names]
     for start in range(0, len(rows), _PROBE_BATCH):
         part = rows[start : start + _PROBE_BATCH]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import ranks
 from conftest import ROOT, RunCli
 
 from nlp_ft.cli import main
@@ -29,18 +29,18 @@ VERBS = ["predict", "evaluate", "explain", "export", "push", "data"]
 # ---- help
 
 
-def test_help_is_answered_in_under_a_second_of_computing_and_imports_nothing_heavy(run_process: RunCli) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    code, out, err = run_process(
+def test_help_imports_nothing_heavy_and_little_else(run_cold: RunCli) -> None:
+    code, out, err = run_cold(
         [
             "-c",
-            f"import sys; from nlp_ft.cli.main import main; main(['finetune', '--help']); print({HEAVY} & set(sys.modules))",
+            "import sys; from nlp_ft.cli.main import main; main(['finetune', '--help']); "
+            f"print({HEAVY} & set(sys.modules), len(sys.modules))",
         ]
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == "set()"
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+    heavy, count = out.splitlines()[-1].split()
+    assert heavy == "set()"
+    assert int(count) < 300  # some 150, a fifth of a second; torch alone is a thousand
 
 
 def test_help_is_grouped_by_what_a_flag_is_about(run_cli: RunCli) -> None:
@@ -81,8 +81,8 @@ def test_help_shows_choices_and_defaults_and_hides_what_is_refused(run_cli: RunC
         )
 
 
-def test_a_recipe_answers_help_by_itself(run_process: RunCli) -> None:
-    code, out, err = run_process(["recipes/finetune.py", "--help"])
+def test_a_recipe_answers_help_by_itself(run_cold: RunCli) -> None:
+    code, out, err = run_cold(["recipes/finetune.py", "--help"])
     assert (code, err) == (0, "")
     assert out.startswith("usage: nlp-ft finetune [--config FILE.yaml ...] [flags]\n")
 
@@ -292,6 +292,8 @@ TRAINED = ("nlp-ft", "accelerate launch recipes/finetune.py")
 
 def started(way: str, config: Path, *flags: object) -> subprocess.CompletedProcess[str]:
     command = [*WAYS[way], "--config", str(config), *map(str, flags)]
+    if way.startswith("accelerate"):  # the launcher is forked with its imports made; what it launches starts cold
+        return ranks.run_alone(command[1:])
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
 
 

@@ -191,12 +191,12 @@ def test_a_body_without_a_head_is_refused(tiny_bert: Path, run_cli: RunCli) -> N
 
 
 @pytest.mark.parametrize("verb", ["predict", "evaluate"])
-def test_a_verb_answers_help_without_torch(verb: str, run_process: RunCli) -> None:
+def test_a_verb_answers_help_without_torch(verb: str, run_cold: RunCli) -> None:
     program = (
         "import sys\nfrom nlp_ft.cli.main import main\ntry:\n    main([sys.argv[1], '--help'])\n"
         "finally:\n    print({'torch', 'transformers', 'pandas'} & set(sys.modules))"
     )
-    code, out, _ = run_process(["-c", program, verb])
+    code, out, _ = run_cold(["-c", program, verb])
     assert code == 0
     assert out.splitlines()[-1] == "set()"
     assert out.startswith(f"usage: nlp-ft {verb}")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nlp_ft.errors import ConfigError, DataError
-from nlp_ft.evaluation.baselines import Baseline, baselines, verdict
+from nlp_ft.evaluation.baselines import Baseline, baselines, compare, verdict
 from nlp_ft.evaluation.metrics import compute_metrics
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE, predicted
 
@@ -203,6 +203,41 @@ def test_verdict_of_a_multi_label_problem_is_by_micro_f1() -> None:
     assert verdict(MULTI, 2 * labels - 1, labels, against).startswith(
         "Fine-tuning beats the majority class by 33.3 points of micro-F1 (100.0 against 66.7; one standard error"
     )
+
+
+def near(problem_type: str, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels and two logits, the first of which is the better by so small steps, or the worse where they are below 0."""
+    rng, rows = np.random.default_rng(1), 100
+    answers = np.arange(rows) % 2
+    if problem_type == REGRESSION:
+        labels, errors = np.linspace(-2, 2, rows), rng.normal(size=rows)
+        ours, theirs = (labels + errors * np.where(np.arange(rows) < 2 * count, 0.7, 1) for count in (step, -step))
+        return labels, ours[:, None], theirs[:, None]
+    wrong = (np.arange(rows) < count for count in (20 - step, 20))
+    hot = [np.eye(2)[np.where(each, 1 - answers, answers)] for each in wrong]
+    return (np.eye(2)[answers] if problem_type == MULTI else answers), 2 * hot[0] - 1, 2 * hot[1] - 1
+
+
+@pytest.mark.parametrize("problem_type", [SINGLE, MULTI, REGRESSION])
+def test_verdict_says_better_or_worse_from_two_standard_errors_on(problem_type: str) -> None:
+    seen = set()
+    for step in range(-12, 13):
+        labels, ours, theirs = near(problem_type, step)
+        mine, others, error = compare(problem_type, ours, theirs, labels)
+        gain = (others - mine if problem_type == REGRESSION else mine - others) / (error or 1)
+        said = verdict(problem_type, ours, labels, {"majority": scored(problem_type, "majority", theirs, labels)})
+        wanted = "bought nothing" if abs(gain) <= 2 else "beats" if gain > 0 else "is worse than"
+        assert said.startswith(f"Fine-tuning {wanted} "), (step, gain)
+        seen.add(int(gain))
+    assert {-2, -1, 0, 1, 2} <= seen  # each side of both edges
+
+
+def test_verdict_of_a_regression_compares_with_the_baseline_of_the_smaller_error() -> None:
+    labels = np.linspace(-2, 2, 50)
+    against = {
+        name: scored(REGRESSION, name, labels * share, labels) for name, share in (("majority", 0), ("tfidf", 0.9))
+    }
+    assert verdict(REGRESSION, labels[:, None] / 2, labels, against).startswith("Fine-tuning is worse than TF-IDF")
 
 
 def test_the_standard_error_is_that_of_paired_rows() -> None:

@@ -66,8 +66,8 @@ def test_a_sharp_model_is_mended_on_rows_it_has_not_seen() -> None:
     scores = probabilities(SINGLE, test[0], inference_config.temperature)
     assert metrics["test_ece"] == pytest.approx(expected_calibration_error(scores, test[1]))
     assert said == (
-        f"Calibration: temperature {inference_config.temperature:.2f}, fitted on 1000 validation rows; expected calibration error "
-        f"on test {metrics['test_ece_before']:.3f} before, {metrics['test_ece']:.3f} after."
+        f"Calibration: temperature {inference_config.temperature:.2f}, fitted on 1000 validation rows; expected "
+        f"calibration error on test {metrics['test_ece_before']:.3f} before, {metrics['test_ece']:.3f} after."
     )
 
 
@@ -85,8 +85,8 @@ def test_few_rows_are_left_alone() -> None:
 
 
 def test_thresholds_by_hand() -> None:
-    rng = np.array([[0.2, 0.9], [0.3, 0.8], [0.6, 0.7], [0.1, 0.6]])
-    logits = np.log(rng / (1 - rng))
+    scores = np.array([[0.2, 0.9], [0.3, 0.8], [0.6, 0.7], [0.1, 0.6]])
+    logits = np.log(scores / (1 - scores))
     labels = np.array([[0, 1], [1, 1], [1, 0], [0, 0]])
     np.testing.assert_allclose(fit_thresholds(logits, labels, "f1_macro"), [0.25, 0.75])
 

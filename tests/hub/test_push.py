@@ -7,13 +7,13 @@ import os
 import pickle
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ranks
 import torch
 from conftest import RunCli
 from huggingface_hub import ModelCard, constants
@@ -22,6 +22,7 @@ from running import finetune_tiny
 from nlp_ft.cli.push import push as push_command
 from nlp_ft.errors import ConfigError, NlpFtError, PushError
 from nlp_ft.hub import push
+from nlp_ft.hub import verify as verification
 from nlp_ft.hub.allow_list import is_allowed
 from nlp_ft.hub.push import Destination, after_run, send_directory
 from nlp_ft.hub.push_request import PushRequest
@@ -327,21 +328,35 @@ def test_a_directory_without_a_card_gets_one(model: Path, staging: Staging) -> N
 
 
 @pytest.mark.slow
-def test_the_staged_copy_answers_alike_in_a_process_without_nlp_ft(finished: Path, staging: Staging) -> None:
-    staged = staging(finished)
-    assert verify(finished, staged) <= 1e-5
-    script = Path(push.__file__).with_name("load_plain.py")
-    done = subprocess.run(
-        [sys.executable, "-P", str(script), str(staged.folder)],
-        input='["a"]',
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout)["nlp_ft"] is False
+def test_the_staged_copy_answers_alike_in_a_process_without_nlp_ft(
+    finished: Path, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[subprocess.CompletedProcess[str]] = []
+
+    def heard(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+        ended.append(subprocess.run(*arguments, **options))
+        return ended[-1]
+
+    through = SimpleNamespace(run=heard, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(verification, "subprocess", through)
+    assert verify(finished, staging(finished)) <= 1e-5
+    (fresh,) = ended
+    assert json.loads(fresh.stdout)["nlp_ft"] is False
+
+
+@pytest.fixture
+def forked_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that loads the staged copy is forked with its imports made, not started."""
+
+    def run(command: list[str], *, input: str, env: dict[str, str], timeout: float, **_: Any) -> Any:
+        return ranks.run_alone(command[2:], given=input, env=env, timeout=timeout)
+
+    through = SimpleNamespace(run=run, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(verification, "subprocess", through)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_proof")
 def test_a_staged_copy_that_answers_otherwise_is_not_pushed(finished: Path, model: Path, staging: Staging) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -353,6 +368,7 @@ def test_a_staged_copy_that_answers_otherwise_is_not_pushed(finished: Path, mode
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_proof")
 def test_a_staged_copy_that_does_not_load_is_not_pushed(finished: Path, staging: Staging) -> None:
     staged = staging(finished)
     (staged.folder / "config.json").unlink()

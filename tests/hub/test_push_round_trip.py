@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, rows_of
+import ranks
+from conftest import rows_of
 from fake_hub import TestHub, Token
 from huggingface_hub import ModelCard
 from running import finetune_tiny, plain_logits
@@ -21,6 +22,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("push_round_trip")]  # o
 
 CANARY = "hf_" + "CANARY" * 6
 TEXTS = [row["text"] for row in rows_of(8, 7)]
+# The proof of a push, by the program and the words it has, but in the pushing process: the first push starts a fresh one.
+NEARBY = """
+import contextlib, io, json, runpy, subprocess, sys
+from types import SimpleNamespace
+from nlp_ft.cli.main import main
+from nlp_ft.hub import verify
+
+def run(command, *, input, **_):
+    kept, out = (sys.argv, sys.stdin), io.StringIO()
+    sys.argv, sys.stdin = command[2:], io.StringIO(input)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        runpy.run_path(command[2], run_name="__main__")
+    sys.argv, sys.stdin = kept
+    return subprocess.CompletedProcess(command, 0, out.getvalue(), "")
+
+verify.subprocess = SimpleNamespace(run=run, TimeoutExpired=subprocess.TimeoutExpired)
+sys.exit(main(sys.argv[1:]))
+"""
 READ_BACK = """
 import json, sys
 import datasets, torch, transformers
@@ -47,8 +66,10 @@ def hub() -> Iterator[TestHub]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("hub_home")
+def home(hub: TestHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("hub_home")
+    yield folder
+    ranks.stop(_read_by_imports(hub, folder))
 
 
 @pytest.fixture(scope="module")
@@ -60,22 +81,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory, learner: Path, tiny_csv: 
 
 def _run(hub: TestHub, home: Path, argv: Sequence[object], **options: Any) -> subprocess.CompletedProcess[str]:
     held = {name: value for name, value in os.environ.items() if name != "HF_TOKEN"}
-    command = [sys.executable, *map(str, argv)]
     env = held | hub.environment(home, **options)
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, env=env)
+    return ranks.run_alone(argv, env=env, importing=_read_by_imports(hub, home))
 
 
-def _push(hub: TestHub, home: Path, directory: Path, *flags: str, **options: Any) -> tuple[int, str]:
-    done = _run(
-        hub, home, ["-m", "nlp_ft", "push", "--model", directory, "--hub_model_id", "me/reviews", *flags], **options
-    )
+def _read_by_imports(hub: TestHub, home: Path) -> dict[str, str]:
+    return {name: value for name, value in hub.environment(home).items() if name != "HF_TOKEN"}
+
+
+def _push(hub: TestHub, home: Path, directory: Path, program: Sequence[str], **options: Any) -> tuple[int, str]:
+    argv = [*program, "push", "--model", directory, "--hub_model_id", "me/reviews"]
+    done = _run(hub, home, argv, **options)
     return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
 def pushed(hub: TestHub, home: Path, finished: Path) -> str:
     """What the command said; the Hub holds the model from here on."""
-    code, said = _push(hub, home, finished, xet=True)
+    code, said = _push(hub, home, finished, ["-m", "nlp_ft"], xet=True)
     assert code == 0, said
     return said
 
@@ -123,7 +146,7 @@ def test_it_comes_back_the_same_to_the_last_bit(
 @pytest.mark.usefixtures("pushed")
 def test_the_same_push_again_sends_nothing(hub: TestHub, home: Path, finished: Path) -> None:
     before = len(hub.requests)
-    code, said = _push(hub, home, finished)
+    code, said = _push(hub, home, finished, ["-c", NEARBY])
     assert (code, said.splitlines()[-1].partition(" (")[0]) == (
         0,
         "push: nothing to push: me/reviews has the same files",
@@ -135,7 +158,7 @@ def test_the_same_push_again_sends_nothing(hub: TestHub, home: Path, finished: P
 @pytest.mark.usefixtures("pushed")
 def test_a_push_that_fails_leaves_the_model_and_says_how_to_go_on(hub: TestHub, home: Path, finished: Path) -> None:
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
-    code, said = _push(hub, home, finished, token=hub.READ)
+    code, said = _push(hub, home, finished, ["-c", NEARBY], token=hub.READ)
     assert code == 1
     assert said.splitlines()[-1] == (
         "nlp-ft: not pushed: this token only reads; create one with write access and set HF_TOKEN. The model in "
@@ -173,7 +196,7 @@ def test_a_run_whose_push_fails_is_trained_all_the_same(
     hub: TestHub, home: Path, learner: Path, tiny_csv: dict[str, Path], tmp_path: Path
 ) -> None:
     files = [token for split, path in tiny_csv.items() for token in (f"--{split}_file", path)]
-    argv = ["-m", "nlp_ft", "finetune", "--model_name_or_path", learner, *files, "--output_dir", tmp_path / "mine"]
+    argv = ["-c", NEARBY, "finetune", "--model_name_or_path", learner, *files, "--output_dir", tmp_path / "mine"]
     flags = ["--max_steps", 1, "--use_cpu", "--push_to_hub", "--hub_model_id", "stranger/mine"]
     done = _run(hub, home, [*argv, *flags])
     assert done.returncode == 1

@@ -254,6 +254,15 @@ def test_adapters_over_different_bases_are_refused(tmp_path: Path) -> None:
         load({"a": tmp_path / "a", "b": tmp_path / "b"})
 
 
+def test_adapters_over_one_base_with_another_pad_token_are_refused(tmp_path: Path) -> None:
+    for name in "ab":
+        _adapter(tmp_path / name, "bert", LABELS, SINGLE, seed=1)
+    config = json.loads((tmp_path / "b/config.json").read_text())
+    (tmp_path / "b/config.json").write_text(json.dumps(config | {"pad_token_id": config["pad_token_id"] + 1}))
+    with pytest.raises(ModelError, match=r"/b is an adapter over another base than .* \(pad token, pooling\)"):
+        load({"a": tmp_path / "a", "b": tmp_path / "b"})
+
+
 def test_a_model_without_adapters_has_none_to_use(bert: Classifier) -> None:
     assert bert.adapters == []
     with pytest.raises(ConfigError) as caught:
@@ -335,6 +344,15 @@ def test_a_blank_text_is_refused_where_no_token_can_stand_for_it() -> None:
     with pytest.raises(DataError) as caught:
         Classifier(model, tokenizer, "cpu").predict(["a", ""])
     assert str(caught.value) == "row 1: '' has no tokens, and this tokenizer no end token to stand for them."
+
+
+@pytest.mark.parametrize("long_documents", ["window", "truncate"])
+def test_an_error_far_down_names_its_row_among_all_texts(long_documents: str) -> None:
+    model, tokenizer = classifier("qwen2")
+    tokenizer.eos_token = None
+    texts = [*["a"] * 3000, ""]
+    with pytest.raises(DataError, match=r"^row 3000: '' has no tokens, and this tokenizer no end token"):
+        Classifier(model, tokenizer, "cpu").predict(texts, batch_size=32, long_documents=long_documents)
 
 
 @pytest.mark.parametrize(

@@ -274,10 +274,10 @@ def test_an_interrupted_export_leaves_nothing_and_the_next_one_clears_what_a_kil
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_help_imports_nothing_heavy(run_process: RunCli) -> None:
+def test_help_imports_nothing_heavy(run_cold: RunCli) -> None:
     code = "import sys; from nlp_ft.cli.main import main; "
     code += "\ntry: main(['export', '--help'])\nexcept SystemExit: pass\nprint({'torch', 'onnx', 'numpy'} & set(sys.modules))"
-    status, out, err = run_process(["-c", code])
+    status, out, err = run_cold(["-c", code])
     assert (status, out.splitlines()[-1], err) == (0, "set()", "")
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -182,21 +181,16 @@ def test_a_directory_of_that_name_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    """The child kills itself before each of its file operations in turn, and is killed at chance moments."""
-    done = subprocess.run(
-        [sys.executable, __file__, str(tmp_path)],
-        cwd=ROOT / "tests",
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    """The child kills itself before each of its file operations in turn, and is killed between those, at chance moments."""
+    begin = f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(ROOT / 'tests')]}; "
+    done = ranks.run_alone(["-c", f"{begin}import {Path(__file__).stem} as tests; tests.main()", tmp_path])
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
     assert set(found) == set(FORMATS)
     for each in found.values():
         assert each["wrong"] == []
         assert each["moments"] > 15
-        assert each["killed"]
+        assert each["killed"] == len(KILLED_AT)
 
 
 def forked(work: Callable[[], Any]) -> int:
@@ -261,24 +255,41 @@ def is_all_but_tidied(output: Path, code: int) -> bool:
     return code == 2 and {path.name for path in output.with_name(f"{output.name}.part").iterdir()} <= {"manifest.json"}
 
 
-class Slow(Stub):
+KILLED_AT = (2, 5, 6, 9)  # each run's block before which it is not killed, nor after the next
+
+
+class Gated(Stub):
+    """Says when it is asked for the block of this number, and waits at the one after the next for ever."""
+
+    def __init__(self, number: int, writer: int) -> None:
+        super().__init__()
+        self.number, self.writer, self.calls = number, writer, 0
+
     def predict(self, texts: Sequence[Any], batch_size: int = 32, **options: Any) -> Any:
-        time.sleep(0.01)
+        self.calls += 1
+        if self.calls == self.number:
+            os.write(self.writer, b"x")
+        while self.calls > self.number + 1:
+            signal.pause()
         return super().predict(texts)
 
 
 def chance_kills(folder: Path, suffix: str, wrong: list[Any]) -> int:
-    """Kill a run of 40 blocks again and again, a little later each time, until it comes to its end."""
+    """Kill a run of 40 blocks again and again, each time at work on one of two blocks, then let it come to its end."""
     source, whole, output = rows_file(folder / "long", 400), folder / f"long{suffix}", folder / f"cut{suffix}"
     assert ended(forked(lambda: run(source, whole, block=10))) == 0
-    rng, kills, code = random.Random(0), 0, -signal.SIGKILL
-    while code == -signal.SIGKILL:
-        child = forked(lambda: run(source, output, Slow(), block=10))
-        time.sleep(rng.uniform(0.1, 0.4) * (1 + kills / 2))
+    rng, kills = random.Random(0), 0
+    for number in KILLED_AT:
+        reader, writer = os.pipe()
+        stub = Gated(number, writer)
+        child = forked(lambda stub=stub: run(source, output, stub, block=10))
+        os.close(writer)
+        os.read(reader, 1)
+        os.close(reader)
+        time.sleep(rng.uniform(0, 0.02))
         os.kill(child, signal.SIGKILL)
-        code = ended(child)
-        kills += code == -signal.SIGKILL
-    if code != 0 or output.read_bytes() != whole.read_bytes():
+        kills += ended(child) == -signal.SIGKILL
+    if ended(forked(lambda: run(source, output, block=10))) != 0 or output.read_bytes() != whole.read_bytes():
         wrong.append("chance")
     return kills
 
@@ -287,7 +298,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import nlp_ft
-from nlp_ft.bulk import answer_file, check_file
+from nlp_ft.inference.files import answer_file, check_file
 source, model, *outputs = sys.argv[1:]
 classifier = nlp_ft.load(model)
 for output in outputs:

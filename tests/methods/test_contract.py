@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ import torch
 from conftest import BAD, GOOD, ROOT, RunCli, rows_of, write_csv
 from running import MULTI, REGRESSION, SINGLE, two_processes
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForSequenceClassification, Trainer
 
 import nlp_ft
 from nlp_ft.cli.main import main, method_names
@@ -31,6 +32,9 @@ from nlp_ft.data import text_digest
 sys.path.insert(0, str(ROOT / "tests/methods"))
 METHODS = method_names()
 SPLITS = {"train": 64, "validation": 20, "test": 20}
+SAVING = ["--save_strategy", "steps", "--save_steps", "1", "--save_total_limit", "3"]
+SAVING += ["--eval_strategy", "steps", "--eval_steps", "1"]
+SHARED_STEPS = ["--dropout", "0", "--optim", "sgd", "--learning_rate", "0.05"]
 KINDS = {"single": SINGLE, "regression": REGRESSION, "multi": MULTI}
 
 
@@ -81,14 +85,38 @@ def furthest(first: Path, second: Path) -> float:
 def ran(
     request: pytest.FixtureRequest, tiny_bert: Path, learner: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> SimpleNamespace:
-    """One run of each method."""
+    """One run of each method, with a checkpoint at every step, and how many steps it took."""
     folder = tmp_path_factory.mktemp(request.param)
     world = world_of(folder / "world", tiny_bert, learner)
     argv = [*argv_of(request.param, world), "--use_cpu"]
-    done = cli(request.param, argv, folder / "run")
+    with counted_steps() as taken:
+        cli(request.param, [*argv, *SAVING], folder / "run")
     return SimpleNamespace(
-        method=request.param, world=world, argv=argv, output=folder / "run", folder=folder, said=done
+        method=request.param, world=world, argv=argv, output=folder / "run", folder=folder, steps=taken[0]
     )
+
+
+@pytest.fixture(scope="module")
+def unsaved(ran: SimpleNamespace) -> Path:
+    """A run of one process that asks for no checkpoint, in steps that two can take, too."""
+    cli(ran.method, [*ran.argv, *SHARED_STEPS, "--per_device_train_batch_size", "8"], ran.folder / "one")
+    return ran.folder / "one"
+
+
+@contextlib.contextmanager
+def counted_steps(stop: int = 0) -> Iterator[list[int]]:
+    """The number of training steps, which is cut by Ctrl-C at the one of the number `stop`."""
+    step, taken = Trainer.training_step, [0]
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        taken[0] += 1
+        if taken[0] == stop:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "training_step", counted)
+        yield taken
 
 
 def cli(method: str, argv: list[str], output: Path, code: int = 0) -> str:
@@ -138,13 +166,17 @@ def test_its_record_says_what_was_asked(ran: SimpleNamespace) -> None:
     assert record["arguments"]["method"] == {"name": ran.method}
     assert record["arguments"]["training"]["use_cpu"] is True
     assert {"torch", "transformers"} <= set(record["versions"])
+    assert record["seed"] == record["arguments"]["training"]["seed"]
+    assert {"notes", "verdict", "log_history"} <= record.keys()
+    assert record.get("data") or record["tasks"]
+    assert json.loads((ran.output / "all_results.json").read_text()) == record["metrics"]
     assert record["metrics"]
     assert all(np.isfinite(value) for value in record["metrics"].values() if value is not None)
 
 
-def test_no_checkpoint_and_no_pickle_is_left(ran: SimpleNamespace) -> None:
+def test_no_checkpoint_and_no_pickle_is_left(unsaved: Path) -> None:
     left = [
-        p.name for p in ran.output.rglob("*") if p.suffix in (".bin", ".pt", ".pkl", ".pth") or "checkpoint-" in p.name
+        p.name for p in unsaved.rglob("*") if p.suffix in (".bin", ".pt", ".pkl", ".pth") or "checkpoint-" in p.name
     ]
     assert not left
 
@@ -160,33 +192,22 @@ def test_its_encoder_came_from_the_checkpoint(ran: SimpleNamespace) -> None:
         assert max(same) > 0.8  # one half by chance
 
 
-def test_a_run_that_was_cut_and_resumed_ends_as_one_that_was_not(
-    ran: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from transformers import Trainer
-
-    saving = ["--save_strategy", "steps", "--save_steps", "1", "--save_total_limit", "3", "--eval_strategy", "steps"]
-    argv = [*ran.argv, *saving, "--eval_steps", "1"]
-    step, taken = Trainer.training_step, [0]
-
-    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
-        taken[0] += 1
-        if stop and taken[0] == stop:
-            raise KeyboardInterrupt
-        return step(self, *args, **kwargs)
-
-    monkeypatch.setattr(Trainer, "training_step", counted)
-    stop = 0
-    cli(ran.method, argv, ran.folder / "straight")
-    total = taken[0]
-    if not total:
+def test_a_run_that_was_cut_and_resumed_ends_as_one_that_was_not(ran: SimpleNamespace) -> None:
+    if not ran.steps:
         pytest.skip("trains without a Trainer: nothing to resume")
-    stop, taken[0] = max(2, total - 1), 0
-    cli(ran.method, argv, ran.folder / "cut", code=1)
-    stop, taken[0] = 0, 0
-    cli(ran.method, [*argv, "--resume_from_checkpoint", "true"], ran.folder / "cut")
-    assert 0 < taken[0] < total  # it went on, and did not start over
-    assert furthest(ran.folder / "straight", ran.folder / "cut") == 0
+    argv, cut = [*ran.argv, *SAVING], ran.folder / "cut"
+    with counted_steps(stop=max(2, ran.steps - 1)):
+        cli(ran.method, argv, cut, code=1)
+    assert not (cut / "run.json").exists()
+    resumed = [*argv, "--resume_from_checkpoint", "true"]
+    with counted_steps() as taken:
+        said = cli(ran.method, [*resumed, "--weight_decay", "0.123"], cut, code=2)
+    assert "weight_decay" in said or "is finished, and of another run" in said
+    assert taken == [0]  # another run's checkpoint is refused before anything is trained
+    with counted_steps() as taken:
+        cli(ran.method, resumed, cut)
+    assert 0 < taken[0] < ran.steps  # it went on, and did not start over
+    assert furthest(ran.output, cut) == 0
 
 
 def assert_one_line(err: str, *words: str) -> None:
@@ -253,15 +274,48 @@ def test_bad_rows_groups_and_a_sample_go_together(ran: SimpleNamespace, run_cli:
 def test_nothing_is_written_over(ran: SimpleNamespace) -> None:
     before = weights(ran.output)
     assert "holds something already" in cli(ran.method, ran.argv, ran.output, code=2)
+    again = [*ran.argv, *SAVING, "--resume_from_checkpoint", "true"]
+    assert "holds a finished run; there is nothing to resume" in cli(ran.method, again, ran.output, code=2)
     assert weights(ran.output).keys() == before.keys()
 
 
+FAULTS = {
+    "loss": ("transformers.Trainer.training_step", "the loss is nan at step 1; nothing of it was saved."),
+    "gradient": ("accelerate.Accelerator.clip_grad_norm_", "the gradient norm is inf at step 1; lower --learning_rate"),
+    "save": ("nlp_ft.training.save.largest_difference", "(off by 1, 0.1 allowed); do not use it, and report this."),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_run_that_went_wrong_leaves_no_model_and_no_record(
+    ran: SimpleNamespace, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers that are not finite, and a saved model that does not answer as the trained one."""
+    met: list[str] = []
+
+    def broken(*_: Any, **__: Any) -> Any:
+        met.append(fault)
+        return (1.0, 0.1) if fault == "save" else torch.tensor({"loss": torch.nan, "gradient": torch.inf}[fault])
+
+    place, message = FAULTS[fault]
+    monkeypatch.setattr(place, broken)
+    output, out, err = ran.folder / fault, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([ran.method, *ran.argv, "--logging_steps", "1", "--output_dir", str(output)])
+    if not met:
+        pytest.skip("trains without a Trainer: there is no such number")
+    assert code == 1, out.getvalue() + err.getvalue()
+    assert_one_line(err.getvalue(), message)
+    assert not (output / "run.json").exists()
+    assert not (output / "model.safetensors").exists()
+    assert "Saved in" not in out.getvalue()
+
+
 @pytest.mark.slow
-def test_two_processes_end_where_one_does(ran: SimpleNamespace) -> None:
-    flags = ["--dropout", "0", "--optim", "sgd", "--learning_rate", "0.05"]
-    one, two = ran.folder / "one", ran.folder / "two"
-    cli(ran.method, [*ran.argv, *flags, "--per_device_train_batch_size", "8"], one)
-    two_processes(ran.method, [*ran.argv, *flags, "--per_device_train_batch_size", "4", "--output_dir", str(two)])
+def test_two_processes_end_where_one_does(ran: SimpleNamespace, unsaved: Path) -> None:
+    one, two = unsaved, ran.folder / "two"
+    halves = ["--per_device_train_batch_size", "4", "--output_dir", str(two)]
+    two_processes(ran.method, [*ran.argv, *SHARED_STEPS, *halves])
     # a last batch that is not full is filled up with rows of the first, which two processes do in their own way
     assert furthest(one, two) < (0.05 * moved(one, ran.world) or 1e-5)  # 1e-5: where the encoder is frozen
 

@@ -34,8 +34,8 @@ from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.evaluation.metrics import SELECTION_METRIC
 from nlp_ft.methods import transfer
 from nlp_ft.methods.transfer.arguments import TransferArguments
-from nlp_ft.methods.transfer.gain import _answers
-from nlp_ft.methods.transfer.method import _suited, source_data
+from nlp_ft.methods.transfer.gain import _fit_and_predict
+from nlp_ft.methods.transfer.method import _source_arguments, source_data
 from nlp_ft.training.run_report import RunReport
 
 
@@ -263,7 +263,7 @@ def test_a_source_is_not_held_to_what_was_meant_for_the_targets_kind_of_labels(t
         (REGRESSION, [], (*SELECTION_METRIC[REGRESSION], 0.0, FitArguments())),
     ):
         source: Any = SimpleNamespace(problem_type=problem, labels=labels)
-        own, held = _suited(settings, source, target)
+        own, held = _source_arguments(settings, source, target)
         assert (own.metric_for_best_model, own.greater_is_better, own.label_smoothing_factor, held) == wanted
     assert (args.metric_for_best_model, args.label_smoothing_factor) == ("f1_macro", 0.1)
 
@@ -312,10 +312,10 @@ def test_shots_are_answered_again_for_other_test_rows_and_another_start(
         settings = {"model": {"model_name_or_path": str(start)}}
         return SimpleNamespace(data=data, settings=settings, training=SimpleNamespace(output_dir=tmp_path / "run"))
 
-    found = [_answers(job(test), "16-source")["test"][0, 0] for test in ("one", "one", "other")]
+    found = [_fit_and_predict(job(test), "16-source")["test"][0, 0] for test in ("one", "one", "other")]
     assert found == [1, 1, 2]
     (start / "model.safetensors").write_bytes(b"other weights")
-    assert _answers(job("one"), "16-source")["test"][0, 0] == 3
+    assert _fit_and_predict(job("one"), "16-source")["test"][0, 0] == 3
 
 
 def test_windows_are_read_in_the_source_and_in_the_target(

@@ -3,14 +3,13 @@
 import fnmatch
 import os
 import re
-import shlex
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import ranks
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
 ROOT = Path(__file__).parents[2]
@@ -263,6 +262,6 @@ def test_cpu_2_starts_two_processes_that_know_of_each_other(tmp_path: Path) -> N
         f"open({str(tmp_path)!r} + f'/{{state.process_index}}', 'w').write(str(state.num_processes))\n"
     )
     preset = ROOT / "recipes/accelerate/cpu_2.yaml"
-    command = f"{shlex.quote(sys.executable)} -m accelerate.commands.launch --config_file {preset} {probe}"
-    subprocess.run(shlex.split(command), check=True, capture_output=True, timeout=120)
+    done = ranks.run_alone(["-m", "accelerate.commands.launch", "--config_file", preset, probe], timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
     assert {path.name: path.read_text() for path in tmp_path.glob("[0-9]")} == {"0": "2", "1": "2"}

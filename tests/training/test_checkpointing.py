@@ -1,15 +1,13 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import pytest
+import ranks
 from running import ONE_EPOCH, as_argv, finetune_tiny, weights_hash
 from safetensors.torch import load_file, save_file
 
@@ -184,6 +182,19 @@ def test_links_and_foreign_folders_are_no_checkpoints(tmp_path: Path) -> None:
     assert [p.name for p in checkpointing.numbered(tmp_path)] == ["checkpoint-3"]
 
 
+# A run that kills itself at its first file operation in checkpoint-8, when checkpoint-4 is whole.
+KILLED = """
+import os, runpy, signal, sys
+
+def hook(event, arguments):
+    if event in ("open", "os.mkdir", "os.rename") and "checkpoint-8" in str(arguments[0]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(hook)
+runpy.run_module("nlp_ft", run_name="__main__", alter_sys=True)
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(
     finished: Path, tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path
@@ -196,16 +207,10 @@ def test_a_killed_run_resumes_to_the_same_weights(
         "use_cpu": True,
         **FLAGS,
     }
-    argv = [str(token) for name, value in flags.items() for token in (f"--{name}", value)]
-    process = subprocess.Popen([sys.executable, "-m", "nlp_ft", "finetune", *argv], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (folder / "checkpoint-4" / "manifest.json").exists() and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    if not (folder / "run.json").exists():  # else it was faster than the signal, and has nothing to resume
-        finetune_tiny(folder, tiny_bert, tiny_csv, **{**FLAGS, "resume_from_checkpoint": True})
+    done = ranks.run_alone(["-c", KILLED, "finetune", *as_argv(**flags)])
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    assert (folder / "checkpoint-4" / "manifest.json").exists()
+    finetune_tiny(folder, tiny_bert, tiny_csv, **{**FLAGS, "resume_from_checkpoint": True})
     assert weights_hash(folder) == weights_hash(finished)
 
 

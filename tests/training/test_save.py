@@ -108,6 +108,13 @@ def test_a_target_that_names_no_layer_is_refused_with_those_there_are(targets: l
     )
 
 
+def test_the_end_of_a_layers_name_alone_is_no_target() -> None:
+    """Of two targets peft would pass over this one in silence: it compares whole parts of a name."""
+    model, _ = classifier("bert")
+    with pytest.raises(ConfigError, match=r"^--lora_target_modules uery: no layer has this name; "):
+        add_lora(model, LoraArguments(use_peft=True, lora_target_modules=["query", "uery"]))
+
+
 def _edit_weights(path: Path, change: Any) -> None:
     weights = load_file(path)
     change(weights)

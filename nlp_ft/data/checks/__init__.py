@@ -1,1 +1,1 @@
-"""What is wrong with the data: duplicates, leaks, wrong labels, damaged texts; found, shown, and mended when asked."""
+"""Checks of the data: duplicates, leaks, wrong labels, damaged texts; their repair."""

@@ -1,4 +1,4 @@
-"""The rows of all splits numbered through, with a digest of what makes their texts equal, and the groups of equal ones."""
+"""Rows of all splits, numbered through, with digests of their texts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ _ORDER = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class KeyedRows:
-    """Splits in the order train, validation, test; row r of all is row `r - starts[s]` of split s.
+    """Rows of all splits, in the order train, validation, test.
 
-    `keys`: uint64, one a row, equal where `text_key` is (8 bytes of blake2b: 1e6 rows collide by chance once in 4e7 tables).
+    Row r of all is row `r - starts[s]` of split s.
+
+    `keys`: uint64, one a row, equal where `text_key` is (8 bytes of blake2b: 1e6 rows collide once in 4e7 tables).
     """
 
     splits: list[Split]
@@ -30,7 +32,7 @@ class KeyedRows:
 
     @classmethod
     def of(cls, checked: Checked) -> KeyedRows:
-        """Digests of every text (or pair), read once and in order; 8 bytes a row is all that stays in memory."""
+        """Digest every text (or pair), read once; 8 bytes a row stay in memory."""
         splits = [checked.splits[name] for name in _ORDER if name in checked.splits]
         starts = np.cumsum([0, *(len(split) for split in splits)]).tolist()
         digests = (_digest(key) for split in splits for key in _keys(split))
@@ -43,19 +45,19 @@ class KeyedRows:
         """The rows of a split, by its number."""
         return slice(self.starts[split], self.starts[split] + len(self.splits[split]))
 
-    def place(self, row: int) -> tuple[int, int]:
+    def locate(self, row: int) -> tuple[int, int]:
         """The number of a row's split, and the row's number in it."""
         at = bisect_right(self.starts, row) - 1
         return at, row - self.starts[at]
 
     def text(self, row: int) -> tuple[str, str | None]:
         """A row's text and the text it is paired with."""
-        at, row = self.place(row)
+        at, row = self.locate(row)
         pairs = self.splits[at].pairs
         return self.splits[at].texts[row], None if pairs is None else pairs[row]
 
     def read(self, wanted: np.ndarray) -> Iterator[tuple[str, str | None]]:
-        """Text and pair of the rows at which `wanted` (a boolean for each row) holds, in one reading in order."""
+        """Read text and pair of the rows at which `wanted`, (rows,), is true, in order."""
         for at, split in enumerate(self.splits):
             pairs = repeat(None) if split.pairs is None else split.pairs
             yield from compress(zip(split.texts, pairs, strict=False), wanted[self.span(at)].tolist())
@@ -69,8 +71,8 @@ class KeyedRows:
         keys = self.keys[order]
         edges = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1], [True]]))
         firsts, ends = edges[:-1], edges[1:]
-        found = np.flatnonzero(ends - firsts > 1)
-        for at in found[np.argsort(order[firsts[found]])]:
+        repeated = np.flatnonzero(ends - firsts > 1)
+        for at in repeated[np.argsort(order[firsts[repeated]])]:
             yield from self._confirmed(order[firsts[at] : ends[at]].tolist())
 
     def _confirmed(self, rows: list[int]) -> Iterator[dict[str, list[int]]]:
@@ -80,7 +82,7 @@ class KeyedRows:
         for text, equals in by_text.items():
             if len(equals) > 1 and text.strip("\0"):
                 group: dict[str, list[int]] = defaultdict(list)
-                for split, row in map(self.place, equals):
+                for split, row in map(self.locate, equals):
                     group[self.splits[split].name].append(row)
                 yield dict(group)
 

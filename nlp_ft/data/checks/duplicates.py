@@ -1,4 +1,4 @@
-"""Exact duplicates: rows that repeat, texts with two labels, and texts of one split that stand in another too."""
+"""Exact duplicates: repeated rows, texts with two labels, texts of two splits."""
 
 from __future__ import annotations
 
@@ -16,18 +16,23 @@ _Group = dict[str, list[int]]
 
 
 def exact(checked: Checked) -> list[Finding]:
-    """Texts equal but for case and white space: `exact_duplicates`, `conflicting_labels` and `leak` (blank texts: none).
+    """Find texts equal but for case and white space.
 
-    Rows of a split that share a text but not its label are a conflict, not duplicates.
+    Findings: `exact_duplicates`, `conflicting_labels` and `leak`. Blank texts are no duplicates. Rows of a split that share
+    a text but not its label are a conflict, not duplicates.
     """
     groups = list(KeyedRows.of(checked).equal())
     tolerance = _label_tolerance(checked)
     repeats = [_repeats(checked, name, groups, tolerance) for name in checked.splits]
-    return [*_conflicts(checked, groups, tolerance), *_leaks(checked, groups), *(one for one in repeats if one)]
+    return [
+        *_conflicts(checked, groups, tolerance),
+        *_leaks(checked, groups),
+        *(finding for finding in repeats if finding),
+    ]
 
 
 def differ(labels: list[Any], tolerance: float | None) -> bool:
-    """Whether labels of one text conflict: by value, or of a regression by more than the tolerance."""
+    """Tell whether labels of a text conflict: by value, or by more than the tolerance."""
     if tolerance is not None:
         return max(labels) - min(labels) > tolerance
     return len({_hashable(label) for label in labels}) > 1
@@ -73,15 +78,15 @@ def _repeats(checked: Checked, name: str, groups: list[_Group], tolerance: float
 
 
 def _conflicts(checked: Checked, groups: list[_Group], tolerance: float | None) -> list[Finding]:
-    """One finding for all splits; its `rows` and `of` are those of its first split."""
-    found = [group for group in groups if differ(_labels(checked, group), tolerance)]
-    if not found:
+    """Finding for all splits together; `rows` and `of` are those of its first split."""
+    conflicts = [group for group in groups if differ(_labels(checked, group), tolerance)]
+    if not conflicts:
         return []
-    indices = {name: sorted(row for group in found for row in group.get(name, [])) for name in checked.splits}
+    indices = {name: sorted(row for group in conflicts for row in group.get(name, [])) for name in checked.splits}
     indices = {name: rows for name, rows in indices.items() if rows}
     first = next(iter(indices))
     train = checked.splits["train"].labels
-    inside = [group["train"] for group in found if "train" in group]
+    inside = [group["train"] for group in conflicts if "train" in group]
     drop = sorted(row for rows in inside if differ([train[row] for row in rows], tolerance) for row in rows)
     finding = Finding(
         check="conflicting_labels",
@@ -92,10 +97,10 @@ def _conflicts(checked: Checked, groups: list[_Group], tolerance: float | None) 
         message=f"the same text with different labels ({_counted(indices)})",
         advice="decide which label is right; nothing in the table tells, so no row of a conflict within train is kept "
         "by --fix, and validation and test are left as they are.",
-        examples=[_conflict_example(checked, group, tolerance) for group in found[:MOST_EXAMPLES]],
+        examples=[_conflict_example(checked, group, tolerance) for group in conflicts[:MOST_EXAMPLES]],
         indices=indices,
         drop={"train": drop} if drop else {},
-        measures={"texts": len(found)},
+        measures={"texts": len(conflicts)},
     )
     return [finding]
 
@@ -105,7 +110,7 @@ def _counted(indices: dict[str, list[int]]) -> str:
 
 
 def _conflict_example(checked: Checked, group: _Group, tolerance: float | None) -> Example:
-    """The first row and the first one of another label; of a regression, the lowest and the highest."""
+    """Two rows of different labels; of a regression, the lowest and the highest."""
     cells = [(checked.splits[name], row) for name, rows in group.items() for row in rows]
     if tolerance is not None:
         cells.sort(key=lambda cell: cell[0].labels[cell[1]])
@@ -118,12 +123,12 @@ def _conflict_example(checked: Checked, group: _Group, tolerance: float | None) 
 
 def _leaks(checked: Checked, groups: list[_Group]) -> list[Finding]:
     pairs = (("train", "test"), ("train", "validation"), ("validation", "test"))
-    found = (_leak(checked, earlier, later, groups) for earlier, later in pairs)
-    return [finding for finding in found if finding]
+    leaks = (_leak(checked, earlier, later, groups) for earlier, later in pairs)
+    return [finding for finding in leaks if finding]
 
 
 def _leak(checked: Checked, earlier: str, later: str, groups: list[_Group]) -> Finding | None:
-    """Texts of the later split that stand in the earlier one as well."""
+    """Find texts of the later split that are in the earlier split as well."""
     both = [group for group in groups if earlier in group and later in group]
     if not both:
         return None

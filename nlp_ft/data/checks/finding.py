@@ -1,4 +1,4 @@
-"""What every check takes and gives: the splits under check, and findings with their places, examples and advice."""
+"""Input and output of every check: splits, and findings with examples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_EXAMPLES = 10
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of one split, in file order.
+    """Rows of one split, in file order.
 
     `name`: train, validation or test. `labels`: a class id (single-label), a 0/1 list in the order of the class names
     (multi-label) or a float (regression) for each row. `others`: cells of the columns that are neither text nor label.
@@ -39,14 +39,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Checked:
-    """Everything under check: splits by name (train always), what kind of problem they pose, class names in id order."""
+    """Everything under check: splits by name, problem type, class names.
+
+    `splits`: train always. `labels`: the class names in id order.
+    """
 
     splits: dict[str, Split]
     problem_type: str
     labels: list[str]
 
     def label_name(self, label: Any) -> str:
-        """A label as people write it: a class name, names joined by `;`, or a number."""
+        """Label as people write it: a class name, names joined by `;`, or a number."""
         if self.problem_type == "regression":
             return f"{label:g}"
         if self.problem_type == "multi_label_classification":
@@ -56,7 +59,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Example:
-    """One case of a finding: its place, its text (cut to 200 characters), its label, and what is to be seen in it."""
+    """Case of a finding: where it is, text (cut to 200 characters), label, and a note."""
 
     where: str
     text: str
@@ -66,13 +69,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, and what to do about it.
+    """Something wrong in the data, and what to do about it.
 
     `check`: its name, in snake_case. `severity`: error (figures or model are wrong), warning (likely so), note (worth
     knowing). `split`: its split, or two joined by `/`. `rows`: how many rows of the (first) split it concerns, `of` how
     many that has. `message`: what is wrong, one line without the count's place. `advice`: what to do, one line.
-    `places`: all row numbers (from 0) concerned, by split. `drop` and `rewrite`: what `--fix` does, by split and row number.
-    `measures`: numbers worth plotting or comparing. `scores`: a number for each row of `places`, where rows are ranked.
+    `indices`: all row numbers (from 0) concerned, by split. `drop` and `rewrite`: what `--fix` does, by split and row number.
+    `measures`: numbers worth plotting or comparing. `scores`: a number for each row of `indices`, where rows are ranked.
     """
 
     check: str

@@ -1,4 +1,4 @@
-"""How the labels are spread: rare classes, classes that a split lacks, and splits whose labels differ."""
+"""Distribution of the labels: rare and absent classes, drift between splits."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nlp_ft.evaluation.probabilities import MULTI, REGRESSION
 
 _FEW_ROWS = 10  # of a class, below which it is hardly learned
 _RARE = 0.1  # of an even share, below which a class is rare
-_CHANCE = 0.001  # p below which a difference is no accident ...
+_SIGNIFICANCE = 0.001  # p below which a difference is no accident ...
 _DRIFT = 0.05  # ... and the share of rows in another class from which it matters,
 _GAP = 0.1  # or of targets: the largest gap of two cumulative shares
 _NAMED = 5  # classes that a message names
 
 
 def shape(checked: Checked) -> list[Finding]:
-    """Rare classes of train, classes without rows, drift of the labels between splits.
+    """Find rare classes of train, classes without rows, drift between splits.
 
     Drift: a chi-square test (of several labels: one each) below p = 0.001 and 5 % of rows in another class, so that a great
     many rows alone are no alarm; of targets a Kolmogorov-Smirnov test, and a gap of 0.1.
@@ -40,8 +40,8 @@ def _counts(checked: Checked, split: str) -> np.ndarray:
         for label in labels:
             total += np.asarray(label) > 0
         return total
-    found = Counter(labels)
-    return np.array([found[number] for number in range(len(checked.labels))])
+    rows = Counter(labels)
+    return np.array([rows[number] for number in range(len(checked.labels))])
 
 
 def _rare_classes(checked: Checked, counts: np.ndarray) -> list[Finding]:
@@ -68,8 +68,8 @@ def _rare_classes(checked: Checked, counts: np.ndarray) -> list[Finding]:
 
 def _absent_classes(checked: Checked, counts: dict[str, np.ndarray]) -> list[Finding]:
     findings = []
-    for name, found in counts.items():
-        absent = [label for label, count in zip(checked.labels, found, strict=True) if not count]
+    for name, rows in counts.items():
+        absent = [label for label, count in zip(checked.labels, rows, strict=True) if not count]
         if not absent:
             continue
         named = ", ".join(f"'{label}'" for label in absent[:_NAMED]) + (", ..." if len(absent) > _NAMED else "")
@@ -91,27 +91,27 @@ def _absent_classes(checked: Checked, counts: dict[str, np.ndarray]) -> list[Fin
 
 def _class_drift(checked: Checked, counts: dict[str, np.ndarray]) -> list[Finding]:
     findings = []
-    for one, other in combinations(counts, 2):
-        sizes = np.array([len(checked.splits[one]), len(checked.splits[other])])
-        both = np.stack([counts[one], counts[other]])
+    for first, second in combinations(counts, 2):
+        sizes = np.array([len(checked.splits[first]), len(checked.splits[second])])
+        both = np.stack([counts[first], counts[second]])
         if checked.problem_type == MULTI:  # each label against its absence
             tables = [np.stack([column, sizes - column], axis=1) for column in both.T]
         else:
             tables = [both[:, both.sum(axis=0) > 0]]
         tests = [_difference(table) for table in tables]
         gap, p = max(tests, default=(0.0, 1.0))
-        if p * len(tables) >= _CHANCE or gap < _DRIFT:
+        if p * len(tables) >= _SIGNIFICANCE or gap < _DRIFT:
             continue
         shares = both / sizes[:, None]
         most = int(np.abs(shares[0] - shares[1]).argmax())
-        told = f"'{checked.labels[most]}' is {shares[0][most]:.1%} of {one} and {shares[1][most]:.1%} of {other}"
+        shift = f"'{checked.labels[most]}' is {shares[0][most]:.1%} of {first} and {shares[1][most]:.1%} of {second}"
         measures = {"gap": gap, "p": p}
-        findings.append(_drift(checked, (one, other), f"classes are not spread alike: {told}", measures))
+        findings.append(_drift(checked, (first, second), f"classes are not spread alike: {shift}", measures))
     return findings
 
 
 def _difference(table: np.ndarray) -> tuple[float, float]:
-    """The share of rows that would have to change class for two rows of counts to be alike, and how seldom chance does it."""
+    """Share of rows that would have to change class for alike counts, and the p-value."""
     if table.shape[1] < 2 or not table.sum(axis=0).all() or not table.sum(axis=1).all():
         return 0.0, 1.0
     shares = table / table.sum(axis=1, keepdims=True)
@@ -121,14 +121,16 @@ def _difference(table: np.ndarray) -> tuple[float, float]:
 
 def _target_drift(checked: Checked) -> list[Finding]:
     findings = []
-    for one, other in combinations(checked.splits, 2):
-        targets = [np.asarray(list(checked.splits[name].labels), dtype=float) for name in (one, other)]
+    for first, second in combinations(checked.splits, 2):
+        targets = [np.asarray(list(checked.splits[name].labels), dtype=float) for name in (first, second)]
         test: Any = ks_2samp(targets[0], targets[1])
         gap, p = float(test.statistic), float(test.pvalue)
-        if p < _CHANCE and gap >= _GAP:
-            medians = [f"{np.median(some):.4g} in {name}" for some, name in zip(targets, (one, other), strict=True)]
+        if p < _SIGNIFICANCE and gap >= _GAP:
+            medians = [
+                f"{np.median(values):.4g} in {name}" for values, name in zip(targets, (first, second), strict=True)
+            ]
             message = f"targets are not spread alike: their median is {' and '.join(medians)}"
-            findings.append(_drift(checked, (one, other), message, {"kolmogorov_smirnov": gap, "p": p}))
+            findings.append(_drift(checked, (first, second), message, {"kolmogorov_smirnov": gap, "p": p}))
     return findings
 
 

@@ -101,7 +101,7 @@ def _example(checked: Checked, split: Split, row: int, note: str) -> Example:
 
 
 def _quality(checked: Checked, probabilities: np.ndarray) -> dict[str, float]:
-    """Accuracy of the model and of the majority; share of the labels' entropy explained."""
+    """Accuracy of the model and of the majority, and the share of entropy explained."""
     given = _given(checked, checked.splits["train"].labels)
     shares = given.mean(axis=0)
     if checked.problem_type == MULTI:

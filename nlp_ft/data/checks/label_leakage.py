@@ -1,4 +1,4 @@
-"""What gives the label away: a column whose values tell it, or a word that stands in the texts of one class alone."""
+"""Label leakage: columns that tell the label, words of one class alone."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding,
 _SAMPLE = 20_000  # rows of train that are looked at
 _TELLS = 0.95  # of the rows, from which a column gives the label away
 _GAIN = 0.5  # of what the majority class leaves open, at least
-_FEWEST_ROWS = 20  # with a word, below which it may be chance
+_FEWEST_ROWS = 20  # with a word, below which it may be an accident
 _FEWEST_SHARE = 0.02  # of a class's rows
 _LEAVES = 8  # ranges of a column of numbers
 _WORD = re.compile(r"\S+")
 _EDGE = 3  # words at either end of a text, where labels are left behind
 
 
-def give_away(checked: Checked, seed: int = 42) -> list[Finding]:
-    """Columns that tell the label out of sample, and words at the ends of texts that one class alone has.
+def leakage(checked: Checked, seed: int = 42) -> list[Finding]:
+    """Find columns that tell the label out of sample, and words of one class alone.
 
-    Of regression the targets are cut into five ranges of equal count; of multi-label rows the set of labels is one class.
-    At most 20 000 rows of train are looked at.
+    Words are looked for at the ends of texts. Of regression the targets are cut into five ranges of equal count; of
+    multi-label rows the set of labels is one class. At most 20 000 rows of train are looked at.
     """
     train = checked.splits["train"]
     indices = list(range(len(train)))
     if len(indices) > _SAMPLE:
         indices = sorted(random.Random(seed).sample(indices, _SAMPLE))
-    classes = _classes(checked, [train.labels[place] for place in indices])
+    classes = _classes(checked, [train.labels[row] for row in indices])
     findings = []
     for name, cells in train.others.items():
-        found = _column(checked, train, name, [cells[place] for place in indices], classes, indices)
-        findings += [found] if found is not None else []
+        finding = _column(checked, train, name, [cells[row] for row in indices], classes, indices)
+        findings += [finding] if finding is not None else []
     return findings + ([] if checked.problem_type == "regression" else _words(checked, train, classes, indices))
 
 
@@ -56,16 +56,15 @@ def _classes(checked: Checked, labels: Sequence[Any]) -> list[str]:
 def _column(
     checked: Checked, train: Split, name: str, cells: list[Any], classes: list[str], indices: list[int]
 ) -> Finding | None:
-    """A column by whose value most labels can be told: by its values, or by ranges of its numbers."""
+    """Judge a column: by its values, or by ranges of its numbers."""
     majority = Counter(classes).most_common(1)[0][1] / len(classes)
     values = [str(cell) for cell in cells]
-    told = {"value": _accuracy(values, classes)} if len(set(values)) <= len(values) / 2 else {}
+    accuracies = {"value": _accuracy(values, classes)} if len(set(values)) <= len(values) / 2 else {}
     if numbers := _numbers(values):
-        told["range"] = _accuracy_by_ranges(numbers, classes)
-    if not told:
+        accuracies["range"] = _accuracy_by_ranges(numbers, classes)
+    if not accuracies:
         return None
-    way = max(told, key=lambda one: told[one])
-    accuracy = told[way]
+    way, accuracy = max(accuracies.items(), key=lambda item: item[1])
     if accuracy < _TELLS or accuracy < majority + _GAIN * (1 - majority):
         return None
     shown: dict[str, int] = {}
@@ -89,7 +88,7 @@ def _column(
 
 
 def _numbers(values: list[str]) -> list[float] | None:
-    """The values as numbers, nan for some; None where more than a twentieth are none."""
+    """Values as numbers, nan for some; None where more than a twentieth are none."""
     numbers = []
     for value in values:
         try:
@@ -101,7 +100,7 @@ def _numbers(values: list[str]) -> list[float] | None:
 
 
 def _accuracy_by_ranges(numbers: list[float], classes: Sequence[str]) -> float:
-    """How often a small tree over the number, grown on one half of the rows, tells the classes of the other half."""
+    """Accuracy of a small tree over the number, by two halves of the rows."""
     column = np.nan_to_num(np.asarray(numbers), posinf=0.0, neginf=0.0)[:, None]
     right = 0
     for half in (0, 1):
@@ -112,7 +111,7 @@ def _accuracy_by_ranges(numbers: list[float], classes: Sequence[str]) -> float:
 
 
 def _accuracy(keys: Sequence[str], classes: Sequence[str]) -> float:
-    """How often a key's commonest class in one half of the rows is that of its rows in the other half."""
+    """Accuracy on half of the rows of each key's commonest class in the other half."""
     right = 0
     for half in (0, 1):
         counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -124,18 +123,18 @@ def _accuracy(keys: Sequence[str], classes: Sequence[str]) -> float:
 
 
 def _words(checked: Checked, train: Split, classes: list[str], indices: list[int]) -> list[Finding]:
-    """Words at the beginning or end of the texts of one class that no other class has there, nor within."""
+    """Find words at the ends of texts of one class that no other class has anywhere."""
     anywhere: dict[str, Counter[str]] = defaultdict(Counter)
     ends: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     first: dict[tuple[str, str], int] = {}
-    for place, label in zip(indices, classes, strict=True):
-        words = _WORD.findall(train.texts[place])
+    for row, label in zip(indices, classes, strict=True):
+        words = _WORD.findall(train.texts[row])
         for word in set(words):
             anywhere[word][label] += 1
         for side, some in (("begin", words[:_EDGE]), ("end", words[-_EDGE:])):
             for word in set(some):
                 ends[word][side, label] += 1
-                first.setdefault((word, side), place)
+                first.setdefault((word, side), row)
     sizes = Counter(classes)
     findings = []
     for word, counts in ends.items():
@@ -148,7 +147,7 @@ def _words(checked: Checked, train: Split, classes: list[str], indices: list[int
 
 
 def _word_finding(
-    checked: Checked, train: Split, word: str, side: str, label: str, count: int, looked_at: int, place: int
+    checked: Checked, train: Split, word: str, side: str, label: str, count: int, looked_at: int, row: int
 ) -> Finding:
     return Finding(
         "word_gives_label_away",
@@ -158,6 +157,6 @@ def _word_finding(
         looked_at,
         f"'{word}' stands at the {side} of texts of '{label}' and in no other text",
         "it looks as if the label was left in the text; take it out, or the model will learn it and nothing else",
-        examples=[example(checked, train, place, "")],
+        examples=[example(checked, train, row, "")],
         measures={"rows": float(count)},
     )

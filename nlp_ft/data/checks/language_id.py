@@ -1,4 +1,4 @@
-"""Language of one text: by its script where that has one language, else by py3langid where it is certain."""
+"""Language of a text: by its script alone, else by py3langid where it is certain."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _identifier() -> LanguageIdentifier:
 
 @functools.cache
 def _load() -> LanguageIdentifier:
-    """Load an identifier apart from py3langid's global one, whose languages and settings others may change."""
+    """Load an identifier apart from py3langid's global one, which others may change."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

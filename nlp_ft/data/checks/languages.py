@@ -144,9 +144,9 @@ def _difference_of_class(mix: _Mix) -> tuple[str, tuple[str, float, float]] | No
 
 
 def _difference(counts: Counter[str], others: Counter[str]) -> tuple[str, float, float] | None:
-    """Language whose shares of two groups of rows differ most, if by enough, and the shares.
+    """Language whose shares of two groups of rows differ most, and the shares.
 
-    Of two languages that differ alike, the rarer.
+    None where they differ by too little. Of two languages that differ alike, the rarer.
     """
     here, there = counts.total(), others.total()
     if min(here, there) < _FEWEST_COMPARED:

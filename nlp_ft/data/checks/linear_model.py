@@ -1,4 +1,4 @@
-"""What a cheap linear model that never saw a row's own label makes of that row, to hold against the label.
+"""Out-of-fold predictions of a cheap linear model, to compare with the labels.
 
 Logistic regression and naive Bayes over hashed TF-IDF, one class against the rest, added up with the two weights that
 predict the labels best out of fold, which also makes them a probability. Together they ranked flipped labels of four
@@ -32,9 +32,9 @@ _MOST_TO_WEIGH = 50_000  # rows that the two weights are fitted on
 
 @dataclass(frozen=True)
 class Answers:
-    """Probabilities (rows, classes), or values (rows,) of a regression, by split: out of fold in train.
+    """Probabilities (rows, classes), or values (rows,) of a regression, by split.
 
-    `length`: how many characters of each text were read.
+    Those of train are out of fold. `length`: how many characters of each text were read.
     """
 
     by_split: dict[str, np.ndarray]
@@ -42,7 +42,7 @@ class Answers:
 
 
 def answer(checked: Checked, folds: int, seed: int, progress: Progress | None = None) -> Answers:
-    """Ask `folds` models about the rows of train that each did not see, and one of all train about the other splits.
+    """Predict train out of fold, and the other splits by a model of all of train.
 
     Equal texts are in one fold; folds are alike in labels. Deterministic.   Source: Wang & Manning 2012,
     aclanthology.org/P12-2018 (naive Bayes beside a linear model); Rennie et al. 2003 (a class against its complement).
@@ -55,25 +55,28 @@ def answer(checked: Checked, folds: int, seed: int, progress: Progress | None = 
     features = tfidf.fit_transform(train.texts, train.pairs)
     targets = _targets(checked, train.labels)
     fold = fold_of(train, folds, seed)
-    found: dict[str, np.ndarray] = {}
+    predictions: dict[str, np.ndarray] = {}
     for number in range(folds):
         held = fold == number
         if held.any():  # fewer distinct texts than folds leave some empty
             learned = held if held.all() else ~held  # a single distinct text cannot be held out, nor tell anything
             answers = _ask(features[learned], targets[learned], [features[held]], seed)[0]
-            found.setdefault("train", np.zeros((len(train), *answers.shape[1:])))[held] = answers
+            predictions.setdefault("train", np.zeros((len(train), *answers.shape[1:])))[held] = answers
         if progress:
             progress(number + 1, folds + bool(others))
     if others:
         asked = [tfidf.transform(split.texts, split.pairs) for split in others.values()]
-        found |= zip(others, _ask(features, targets, asked, seed), strict=True)
+        predictions |= zip(others, _ask(features, targets, asked, seed), strict=True)
         if progress:
             progress(folds + 1, folds + 1)
-    return Answers(_as_probabilities(checked.problem_type, found, targets), length)
+    return Answers(_as_probabilities(checked.problem_type, predictions, targets), length)
 
 
 def fold_of(train: Split, folds: int, seed: int) -> np.ndarray:
-    """The fold of each row, (rows,): equal texts in one, labels spread evenly, the order of the file of no account."""
+    """Fold of each row, (rows,): equal texts in one fold, labels spread evenly.
+
+    The order of the file is of no account.
+    """
     pairs = train.pairs if train.pairs is not None else [None] * len(train)
     keys = (f"{seed}\0{text_key(text, pair)}" for text, pair in zip(train.texts, pairs, strict=True))
     digests = (hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest() for key in keys)
@@ -86,7 +89,7 @@ def fold_of(train: Split, folds: int, seed: int) -> np.ndarray:
 
 
 def _targets(checked: Checked, labels: Sequence[Any]) -> np.ndarray:
-    """Yes or no of shape (rows, questions), of two classes the second alone; or the values (rows,) of a regression."""
+    """Yes or no (rows, questions), of two classes the second alone; or values (rows,)."""
     array = np.asarray(labels, dtype=np.int64 if checked.problem_type == SINGLE else np.float32)
     if checked.problem_type == REGRESSION:
         return array
@@ -97,7 +100,7 @@ def _targets(checked: Checked, labels: Sequence[Any]) -> np.ndarray:
 
 
 def _ask(features: Matrix, targets: np.ndarray, asked: list[Matrix], seed: int) -> list[np.ndarray]:
-    """Fit, and give for each of `asked` log odds of shape (rows, questions, models), or values of shape (rows,)."""
+    """Fit and predict: log odds (rows, questions, models), or values (rows,)."""
     if not features.shape[1]:  # no two texts share anything: a column that says nothing
         features, *asked = [csr_matrix((rows.shape[0], 1), dtype=np.float32) for rows in (features, *asked)]
     if targets.ndim == 1:
@@ -118,7 +121,7 @@ def _ask(features: Matrix, targets: np.ndarray, asked: list[Matrix], seed: int) 
 
 
 def _naive_bayes(features: Matrix, target: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights and bias of the log odds of yes, from the mean features of the rows of yes and of no."""
+    """Weights and bias of the log odds of yes, by naive Bayes."""
     yes = target.astype(np.float32) @ features + _SMOOTHING
     no = np.asarray(features.sum(axis=0)).ravel() - yes + 2 * _SMOOTHING
     weights = np.log(yes / yes.sum()) - np.log(no / no.sum())
@@ -126,7 +129,7 @@ def _naive_bayes(features: Matrix, target: np.ndarray) -> tuple[np.ndarray, floa
 
 
 def _logistic(features: Matrix, target: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, float]:
-    """Weights and bias of logistic regression, by Newton steps or, where rows and questions are many, by SGD."""
+    """Weights and bias of logistic regression, by Newton steps or SGD."""
     model: Any = LogisticRegression(C=_C, solver="liblinear", tol=0.1)
     if size > _MOST_FOR_NEWTON:
         settings: dict[str, Any] = {"alpha": 1 / (_C * len(target)), "max_iter": 5, "tol": None}
@@ -135,27 +138,31 @@ def _logistic(features: Matrix, target: np.ndarray, size: int, seed: int) -> tup
     return model.coef_[0], float(model.intercept_[0])
 
 
-def _as_probabilities(problem_type: str, found: dict[str, np.ndarray], targets: np.ndarray) -> dict[str, np.ndarray]:
+def _as_probabilities(
+    problem_type: str, predictions: dict[str, np.ndarray], targets: np.ndarray
+) -> dict[str, np.ndarray]:
     if problem_type == REGRESSION:
-        return found
+        return predictions
     rows = np.linspace(0, len(targets) - 1, min(len(targets), _MOST_TO_WEIGH)).astype(np.int64)
-    given, seen = targets[rows], found["train"][rows]
+    given, seen = targets[rows], predictions["train"][rows]
 
     def loss(weights: np.ndarray) -> float:
         logits = _logits(problem_type, seen @ weights)
         if problem_type == MULTI:
             return float(np.logaddexp(0, np.where(given, -logits, logits)).mean())
         chosen = given.argmax(axis=1) if given.shape[1] > 1 else given[:, 0].astype(np.int64)
-        own = np.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
-        return float((np.logaddexp.reduce(logits, axis=1) - own).mean())
+        of_given = np.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
+        return float((np.logaddexp.reduce(logits, axis=1) - of_given).mean())
 
     start = np.full(seen.shape[-1], 0.5)
     weights = minimize(loss, start, bounds=[(0, None)] * len(start), method="L-BFGS-B").x
-    return {name: probabilities(problem_type, _logits(problem_type, odds @ weights)) for name, odds in found.items()}
+    return {
+        name: probabilities(problem_type, _logits(problem_type, odds @ weights)) for name, odds in predictions.items()
+    }
 
 
 def _logits(problem_type: str, odds: np.ndarray) -> np.ndarray:
-    """One logit a class: of two classes, the first has 0 for its own."""
+    """Logit of each class: of two classes, the first has 0."""
     if problem_type == SINGLE and odds.shape[1] == 1:
         return np.concatenate((np.zeros_like(odds), odds), axis=1)
     return odds

@@ -1,4 +1,4 @@
-"""Every check in turn, on what was read: the whole of `nlp-ft data check`, and the few seconds' worth that training does."""
+"""Run every check, for `nlp-ft data check`, or the quick ones, for training."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 
 
 def check(
-    found: Labelled,
+    labelled: Labelled,
     *,
     seed: int = 42,
     count_tokens: CountTokens | None = None,
     max_seq_length: int = 512,
     progress: Progress | None = None,
 ) -> tuple[CheckReport, Checked]:
-    """Everything that is looked for. Changes nothing.
+    """Run all checks; change nothing.
 
     count_tokens: numbers of tokens of texts, by the tokenizer that is to be used; without it no text is called too long.
     progress: called with the name of each check, it gives what is called with (done, total) as that goes on.
     Returns: the report, and what was checked.
     """
     started = time.monotonic()
-    checked = checked_of(found)
+    checked = checked_of(labelled)
     findings, looked_for = [], []
     for name, run in _checks(checked, seed, count_tokens, max_seq_length):
         advance = _nothing if progress is None else progress(name)
@@ -53,7 +53,7 @@ def check(
     notes = (
         [] if count_tokens is not None else ["tokens were not counted; --model_name_or_path names a tokenizer to do it"]
     )
-    sources = {split: table.source for split, table in found.tables.items()}
+    sources = {split: table.source for split, table in labelled.tables.items()}
     return (
         CheckReport.of(
             checked,
@@ -68,7 +68,10 @@ def check(
 
 
 def summary(data: TextData) -> str:
-    """What training says of its splits, in one line, after a second or two; wrong labels are left to the whole check."""
+    """Check the splits of a training run in a second or two.
+
+    Returns: a line for the log. Wrong labels are left to the whole check.
+    """
     splits = {}
     for name in ("train", "validation", "test"):
         rows: Dataset = getattr(data, name)
@@ -84,17 +87,17 @@ def summary(data: TextData) -> str:
     return f"{line} (nlp-ft data check shows them)" if findings else line
 
 
-def checked_of(found: Labelled) -> Checked:
-    """The given splits as the checks take them."""
+def checked_of(labelled: Labelled) -> Checked:
+    """Splits as the checks take them."""
     splits = {}
-    made = {found.columns.label, SOURCE}
-    for name, table in found.tables.items():
-        cells, pairs = texts_of(table, found.columns)
+    made = {labelled.columns.label, SOURCE}
+    for name, table in labelled.tables.items():
+        cells, pairs = texts_of(table, labelled.columns)
         others = {
-            column: table.columns[column] for column in table.columns if column not in {*found.columns.used, *made}
+            column: table.columns[column] for column in table.columns if column not in {*labelled.columns.used, *made}
         }
-        splits[name] = Split(name, cells, pairs, found.rows[name].labels, table.where, others)
-    return Checked(splits, found.problem, found.labels)
+        splits[name] = Split(name, cells, pairs, labelled.rows[name].labels, table.where, others)
+    return Checked(splits, labelled.problem, labelled.labels)
 
 
 def _nothing(done: int, total: int) -> None:
@@ -111,5 +114,5 @@ def _checks(
     yield "class balance and drift", lambda _: label_distribution.shape(checked)
     yield "blank, short, long and boilerplate texts", lambda _: text_length.texts(checked, count_tokens, max_seq_length)
     yield "damaged texts", lambda _: text_damage.damage(checked)
-    yield "columns and words that give the label away", lambda _: label_leakage.give_away(checked)
+    yield "columns and words that give the label away", lambda _: label_leakage.leakage(checked)
     yield "languages", lambda _: languages.languages(checked)

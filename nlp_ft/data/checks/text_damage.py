@@ -1,4 +1,4 @@
-"""Damaged texts: broken encodings, HTML residue, invisible characters, web addresses."""
+"""Damaged texts: broken encodings, HTML residue, invisible characters, addresses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AROUND = 60  # characters shown before the first change of a long text
 
 @dataclass(frozen=True)
 class _Kind:
-    """Kind of damage or of residue: what mends it or finds it in a text, and its message."""
+    """Kind of damage or residue: what mends or finds it in a text, and its message."""
 
     look: Callable[[str], str | None]
     message: str

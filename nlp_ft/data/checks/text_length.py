@@ -1,4 +1,4 @@
-"""Texts that say little or are cut: blank, one word, too long; and boilerplate that many of them share."""
+"""Blank, one-word and too long texts, and boilerplate that many texts share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ _PURE = 0.95  # of rows with one boilerplate that have one label, from which it 
 
 
 def texts(checked: Checked, count_tokens: CountTokens | None = None, max_seq_length: int = 512) -> list[Finding]:
-    """Blank and one-word texts, those longer than `max_seq_length` tokens, and beginnings or ends that many share.
+    """Find blank, one-word and too long texts, and beginnings or ends that many share.
+
+    Too long: more than `max_seq_length` tokens.
 
     count_tokens: the numbers of tokens of some texts; without it none is called too long. Of more than 20 000 rows a split,
     tokens of a seeded sample are counted.
@@ -38,7 +40,7 @@ def texts(checked: Checked, count_tokens: CountTokens | None = None, max_seq_len
 def _short(checked: Checked, split: Split) -> list[Finding]:
     words = [len(text.split()) for text in split.texts]
     if split.pairs is not None:
-        words = [0 if not (one and len(pair.split())) else 2 for one, pair in zip(words, split.pairs, strict=True)]
+        words = [0 if not (count and len(pair.split())) else 2 for count, pair in zip(words, split.pairs, strict=True)]
     blank = [row for row, count in enumerate(words) if count == 0]
     single = [row for row, count in enumerate(words) if count == 1]
     findings = []
@@ -81,10 +83,10 @@ def _long(checked: Checked, split: Split, count_tokens: CountTokens, limit: int)
         rows = sorted(random.Random(0).sample(rows, _SAMPLE))
     tokens: list[int] = []
     for part in _parts(rows):
-        found = count_tokens([split.texts[row] for row in part])
+        counts = count_tokens([split.texts[row] for row in part])
         if split.pairs is not None:
-            found = [a + b for a, b in zip(found, count_tokens([split.pairs[row] for row in part]), strict=True)]
-        tokens += found
+            counts = [a + b for a, b in zip(counts, count_tokens([split.pairs[row] for row in part]), strict=True)]
+        tokens += counts
     long = [row for row, count in zip(rows, tokens, strict=True) if count > limit]
     if not long:
         return []
@@ -113,7 +115,7 @@ def _parts(rows: list[int]) -> Iterator[list[int]]:
 
 
 def _boilerplate(checked: Checked, train: Split) -> list[Finding]:
-    """Beginnings and ends of four words or more that many texts of train share, each at its longest."""
+    """Find beginnings and ends of four words or more that many texts of train share."""
     starts: dict[tuple[str, ...], list[int]] = defaultdict(list)
     ends: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for row, text in enumerate(train.texts):
@@ -135,14 +137,14 @@ def _shared(checked: Checked, train: Split, side: str, words: tuple[str, ...], r
     label, count = labels.most_common(1)[0]
     everywhere = Counter(checked.label_name(label) for label in train.labels)[label] / len(train)
     tells = checked.problem_type != "regression" and count / len(rows) >= _PURE and everywhere < _PURE - 0.2
-    told = f", {count / len(rows):.0%} of them '{label}'" if tells else ""
+    mostly = f", {count / len(rows):.0%} of them '{label}'" if tells else ""
     return Finding(
         "boilerplate",
         "warning" if tells else "note",
         "train",
         len(rows),
         len(train),
-        f'texts that {side} with "{" ".join(words)}"{told}',
+        f'texts that {side} with "{" ".join(words)}"{mostly}',
         "take it out of the texts: the model will learn it in place of what they say"
         if tells
         else "take it out if it says nothing; it costs tokens in every text",

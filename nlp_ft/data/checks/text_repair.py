@@ -1,4 +1,4 @@
-"""Repair of one text: characters of a wrong encoding (by ftfy), HTML residue, invisible characters."""
+"""Repair of a text: wrong encoding (by ftfy), HTML residue, invisible characters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Parquet and Arrow files, `datasets` splits and data frames: typed columns, with class names where the schema has them."""
+"""Parquet and Arrow files, `datasets` splits and data frames.
+
+Columns are typed, with class names where the schema has them.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +134,9 @@ def from_dataset(source: str, data: Dataset) -> Table:
 
 
 def from_frame(frame: Any, name: str) -> Table:
-    """A pandas or polars data frame, an Arrow table, a `datasets` split, or a list of dictionaries, as a table.
+    """Turn a data frame into a table.
+
+    A pandas or polars frame, an Arrow table, a `datasets` split, or a list of dictionaries.
 
     Raises: DataError for anything else, for a frame without rows, and for column names that are no strings.
     """

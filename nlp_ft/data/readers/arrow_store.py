@@ -1,4 +1,4 @@
-"""Columns as Arrow: in memory while they are small, in a temporary file that is mapped where they are not."""
+"""Columns as Arrow: in memory while small, in a mapped temporary file beyond."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Column(Sequence[Any]):
         for chunk, encoded in zip(self.chunks, self.encoded, strict=True):
             yield from _values(chunk, encoded)
 
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return [self[at] for at in range(*place.indices(len(self)))]
-        at = int(place) + (len(self) if place < 0 else 0)
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = int(index) + (len(self) if index < 0 else 0)
         if not 0 <= at < len(self):
-            raise IndexError(f"row {place} of {len(self)}")
+            raise IndexError(f"row {index} of {len(self)}")
         chunk = bisect_right(self._ends, at)
         start = self._ends[chunk - 1] if chunk else 0
         return _values(self.chunks[chunk].slice(at - start, 1), self.encoded[chunk])[0]
@@ -110,8 +110,8 @@ def _as_json(cells: Iterable[Any]) -> pa.Array:
     return pa.array([None if cell is None else json.dumps(cell, ensure_ascii=False) for cell in cells], pa.string())
 
 
-def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and one == other
+def _same(cell: Any, other: Any) -> bool:
+    return type(cell) is type(other) and cell == other
 
 
 def _values(chunk: pa.Array, encoded: bool) -> list[Any]:
@@ -197,10 +197,10 @@ class Store:
         """Rows of other columns, by number, in this order."""
         for start in range(0, len(rows), BATCH_ROWS):
             part = rows[start : start + BATCH_ROWS]
-            found = {name: column.taken(part) for name, column in columns.items()}
-            batch = pa.RecordBatch.from_pydict({name: array for name, (array, _) in found.items()})
+            arrays = {name: column.taken(part) for name, column in columns.items()}
+            batch = pa.RecordBatch.from_pydict({name: array for name, (array, _) in arrays.items()})
             self.rows += len(part)
-            encoded = frozenset(name for name, (_, is_json) in found.items() if is_json)
+            encoded = frozenset(name for name, (_, is_json) in arrays.items() if is_json)
             self._keep(batch, len(part), encoded, batch.nbytes)
 
     def _keep(self, batch: pa.RecordBatch, rows: int, encoded: frozenset[str], size: int) -> None:
@@ -213,8 +213,11 @@ class Store:
             self._file.write(self._batches)
             self._batches = []
 
-    def columns(self) -> dict[str, Any]:
-        """Every column as a Column, in order of first appearance, None where a row lacks it. Nothing is added afterwards."""
+    def columns(self) -> dict[str, Sequence[Any]]:
+        """Every column as a Column, in order of first appearance.
+
+        A row without a cell has None there. Nothing is added afterwards.
+        """
         self._close_batch()
         batches = self._batches if self._file is None else self._file.read()
         names = dict.fromkeys([*self._open, *(name for batch in batches for name in batch.schema.names)])
@@ -251,12 +254,12 @@ class _Spill:
 
     def read(self) -> list[pa.RecordBatch]:
         mapped = pa.memory_map(str(self._path))
-        found = []
+        batches = []
         for start in self._starts:
             mapped.seek(start)
-            found.append(pa.ipc.open_stream(mapped).read_next_batch())
+            batches.append(pa.ipc.open_stream(mapped).read_next_batch())
         self._remove()  # what is mapped stays until the last column goes
-        return found
+        return batches
 
 
 def file_for(data: Dataset, name: str) -> str | None:

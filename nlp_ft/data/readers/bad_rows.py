@@ -1,4 +1,4 @@
-"""Rows that cannot be read: together one error with their places, or set aside and counted where the user said so."""
+"""Rows that cannot be read: one error with all their places, or set aside."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ class BadRows:
             self.rows.append(BadRow(where, reason, content))
 
     def settle(self, source: str) -> None:
-        """Raises: DataError with `where: reason` of the first twenty rows and their number, unless they are skipped."""
+        """Raise if there are bad rows that are not skipped.
+
+        Raises: DataError with `where: reason` of the first twenty rows, and their number.
+        """
         if self.skip or not self.count:
             return
         if self.count == 1:

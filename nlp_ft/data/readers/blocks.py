@@ -1,4 +1,4 @@
-"""Blocks of rows: every format is read block after block, and a table is the blocks put together."""
+"""Blocks of rows, by which every format is read; a table is its blocks together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _Row = TypeVar("_Row")
 
 
 class Size(NamedTuple):
-    """Where a block ends: at so many rows, or behind the row with which it has so many characters (bytes, of Arrow)."""
+    """Size of a block: a limit of rows, and one of characters (bytes, of Arrow).
+
+    A block ends with the row that reaches either.
+    """
 
     rows: int = 4096
     characters: int = 4 << 20

@@ -1,4 +1,7 @@
-"""CSV and TSV by RFC 4180: a cell is the characters between its delimiters, and a row that does not fit is refused."""
+"""CSV and TSV by RFC 4180.
+
+A cell is the characters between its delimiters, and a row that does not fit is refused.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ def open_delimited(path: Path, delimiter: str | None) -> FileReader:
 
 
 def _blocks(path: Path, delimiter: str, size: Size, bad: BadRows) -> Iterator[Block]:
-    """Raises: DataError for a header that names a column twice, and where there is no header or no row."""
+    """Blocks of a file with this delimiter.
+
+    Raises: DataError for a header that names a column twice, and where there is no header or no row.
+    """
     rows = delimited_rows(path, delimiter, bad)
     _, header = next(rows, (0, []))
     if not header:
@@ -63,7 +69,10 @@ def delimiter_name(delimiter: str) -> str:
 
 
 def sniff(path: Path) -> str:
-    """The delimiter that names two columns or more and gives the most of the first rows as many cells; else the comma."""
+    """Detect the delimiter from the first rows.
+
+    It is the one that names two columns or more and gives the most rows as many cells; else the comma.
+    """
     scores = {}
     for delimiter in _DELIMITERS:
         try:

@@ -1,4 +1,7 @@
-"""A folder of text files by class: `reviews/positive/1.txt` is a text whose label is `positive`."""
+"""A folder of text files by class.
+
+`reviews/positive/1.txt` is a text whose label is `positive`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ _SUFFIX = ".txt"
 
 
 def open_folder(path: Path) -> FileReader:
-    """Open a folder, one row a .txt file, in the order of their names: columns text, label (its directory) and file.
+    """Open a folder: one row a .txt file, in the order of their names.
+
+    Columns: text, label (its directory) and file.
 
     Raises: DataError where there is no such file, or some lie beside the classes.
     """

@@ -1,4 +1,7 @@
-"""The table every source is read into: columns of cells exactly as written, and where each row stands."""
+"""The table every source is read into.
+
+It holds columns of cells exactly as written, and where each row stands.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ class Table:
         return len(next(iter(self.columns.values()), []))
 
     def where(self, row: int) -> str:
-        """`reviews.csv:7` for a row that has a line, `reviews.parquet, row 7` (from 1) for one without."""
+        """Where a row stands.
+
+        `reviews.csv:7` for a row that has a line, `reviews.parquet, row 7` (from 1) for one without.
+        """
         if self.place is not None:
             return self.place(row)
         return f"{self.source}:{self.lines[row]}" if self.lines is not None else f"{self.source}, row {row + 1}"
@@ -88,7 +94,9 @@ class Table:
 
 
 def joined(tables: Sequence[Table]) -> Table:
-    """The rows of several tables, one after another, with a column `source` that names each row's (its file's stem).
+    """The rows of several tables, one after another.
+
+    A column `source` names the table of each row (its file's stem).
 
     A column that one of them lacks is None there. Raises: DataError where class names differ.
     """
@@ -125,7 +133,10 @@ def joined(tables: Sequence[Table]) -> Table:
 
 
 def source_names(sources: Sequence[str]) -> list[str]:
-    """Short names of sources: their files' stems, or where these are alike their directories, else the sources as they are."""
+    """Short names of sources.
+
+    Their files' stems, or where these are alike their directories, else the sources as they are.
+    """
     paths = [Path(source) for source in sources]
     stems, folders = [path.name.partition(".")[0] for path in paths], [path.parent.name for path in paths]
     return next((names for names in (stems, folders) if len(set(names)) == len(paths) and all(names)), list(sources))

@@ -35,7 +35,9 @@ Source = Any  # a path or pattern, several of them, or a data frame: see read_ta
 
 
 def read_table(source: Source, *, delimiter: str | None = None, skip_bad_rows: bool = False) -> Table:
-    """Read a .csv, .tsv, .jsonl, .json (these also as .gz), .parquet, .arrow or .feather file, every text as it stands there.
+    """Read files, folders or data frames into one table; texts stay as they are.
+
+    Files: .csv, .tsv, .jsonl, .json (these also as .gz), .parquet, .arrow and .feather.
 
     `source`: a path, a pattern such as `reviews/*.csv`, a folder of text files by class, several of these (their rows one
     after another), or a data frame: pandas, polars, Arrow, a `datasets` split, a list of dictionaries. `delimiter` of CSV:
@@ -44,7 +46,7 @@ def read_table(source: Source, *, delimiter: str | None = None, skip_bad_rows: b
     Raises: DataError for a path that is no such file (URLs among them), and for rows that are not well formed: the first
     twenty by file and line. With `skip_bad_rows` those are left out, and stand in the table's `rejected`.
     """
-    parts = [part for one in several(source) for part in expanded(one)]
+    parts = [part for each in several(source) for part in expanded(each)]
     tables = [_read_one(part, delimiter, skip_bad_rows, number) for number, part in enumerate(parts, start=1)]
     return tables[0] if len(tables) == 1 else joined(tables)
 
@@ -68,10 +70,10 @@ def expanded(source: Any) -> Sequence[Any]:
     name = os.fspath(source)
     if not glob.has_magic(name) or os.path.exists(name):
         return [name]
-    found = sorted(path for path in glob.glob(name, recursive=True) if os.path.isfile(path))
-    if not found:
+    paths = sorted(path for path in glob.glob(name, recursive=True) if os.path.isfile(path))
+    if not paths:
         raise DataError(f"no file matches {name}.")
-    return found
+    return paths
 
 
 def _read_one(source: Any, delimiter: str | None, skip: bool, number: int) -> Table:

@@ -1,4 +1,7 @@
-"""Lines of a text file, decoded strictly: what is not UTF-8 (or marked UTF-16) is named with its place, never repaired."""
+"""Lines of a text file, decoded strictly.
+
+What is not UTF-8 (or marked UTF-16) is reported with its place, never repaired.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 class Lines:
-    r"""Every line of a file with its ending, split at \n alone (a lone \r, \u2028 and the like stay inside).
+    r"""Every line of a file with its ending.
+
+    Lines end at \n alone (a lone \r, \u2028 and the like stay inside).
 
     A byte order mark is no part of the first. `.gz` files are unpacked. `number`: the line handed out last, from 1.
     `faults`: the reason why a line is not text, by its number: it is handed out with its wrong bytes escaped, and whoever
@@ -68,8 +73,8 @@ class Lines:
         """The reason why one of these lines is not text, taken out; None where all are."""
         if not self.faults:
             return None
-        found = [number for number in self.faults if first <= number <= (last or first)]
-        reasons = [self.faults.pop(number) for number in found]
+        numbers = [number for number in self.faults if first <= number <= (last or first)]
+        reasons = [self.faults.pop(number) for number in numbers]
         return reasons[0] if reasons else None
 
 

@@ -1,4 +1,7 @@
-"""Which column is the text, which its pair, which the label: what the flags say, else what names and values show."""
+"""Finding the columns of the text, its pair and the label.
+
+By the flags, else by names and values.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +146,10 @@ def _split(names: str | None) -> list[str]:
 
 
 def _given_labels(table: Table, names: str | None) -> tuple[str, ...]:
-    """`a` is a label column, `a,b` are two that are classes, unless a column is itself called `a,b`."""
+    """Label columns that a flag names.
+
+    `a` is a label column, `a,b` are two that are classes, unless a column is itself called `a,b`.
+    """
     if names is None:
         return ()
     return (names,) if names in table.columns or "," not in names else tuple(_split(names))
@@ -155,8 +161,8 @@ def _text_columns(
     """(texts, pair, notes)."""
     if names is not None:
         texts, pair, reason = _given_texts(table, names, pair, delimiter)
-    elif pair is None and (found := _named_pair(table, labels)):
-        (text, pair), reason = found, "by their names"
+    elif pair is None and (named_pair := _named_pair(table, labels)):
+        (text, pair), reason = named_pair, "by their names"
         texts = (text,)
     else:
         text, reason = _find_text(table, [*labels, pair])
@@ -178,7 +184,10 @@ def _text_columns(
 def _given_texts(
     table: Table, names: str, pair: str | None, delimiter: str | None
 ) -> tuple[tuple[str, ...], str | None, str]:
-    """`a` is a text, `a,b` a pair or (with a delimiter, or a third) joined, unless a column is itself called `a,b`."""
+    """Text columns that a flag names.
+
+    `a` is a text, `a,b` a pair or (with a delimiter, or a third) joined, unless a column is itself called `a,b`.
+    """
     if names in table.columns or "," not in names:
         return (names,), pair, f"given by {TEXT_FLAG}" + (f" and {PAIR_FLAG}" if pair else "")
     parts = _split(names)

@@ -1,4 +1,4 @@
-"""Label cells to targets: the class names in order, and the number that each row is trained on.
+"""Label cells to targets: class names in order, and a number for each row.
 
 The class order is numeric where every name is a number ("2" < "10"), else by code point; a ClassLabel keeps its own.
 """
@@ -17,7 +17,9 @@ from nlp_ft.errors import DataError
 
 
 def targets(column: LabelColumn, problem: str) -> list[Any]:
-    """What each row is to be trained on, names not yet numbered: str (single), list[str] (multi) or float (regression).
+    """The target of each row, names not yet numbered.
+
+    str (single), list[str] (multi) or float (regression).
 
     Raises: DataError for an empty label, a list where one label is wanted, or a label that is no finite number.
     """
@@ -66,14 +68,14 @@ def class_names(column: LabelColumn, rows: list[Any], problem: str) -> list[str]
     """
     if problem == REGRESSION:
         return []
-    found = dict.fromkeys(name for row in rows for name in ([row] if isinstance(row, str) else row))
-    if len(found) < 2:
-        only = f"only the label {next(iter(found))!r}" if found else "no label at all"
+    names = dict.fromkeys(name for row in rows for name in ([row] if isinstance(row, str) else row))
+    if len(names) < 2:
+        only = f"only the label {next(iter(names))!r}" if names else "no label at all"
         raise DataError(
             f"{column.table.source}: {counted(len(rows), 'row')} with {only} (column {column.name!r}); "
             "a classifier needs two or more."
         )
-    return column.order or order_names(found)
+    return column.order or order_names(names)
 
 
 def order_names(names: Iterable[str]) -> list[str]:
@@ -86,7 +88,9 @@ def order_names(names: Iterable[str]) -> list[str]:
 
 
 def encode_labels(table: Table, column_name: str, labels: list[str], problem: str) -> list[Any]:
-    """Numbers for the labels of a table when the class names are already known (from training, or from a saved model).
+    """Number the labels of a table by class names that are already known.
+
+    They come from training, or from a saved model.
 
     Returns: an id (single), a 0/1 list of len(labels) (multi) or a float (regression) for each row.
     Raises: DataError for a label that is not among `labels`, with its name, count and first place.
@@ -107,17 +111,17 @@ def number_targets(column: LabelColumn, rows: list[Any], labels: list[str], prob
 
 
 def _refuse_unknown(column: LabelColumn, rows: list[Any], ids: dict[str, int]) -> None:
-    places: dict[str, list[int]] = {}
+    unknown_rows: dict[str, list[int]] = {}
     for row, names in enumerate(rows):
         for name in [names] if isinstance(names, str) else names:
             if name not in ids:
-                places.setdefault(name, []).append(row)
-    if not places:
+                unknown_rows.setdefault(name, []).append(row)
+    if not unknown_rows:
         return
-    (name, found), *rest = places.items()
+    (name, rows_of_name), *rest = unknown_rows.items()
     others = f"; so are {listed([name for name, _ in rest])}" if rest else ""
     raise DataError(
-        f"{column.where(found[0])}: label {name!r} ({counted(len(found), 'row')}) is unknown{others}; the "
+        f"{column.where(rows_of_name[0])}: label {name!r} ({counted(len(rows_of_name), 'row')}) is unknown{others}; the "
         f"labels trained on are {listed(list(ids))}; correct it, or add such rows to the training file."
     )
 

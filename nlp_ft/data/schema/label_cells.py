@@ -1,4 +1,4 @@
-"""A label column read with care: one kind of value in every row, no row without one, and the kind known."""
+"""Reading a label column: one kind of value in every row, and no row without one."""
 
 from __future__ import annotations
 
@@ -99,12 +99,14 @@ def read_label_column(table: Table, name: str) -> LabelColumn:
 
 
 def is_unlabelled(table: Table, name: str) -> bool:
-    """Whether every row lacks its label (null, or the -1 of a hidden one), as in the test splits of GLUE."""
+    """Whether no row has a label: null, or -1 as in the hidden test labels of GLUE."""
     return all(cell is None or (cell == -1 and name in table.class_names) for cell in table.columns.get(name, [0]))
 
 
 def faulty_labels(table: Table, name: str, problem_type: str | None) -> dict[int, str]:
-    """Rows without a label, or with one of another kind than most, and the reason: what `--skip_bad_rows` leaves out.
+    """Rows to be left out by `--skip_bad_rows`, with the reason.
+
+    They have no label, or one of another kind than most.
 
     An empty string is a row without labels where the problem is multi-label, and no label at all otherwise.
     """

@@ -1,4 +1,4 @@
-"""Which problem a label column poses, found from its values and said with the reason."""
+"""Detecting the problem type from a label column, with the reason."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Problem:
     reason: str
 
 
-def find_problem(column: LabelColumn, given: str | None = None) -> Problem:
-    """The problem a label column poses; `given` (--problem_type) has the last word.
+def find_problem(column: LabelColumn, requested: str | None = None) -> Problem:
+    """The problem a label column poses; `requested` (--problem_type) has the last word.
 
     Lists are multi-label, and so are `a;b` strings whose parts recombine: at least two parts of combined cells, and
     half of them all, occur in another distinct cell too. Fractions are regression. Integers are classes if there are
     two distinct ones, or up to 20 that occur twice on average; else regression. Other strings and booleans are classes.
     Raises: DataError where nearly every row holds another string, which is no label; ConfigError for another kind given.
     """
-    if given is not None:
-        if given not in (SINGLE, MULTI, REGRESSION):
-            raise ConfigError(f"--problem_type must be {SINGLE}, {MULTI} or {REGRESSION}, got {given}.")
-        return Problem(given, "given by --problem_type")
+    if requested is not None:
+        if requested not in (SINGLE, MULTI, REGRESSION):
+            raise ConfigError(f"--problem_type must be {SINGLE}, {MULTI} or {REGRESSION}, got {requested}.")
+        return Problem(requested, "given by --problem_type")
     values = [value for value in column.values if value != ""]
     override = "--problem_type overrides"
     if column.kind == "list":
@@ -49,7 +49,10 @@ def find_problem(column: LabelColumn, given: str | None = None) -> Problem:
 
 
 def _too_many(column: LabelColumn, distinct: int) -> str:
-    """Either the one string that spoils a column of numbers, or that the column is none of labels."""
+    """Error for a column of too many classes.
+
+    It names the one string that spoils a column of numbers, or says that the column holds no labels.
+    """
     others = [row for row, value in enumerate(column.values) if value and not is_number(value)]
     if len(others) < len(column.values) / 2:
         value = column.values[others[0]]

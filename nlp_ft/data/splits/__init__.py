@@ -1,1 +1,4 @@
-"""Training, validation and test rows: stratified, grouped, by time, in folds, without leaks."""
+"""Training, validation and test rows.
+
+Stratified, grouped, by time or in folds, without leaks.
+"""

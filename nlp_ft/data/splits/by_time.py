@@ -1,4 +1,4 @@
-"""Splitting by time: the newest rows are held out, and nothing of them is trained on."""
+"""Splitting by time: the newest rows are held out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _NUMBER, _LOCAL, _ZONED = "a number", "a time without a zone", "a time with a zo
 
 
 def read_times(times: Sequence[Any]) -> NDArray[Any]:
-    """Times as numbers to compare: numbers as they are, ISO strings, dates and datetimes in microseconds.
+    """Times as numbers to compare.
+
+    Numbers as they are; ISO strings, dates and datetimes in microseconds.
 
     Raises: DataError with the first row (from 1) whose time cannot be read, or is of another kind than the first one's.
     """
@@ -72,7 +74,9 @@ def _since_1970(moment: datetime) -> tuple[str, int]:
 
 
 def split_by_time(parts: Components, times: Sequence[Any], wanted: dict[str, float]) -> list[str]:
-    """The split of each component by its newest row: the newest are test, the next validation, the rest train.
+    """The split of each component by its newest row.
+
+    The newest are test, the next validation, the rest train.
 
     A cut falls between two different times, where the split comes nearest to its share. Raises: DataError where there
     are fewer different times than splits, or as `read_times`.
@@ -100,7 +104,7 @@ def split_by_time(parts: Components, times: Sequence[Any], wanted: dict[str, flo
 
 
 def older_rows(split: dict[str, list[int]], times: Sequence[Any]) -> dict[str, int]:
-    """How many rows of each held-out split are no newer than some row of an earlier split.
+    """Count held-out rows that are no newer than some row of an earlier split.
 
     They are there with a newer row of equal text or group. split: row numbers, as `split_rows` gives them by time.
     """
@@ -108,7 +112,7 @@ def older_rows(split: dict[str, list[int]], times: Sequence[Any]) -> dict[str, i
     names = [name for name in _OLDEST_FIRST if name in split]
     newest, counts = numbers[split[names[0]]].max(), {}
     for name in names[1:]:
-        own = numbers[split[name]]
-        counts[name] = int((own <= newest).sum())
-        newest = max(newest, own.max())
+        split_times = numbers[split[name]]
+        counts[name] = int((split_times <= newest).sum())
+        newest = max(newest, split_times.max())
     return counts

@@ -1,4 +1,7 @@
-"""Folds for cross-validation: every row held out once, classes in proportion, equal texts and groups together."""
+"""Folds for cross-validation: every row is held out once.
+
+Classes keep their proportion; equal texts and groups stay together.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ def fold_rows(
 
 
 def _deal(parts: Components, stratum: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
-    """The fold of each component: stratum by stratum, the largest first, to the fold with the fewest rows of it."""
+    """The fold of each component.
+
+    Stratum by stratum, the largest first, to the fold with the fewest rows of it.
+    """
     fold = np.empty(len(parts), np.int64)
     totals, here, last = [0] * folds, [0] * folds, -1
     order = np.lexsort((np.arange(len(parts)), -parts.sizes, stratum))

@@ -1,4 +1,4 @@
-"""Rows that must stay on one side: equal texts, equal groups, and whatever hangs together by both."""
+"""Rows that must stay on one side: equal texts, equal groups, and chains of both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ KEY_BYTES = 8
 
 @dataclass(frozen=True)
 class Components:
-    """Sets of rows that stay together, numbered in the order of a hash that knows nothing of the order of the file.
+    """Sets of rows that stay together, numbered in the order of a hash.
+
+    The hash does not depend on the order of the file.
 
     `of_row`: the component of each row. `sizes`: rows of each component. `position`: where the hash of each component
     falls in [0, 1), ascending.
@@ -32,7 +34,10 @@ class Components:
         return len(self.sizes)
 
     def home(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The side (0, 1, ...) of each component by its position alone, where [0, 1) is cut into these shares."""
+        """The side (0, 1, ...) of each component by its position alone.
+
+        [0, 1) is cut into these shares.
+        """
         return np.searchsorted(np.cumsum(shares)[:-1], self.position, side="right")
 
     def margin(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,7 +73,10 @@ def components(keys: Sequence[bytes], seed: int, groups: Sequence[Hashable] | No
 
 
 def label_counts(parts: Components, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> csr_array:
-    """Rows of each class in each component, of shape (components, classes), from pairs of row and class."""
+    """Rows of each class in each component, from pairs of row and class.
+
+    Shape: (components, classes).
+    """
     shape = (len(parts), int(classes.max(initial=-1)) + 1)
     table = coo_array((np.ones(len(rows), np.int64), (parts.of_row[rows], classes)), shape=shape).tocsr()
     table.sum_duplicates()
@@ -89,7 +97,10 @@ def _digests(values: Iterable[bytes]) -> NDArray[np.uint64]:
 def _joined(
     distinct: NDArray[np.uint64], of_row: NDArray[np.int64], groups: Sequence[Hashable]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """(digests that may name a component, the component of each, the component of each row)."""
+    """Join rows that share a text or a group into components.
+
+    Returns: digests that may name a component, the component of each, the component of each row.
+    """
     numbers: dict[Any, int] = {}
     of_group = np.fromiter(
         (-1 if _is_missing(group) else numbers.setdefault(group, len(numbers)) for group in groups),

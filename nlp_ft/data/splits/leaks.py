@@ -1,4 +1,7 @@
-"""Test rows that are training rows too: refused, because the figures on them would say nothing."""
+"""Refusal of test rows that are training rows too.
+
+Figures on them would say nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ _SHOWN = 3
 
 
 def refuse_leaks(tables: dict[str, Table], rows: dict[str, Rows], allowed: bool) -> list[str]:
-    """Compare the test rows as they came with the training and validation rows: equal texts, and equal groups.
+    """Compare the test rows with the training and validation rows.
+
+    Equal texts and equal groups are leaks.
 
     Returns: warnings, on leaks between other splits and on those that are allowed. Raises: DataError for test rows whose
     text (or group) is among the training rows, unless that is `allowed`.
@@ -20,26 +25,26 @@ def refuse_leaks(tables: dict[str, Table], rows: dict[str, Rows], allowed: bool)
     for held_out, source in (("test", "train"), ("validation", "train"), ("test", "validation")):
         if held_out not in rows or source not in rows:
             continue
-        for what, found in (
+        for what, leaks in (
             ("text", _shared_texts(rows, held_out, source)),
             ("group", _shared_groups(rows, held_out, source)),
         ):
-            if not found:
+            if not leaks:
                 continue
-            places = ", ".join(
-                f"{tables[held_out].where(row)} = {tables[source].where(other)}" for row, other in found[:_SHOWN]
+            examples = ", ".join(
+                f"{tables[held_out].where(row)} = {tables[source].where(other)}" for row, other in leaks[:_SHOWN]
             )
-            have = "has" if len(found) == 1 else "have"
-            told = (
-                f"{counted(len(found), 'row')} of {len(rows[held_out])} in {held_out} {have} a {what} that is in {source} too "
-                f"({places}{', ...' if len(found) > _SHOWN else ''})"
+            have = "has" if len(leaks) == 1 else "have"
+            message = (
+                f"{counted(len(leaks), 'row')} of {len(rows[held_out])} in {held_out} {have} a {what} that is in {source} too "
+                f"({examples}{', ...' if len(leaks) > _SHOWN else ''})"
             )
             if (held_out, source) == ("test", "train") and not allowed:
                 raise DataError(
-                    f"{told}, so the test figures would flatter the model; take them out (nlp-ft data check ... --fix DIR "
+                    f"{message}, so the test figures would flatter the model; take them out (nlp-ft data check ... --fix DIR "
                     "writes clean files), or go on with --allow_leakage."
                 )
-            notes.append(f"warning: {told}, so its figures flatter the model")
+            notes.append(f"warning: {message}, so its figures flatter the model")
     return notes
 
 

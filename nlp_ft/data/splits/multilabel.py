@@ -1,4 +1,4 @@
-"""Components of several labels put on sides so that every label has its share on each."""
+"""Multi-label splitting: every label has its share on each side."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def balance(
     *,
     settled: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int64]:
-    """The side of each component, such that all labels (and all rows) have nearly these shares on every side.
+    """The side of each component, by which all labels and rows near these shares.
 
     counts: rows of each label, of shape (components, labels). Settled components stay where their hash falls. Iterative
     stratification, the rarest label first (Sechidis et al. 2011, doi:10.1007/978-3-642-23808-6_10), over components,
@@ -32,26 +32,29 @@ def balance(
     added later move few; and single moves at the end settle what is left, so that groups of many rows come out even.
     """
     side = parts.home(shares)
-    places = np.arange(len(parts)) if settled is None else np.flatnonzero(~settled)
-    if not len(places):
+    indices = np.arange(len(parts)) if settled is None else np.flatnonzero(~settled)
+    if not len(indices):
         return side
     counts = csr_array(hstack([counts, parts.sizes[:, None]], format="csr"))  # all rows: the last, most frequent label
-    state = _State(counts[places], shares, side[places])
-    state.fit(parts.margin(shares)[places])
+    state = _State(counts[indices], shares, side[indices])
+    state.fit(parts.margin(shares)[indices])
     state.polish()
-    side[places] = state.side
+    side[indices] = state.side
     return side
 
 
 def settled_labels(parts: Components, counts: csr_array, shares: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which components hold but labels of which the smallest share expects 1000 rows: their hashes give 1000 +- 32."""
+    """Mask of components whose labels are all frequent.
+
+    The smallest share expects 1000 rows of each: their hashes give 1000 +- 32.
+    """
     every = effective(parts.sizes.sum(), (parts.sizes**2).sum())
     rare = effective(counts.sum(axis=0), (counts * counts).sum(axis=0)) * shares.min() < _ENOUGH
     return (counts.astype(bool) @ rare.astype(np.int64) == 0) & (every * shares.min() >= _ENOUGH)
 
 
 class _State:
-    """Who is where, how many rows of each label that gives each side, and how many it should have."""
+    """The side of each component, and the rows of each label by side: held and wanted."""
 
     def __init__(self, counts: csr_array, shares: NDArray[np.float64], home: NDArray[np.int64]) -> None:
         self.counts, self.side = counts, home.copy()
@@ -71,7 +74,10 @@ class _State:
             self.held[label][side] += sign * rows
 
     def fit(self, margin: NDArray[np.float64]) -> None:
-        """Place all: the rarest label left first, of it the largest and those far from a cut first."""
+        """Place all components, those of the rarest label left first.
+
+        Of these the largest, and those far from a cut, come first.
+        """
         columns: Any = self.counts.tocsc()
         left, remaining = np.ones(len(self.side), bool), self.totals.astype(np.float64)
         wanted = self.wanted.tolist()
@@ -95,27 +101,30 @@ class _State:
         """
         home, held, aim = int(self.side[place]), self.held[label], wanted[label]
         if aim[home] - held[home] < rows / 2:
-            lacks = [(aim[at] - held[at], wanted[-1][at] - self.held[-1][at], -at) for at in range(len(aim))]
-            home = -max(lacks)[2]
+            needs = [(aim[at] - held[at], wanted[-1][at] - self.held[-1][at], -at) for at in range(len(aim))]
+            home = -max(needs)[2]
             self.side[place] = home
         return home
 
     def polish(self) -> None:
-        """Move single components while that lowers the sum of (rows held - rows wanted)^2 / rows over labels and sides."""
+        """Move single components while that lowers the deviation from the shares.
+
+        It is the sum of (rows held - rows wanted)^2 / rows over labels and sides.
+        """
         weight = 1 / np.maximum(1, self.totals)
         cost = (self.counts * self.counts) @ weight
         everyone = np.arange(len(self.side))
         for _ in range(_MOST_PASSES):
             pull = self.counts @ ((self.wanted - np.array(self.held)) * weight[:, None])
             gain = (pull.max(axis=1) - pull[everyone, self.side] - cost).round(9)
-            places = np.flatnonzero(gain > _NOTHING)
-            if not len(places):
+            indices = np.flatnonzero(gain > _NOTHING)
+            if not len(indices):
                 break
-            for place in places[np.argsort(-gain[places], kind="stable")].tolist():
+            for place in indices[np.argsort(-gain[indices], kind="stable")].tolist():
                 self._move(place, weight, float(cost[place]))
 
     def _move(self, place: int, weight: NDArray[np.float64], cost: float) -> None:
-        """Move a component to the side that lacks its labels most, if that still is a gain."""
+        """Move a component to the side that needs its labels most, if that is a gain."""
         here, pull = int(self.side[place]), [0.0] * self.wanted.shape[1]
         for label, rows in self._entries(place):
             share = rows * float(weight[label])

@@ -1,4 +1,6 @@
-"""Splitting rows by the hash of their text: stratified, equal texts together, and the same in every process.
+"""Splitting rows by the hash of their text.
+
+Stratified, equal texts together, and the same in every process.
 
 Rows that must stay together form a component, whose hash falls somewhere in [0, 1): validation lies at the low end,
 test at the high end. Large strata are cut there, so that rows added later move none; small ones get exact quotas.
@@ -33,7 +35,9 @@ def split_rows(
     groups: Sequence[Hashable] | None = None,
     times: Sequence[Any] | None = None,
 ) -> dict[str, list[int]]:
-    """Row numbers of `train` and of each split in `wanted` (validation, test: its share of all rows), in file order.
+    """Row numbers of `train` and of each held-out split, in file order.
+
+    `wanted`: the share of all rows of validation and test.
 
     keys: 8-byte digests, equal for equal texts. Rows of equal key or equal group (None, "" and nan are no group) are in
     one split. Classes (all labels of multi-label rows, ranges of a target) keep their shares, and a label that occurs
@@ -67,7 +71,10 @@ def settled_rows(
     *,
     groups: Sequence[Hashable] | None = None,
 ) -> int:
-    """How many rows lie in strata so large that rows added later move none of them (but by joining two groups)."""
+    """Count the rows in strata so large that rows added later move none of them.
+
+    Rows move only where an added row joins two groups.
+    """
     parts, shares = components(keys, 0, groups), _shares(wanted)
     counts, stratum = _labels_of(parts, labels, problem, shares, grouped=groups is not None)
     settled = settled_labels(parts, counts, shares) if stratum is None else settled_strata(parts, stratum, shares)
@@ -75,7 +82,9 @@ def settled_rows(
 
 
 def sample_rows(keys: Sequence[bytes], labels: Sequence[Any], problem: str, size: int, seed: int) -> list[int]:
-    """`size` row numbers in file order, drawn class by class in proportion, at least one of each while they last.
+    """Draw `size` rows class by class in proportion; their numbers in file order.
+
+    At least one of each class while they last.
 
     A smaller sample is part of a larger one. A multi-label row counts for its rarest label, a target for its range.
     """
@@ -129,7 +138,10 @@ def _shares(wanted: dict[str, float]) -> NDArray[np.float64]:
 def _labels_of(
     parts: Components, labels: Sequence[Any], problem: str, shares: NDArray[np.float64], *, grouped: bool
 ) -> tuple[csr_array, NDArray[np.int64] | None]:
-    """(rows of each label, and rows, in each component; the stratum of each, where it has but one)."""
+    """Labels by component.
+
+    Returns: rows of each label, and rows, in each component; the stratum of each, where it has but one.
+    """
     enough = problem == REGRESSION and not grouped and len(parts) * shares.min() >= _ENOUGH_TARGETS
     rows, classes = label_pairs(labels, problem, parts.of_row, 1 if enough else None)
     counts = label_counts(parts, rows, classes)

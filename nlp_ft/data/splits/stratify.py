@@ -23,7 +23,9 @@ _CHUNK = 65536
 def label_pairs(
     labels: Sequence[Any], problem: str, order: NDArray[np.int64], bins: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of row and class: one a row, or one for each label that is on in a multi-label row.
+    """Pairs of row and class.
+
+    One a row, or one for each label that is on in a multi-label row.
 
     Classes of a regression are `bins` ranges of the target that hold equally many rows (by default ten of at least ten
     rows); rows of equal target are told apart by `order`.
@@ -40,22 +42,28 @@ def label_pairs(
 
 
 def _labels_on(labels: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    found = []
+    pairs = []
     for start in range(0, len(labels), _CHUNK):
         rows, classes = np.nonzero(np.asarray(labels[start : start + _CHUNK], np.float32))
-        found.append((rows + start, classes))
-    rows, classes = (np.concatenate(column) for column in zip(*found, strict=True))
+        pairs.append((rows + start, classes))
+    rows, classes = (np.concatenate(column) for column in zip(*pairs, strict=True))
     return rows, classes
 
 
 def row_strata(count: int, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """One stratum for each of `count` rows: its class, the rarest of several, or one more class where it has none."""
+    """One stratum for each of `count` rows: its class, the rarest of several.
+
+    Rows without a class are in one more stratum.
+    """
     frequency = np.bincount(classes)
     return _first_of_each(count, rows, classes, frequency[classes], len(frequency))
 
 
 def component_strata(parts: Components, rows: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """One stratum for each component: the class of most of its rows, of several such the first."""
+    """One stratum for each component: the class of most of its rows.
+
+    Of several such, the first.
+    """
     width = int(classes.max(initial=0)) + 1
     pairs, counts = np.unique(parts.of_row[rows] * width + classes, return_counts=True)
     return _first_of_each(len(parts), pairs // width, pairs % width, -counts, width)
@@ -75,12 +83,15 @@ def _first_of_each(
 
 
 def effective(sizes: NDArray[Any], squares: NDArray[Any]) -> NDArray[np.float64]:
-    """How many components of one size spread as evenly as these: (sum of sizes)^2 / sum of squared sizes (Kish 1965)."""
+    """Effective number of components.
+
+    As many of one size spread as evenly: (sum of sizes)^2 / sum of squared sizes (Kish 1965).
+    """
     return sizes.astype(np.float64) ** 2 / np.maximum(1, squares)
 
 
 def settled_strata(parts: Components, stratum: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which components lie in a stratum large enough that hashes alone give it its shares.
+    """Mask of components in a stratum so large that hashes alone give it its shares.
 
     Large enough is where the smallest share expects 50 rows (500 rows at a tenth): it gets 50 +- 7 of them, which takes
     the standard error of a recall measured on it from 5.7 to at most 6.2 points at one deviation, and buys that rows
@@ -93,7 +104,9 @@ def settled_strata(parts: Components, stratum: NDArray[np.int64], shares: NDArra
 def split_strata(
     parts: Components, stratum: NDArray[np.int64], shares: NDArray[np.float64], train: int
 ) -> NDArray[np.int64]:
-    """The side of each component: by its hash in large strata, else by exact quotas from the same ends of the hashes.
+    """The side of each component.
+
+    By its hash in large strata, else by exact quotas from the same ends of the hashes.
 
     shares: of the sides, in the order in which they lie in [0, 1); `train`: the number of the side that keeps at least
     one component of each small stratum.
@@ -137,7 +150,10 @@ def _take(
 
 
 def allocate(sizes: NDArray[np.int64], total: int, limits: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Shares of `total` in proportion to the sizes, by largest remainder, none above its limit."""
+    """Shares of `total` in proportion to the sizes, by largest remainder.
+
+    None is above its limit.
+    """
     total = min(total, int(limits.sum()))
     exact = total * sizes / max(1, int(sizes.sum()))
     quotas = np.minimum(limits, exact.astype(np.int64))

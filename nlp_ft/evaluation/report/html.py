@@ -17,7 +17,7 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_ENVIRONMENT.filters["visible"] = visible
+_ENVIRONMENT.filters["visible"] = lambda value: visible(str(value))  # str() refuses what is undefined
 
 
 def html_page(title: str, body: Markup, *, style: str = "", lang: str = "en") -> str:

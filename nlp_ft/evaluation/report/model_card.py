@@ -82,12 +82,12 @@ def renamed(text: str, old: str, new: str, licence: str | None = None) -> str:
     licence: set in its metadata where given. Raises: ValueError for metadata that the Hub would refuse.
     """
     text = text.replace(f'"{old}"', f'"{new}"').replace(f"/models/{old} ", f"/models/{new} ")
-    found: Any = ModelCard(text)
-    if found.data.model_name == old:
-        found.data.model_name = PurePath(new).name
+    edited: Any = ModelCard(text)
+    if edited.data.model_name == old:
+        edited.data.model_name = PurePath(new).name
     if licence:
-        found.data.license = licence
-    return found.content
+        edited.data.license = licence
+    return edited.content
 
 
 def eval_entry(facts: Mapping[str, Any]) -> EvalResultEntry | None:

@@ -59,8 +59,8 @@ def _table(facts: Mapping[str, Any]) -> str:
     metrics, ranges = facts["metrics"], facts.get("intervals", {})
     shown = [m for m in facts["shown"] if f"test_{m}" in metrics]
     lines = ["| | " + " | ".join(shown) + " |", "|---|" + "---|" * len(shown)]
-    own = [_with_range(metrics[f"test_{name}"], ranges.get(name)) for name in shown]
-    lines.append(f"| {facts['title']} | " + " | ".join(own) + " |")
+    cells = [_with_range(metrics[f"test_{name}"], ranges.get(name)) for name in shown]
+    lines.append(f"| {facts['title']} | " + " | ".join(cells) + " |")
     for title, held in facts["baselines"]:
         cells = [f"{held[name]:.3f}" if name in held else "-" for name in shown]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
@@ -125,10 +125,10 @@ def _data(facts: Mapping[str, Any]) -> str:
             ", ..." if len(counts) > 8 else ""
         )
         lines.append(f"| {split} | {record['rows'][split]} | `{record['sha256'][split][:16]}` | {classes} |")
-    said = [note for note in facts.get("notes", ()) if note.startswith(("data check:", "warning:"))]
+    warnings = [note for note in facts.get("notes", ()) if note.startswith(("data check:", "warning:"))]
     left_out = sum(record.get("left_out", {}).get("rejected", {}).values())
-    said += [f"{left_out} rows were unreadable and left out."] if left_out else []
-    return "\n".join([*lines, "", *(f"- {note}" for note in said), *([""] if said else [])])
+    warnings += [f"{left_out} rows were unreadable and left out."] if left_out else []
+    return "\n".join([*lines, "", *(f"- {note}" for note in warnings), *([""] if warnings else [])])
 
 
 def _training(facts: Mapping[str, Any]) -> str:

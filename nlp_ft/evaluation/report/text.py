@@ -15,7 +15,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udff
 def visible(text: str) -> str:
     r"""A text on one line, in which what could drive a terminal or break a page stands as its escape, like `\x1b`."""
     line = _SPACES.sub(" ", text).strip(" ")
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), line)
 
 
 def percent(share: float) -> str:

@@ -1,10 +1,10 @@
-"""Why a text was labelled so: what each of its words adds, by integrated gradients on the word embeddings.
+"""Word attributions of a prediction, by integrated gradients on word embeddings.
 
-Sundararajan et al. 2017, arXiv:1703.01365, as captum's LayerIntegratedGradients has them. What is explained is the log-odds of
-a label (log p / (1 - p): of a multi-label model its logit, of two classes the difference of theirs), or the number of a
-regression. A word's attribution is its share in the difference between the text and its baseline: the same text with a pad
-token in every place but those of special tokens, which stay, as do positions and the place that a decoder's head reads. The
-shares add up to the difference but for the error of integrating in steps, which is reported with each text.
+Source: Sundararajan et al. 2017, arXiv:1703.01365, as captum's LayerIntegratedGradients implements them. The explained value
+is the log-odds of a label (log p / (1 - p): of a multi-label model its logit, of two classes the difference of theirs), or the
+number of a regression. A word's attribution is its share in the difference between the text and its baseline: the same text
+with pad tokens in place of all but special tokens; positions, and the position a decoder's head reads, stay the same. The
+shares add up to the difference except for the error of integrating in steps, which is reported with each text.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from nlp_ft.errors import ConfigError, DataError, ModelError, did_you_mean
 from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, probabilities
 from nlp_ft.inference.explain.explanation import Explanation
 from nlp_ft.inference.explain.word_spans import Token, merge_into_words
-from nlp_ft.inference.inputs import texts_and_pairs
+from nlp_ft.inference.inputs import Texts, texts_and_pairs
 from nlp_ft.models.layers import unwrapped
+from nlp_ft.models.tokenizer import pad_token_id
 
 __all__ = ["Explanation", "Token", "explain"]
 
 
 class Explainable(Protocol):
-    """What is read of a `Classifier`, which imports this file."""
+    """The members of `Classifier` that are read here; that module imports this one."""
 
     model: Any
     tokenizer: PreTrainedTokenizerBase
@@ -39,16 +40,19 @@ class Explainable(Protocol):
 
 
 class _Row(NamedTuple):
-    """A text, and as its tokenizer sees it; cut: tokens that were left out."""
+    """A text and its encoding; cut: number of tokens that were truncated."""
 
     text: str
     pair: str | None
-    encoding: Any
+    encoding: BatchEncoding
     cut: int
 
 
 class _Batch(NamedTuple):
-    """ids, baseline, kept (not padding): (rows, tokens); rest: the model's other inputs; targets (rows,); logits: raw."""
+    """A padded batch with its baseline.
+
+    ids, baseline, kept (not padding): (rows, tokens); rest: the model's other inputs; targets (rows,); logits: raw.
+    """
 
     ids: Tensor
     baseline: Tensor
@@ -59,31 +63,31 @@ class _Batch(NamedTuple):
 
 
 def explain(
-    classifier: Explainable, texts: Any, *, target: str | None = None, steps: int = 32, batch_size: int = 8
+    classifier: Explainable, texts: Texts, *, target: str | None = None, steps: int = 32, batch_size: int = 8
 ) -> list[Explanation]:
-    """What each word of a text adds to a label's log-odds; in the order of the texts.
+    """Attribute each label's log-odds to the words of its text.
 
-    Args:
-        classifier: as `nlp_ft.load` gives it.
-        texts: as `Classifier.predict` takes them. A text of more tokens than the model holds is cut, and `cut` says so.
-        target: the label to explain; where not given, the likeliest of each text. A regression has none.
-        steps: of the integral; each costs a forward and a backward pass. More make `completeness_error` smaller.
-        batch_size: rows in one pass; it changes no answer.
+    Args: classifier: as `nlp_ft.load` gives it. texts: as `Classifier.predict` takes them. A text of more tokens than the
+    model holds is truncated; `cut` is the number left out. target: the label to explain; if None, the likeliest of each text.
+    A regression has none. steps: of the integral; each costs a forward and a backward pass. More make `completeness_error`
+    smaller. batch_size: rows in one pass; it changes no attribution.
 
-    Raises: ConfigError for a label that is not there, an option out of range or a missing captum; DataError for a blank text
-    that no token stands for; ModelError for an exported model, which has no gradients; TypeError as `predict`.
+    Returns: explanations in the order of the texts.
+
+    Raises: ConfigError for an unknown label, an option out of range or a missing captum; DataError for a blank text
+    without any token; ModelError for an exported model, which has no gradients; TypeError as `predict`.
     """
     integrate = _captum()
     chosen = _check(classifier, target, steps, batch_size)
     firsts, seconds = texts_and_pairs(texts)
     rows = [_encode(classifier, i, text, None if seconds is None else seconds[i]) for i, text in enumerate(firsts)]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].encoding["input_ids"]))
-    found: dict[int, Explanation] = {}
+    explanations: dict[int, Explanation] = {}
     lookup = _Lookup(classifier)
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
         batch = _batch(classifier, [rows[i] for i in indices], chosen)
-        shares = integrate(lookup.reading(batch), lookup).attribute(
+        shares = integrate(lookup.forward_function(batch), lookup).attribute(
             batch.ids,
             baselines=batch.baseline,
             additional_forward_args=(batch.ids, batch.targets, *batch.rest.values()),
@@ -91,11 +95,13 @@ def explain(
             internal_batch_size=max(batch_size, len(indices)),
         )
         shares = shares.sum(-1).double().cpu()
-        value, baseline = (lookup.of(ids, batch).double().tolist() for ids in (batch.ids, batch.baseline))
-        for at, place in enumerate(indices):
-            own = shares[at][batch.kept[at]].tolist()
-            found[place] = _explanation(classifier, rows[place], batch, at, own, (value[at], baseline[at]))
-    return [found[i] for i in range(len(rows))]
+        value, baseline = (lookup.value(ids, batch).double().tolist() for ids in (batch.ids, batch.baseline))
+        for row, index in enumerate(indices):
+            row_shares = shares[row][batch.kept[row]].tolist()
+            explanations[index] = _explanation(
+                classifier, rows[index], batch, row, row_shares, (value[row], baseline[row])
+            )
+    return [explanations[i] for i in range(len(rows))]
 
 
 def _captum() -> Any:
@@ -107,7 +113,7 @@ def _captum() -> Any:
 
 
 def _check(classifier: Explainable, target: str | None, steps: int, batch_size: int) -> int | None:
-    """The target's class number; None where each text has its own."""
+    """Check the options; index of the target's class, None if each text has its own."""
     for name, value in (("steps", steps), ("batch_size", batch_size)):
         if value < 1:
             raise ConfigError(f"{name} must be at least 1, got {value}.")
@@ -120,35 +126,38 @@ def _check(classifier: Explainable, target: str | None, steps: int, batch_size: 
     if classifier.problem_type == REGRESSION:
         raise ConfigError(f"target {target!r}: a regression has no labels; leave the target out to explain its number.")
     if target not in classifier.labels:
-        held = ", ".join(classifier.labels[:10])
-        raise ConfigError(f"no label {target!r}; there are {held}.{did_you_mean(target, classifier.labels)}")
+        known = ", ".join(classifier.labels[:10])
+        raise ConfigError(f"no label {target!r}; there are {known}.{did_you_mean(target, classifier.labels)}")
     return classifier.labels.index(target)
 
 
-def _encode(classifier: Explainable, place: int, text: str, pair: str | None) -> _Row:
-    """Raises: DataError for a blank text that no token stands for."""
+def _encode(classifier: Explainable, index: int, text: str, pair: str | None) -> _Row:
+    """Encode a text with offsets.
+
+    Raises: DataError for a blank text without any token.
+    """
     tokenizer, limit = classifier.tokenizer, classifier.max_seq_length
-    whole = tokenizer(text, pair, verbose=False)["input_ids"]
+    all_ids = tokenizer(text, pair, verbose=False)["input_ids"]
     row = tokenizer(
         text, pair, truncation=True, max_length=limit, return_special_tokens_mask=True, return_offsets_mapping=True
     )
-    if not whole:  # as in predicting, the end token stands for a blank text
+    if not all_ids:  # as in predicting, the end token stands for a blank text
         if tokenizer.eos_token_id is None:
-            raise DataError(f"row {place}: {text!r} has no tokens, and this tokenizer no end token to stand for them.")
-        row = tokenizer.pad({"input_ids": [tokenizer.eos_token_id]})
+            raise DataError(f"row {index}: {text!r} has no tokens, and this tokenizer no end token to stand for them.")
+        row = tokenizer.pad(BatchEncoding({"input_ids": [tokenizer.eos_token_id]}))
         row.update({"special_tokens_mask": [1], "offset_mapping": [(0, 0)]})
-    return _Row(text, pair, row, max(len(whole) - len(row["input_ids"]), 0))
+    return _Row(text, pair, row, max(len(all_ids) - len(row["input_ids"]), 0))
 
 
 def _batch(classifier: Explainable, rows: Sequence[_Row], chosen: int | None) -> _Batch:
-    """Rows padded, with their baseline and the labels to explain."""
+    """Pad rows, with their baseline and the labels to explain."""
     tokenizer, device = classifier.tokenizer, classifier.model.device
     lists = [{name: ids for name, ids in row.encoding.items() if name != "offset_mapping"} for row in rows]
     for row in lists:
         row["attention_mask"] = [1] * len(row["input_ids"])
-    padded = dict(tokenizer.pad(lists, return_tensors="pt").to(device))
+    padded = dict(tokenizer.pad([BatchEncoding(row) for row in lists], return_tensors="pt").to(device))
     ids, special = padded.pop("input_ids"), padded.pop("special_tokens_mask").bool()
-    baseline = torch.where(special, ids, torch.full_like(ids, tokenizer.pad_token_id))
+    baseline = torch.where(special, ids, torch.full_like(ids, pad_token_id(tokenizer)))
     with torch.no_grad():
         logits = classifier.model(input_ids=ids, **padded).logits.float()
     targets = logits.argmax(-1) if chosen is None else torch.full_like(ids[:, 0], chosen)
@@ -156,12 +165,15 @@ def _batch(classifier: Explainable, rows: Sequence[_Row], chosen: int | None) ->
 
 
 def _explanation(
-    classifier: Explainable, row: _Row, batch: _Batch, at: int, shares: list[float], ends: tuple[float, float]
+    classifier: Explainable, row: _Row, batch: _Batch, index: int, shares: list[float], ends: tuple[float, float]
 ) -> Explanation:
-    """shares: one a token of the row; ends: what is explained, for the text and for its baseline."""
-    target, regression = int(batch.targets[at]), classifier.problem_type == REGRESSION
+    """Build the explanation of one row.
+
+    shares: one a token of the row; ends: the explained value, for the text and for its baseline.
+    """
+    target, regression = int(batch.targets[index]), classifier.problem_type == REGRESSION
     scores = probabilities(
-        classifier.problem_type, batch.logits[at : at + 1].numpy(), classifier.inference_config.temperature
+        classifier.problem_type, batch.logits[index : index + 1].numpy(), classifier.inference_config.temperature
     )[0]
     error = abs(sum(shares) - (ends[0] - ends[1]))
     tokens, sums = merge_into_words(row.text, row.pair, row.encoding, shares)
@@ -181,7 +193,10 @@ def _explanation(
 
 
 class _Lookup(nn.Module):
-    """The word embeddings as a layer of (rows, tokens) -> (rows, tokens, width), whichever way round the model calls them."""
+    """The word embeddings as a layer: (rows, tokens) to (rows, tokens, width).
+
+    It also serves models that transpose their inputs, such as XLNet.
+    """
 
     def __init__(self, classifier: Explainable) -> None:
         super().__init__()
@@ -191,11 +206,14 @@ class _Lookup(nn.Module):
         ]  # in a list, so that it is no child of this
 
     def forward(self, ids: Tensor) -> Tensor:
-        """The embeddings alone."""
+        """Look up the embeddings."""
         return self._embedding[0](ids)
 
-    def reading(self, batch: _Batch) -> Callable[..., Tensor]:
-        """What captum calls: with ids to look up, then those that the rest of the model reads, and its other inputs."""
+    def forward_function(self, batch: _Batch) -> Callable[..., Tensor]:
+        """The function that captum calls.
+
+        Its arguments are the ids to look up, the ids that the rest of the model reads, the targets, and the other inputs.
+        """
 
         def read(looked_up: Tensor, ids: Tensor, targets: Tensor, *rest: Tensor) -> Tensor:
             return self._read(self(looked_up), ids, targets, dict(zip(batch.rest, rest, strict=True)))
@@ -203,27 +221,30 @@ class _Lookup(nn.Module):
         return read
 
     @torch.no_grad()
-    def of(self, ids: Tensor, batch: _Batch) -> Tensor:
-        """What is explained, (rows,), with the embeddings of these ids in the place of the batch's own."""
+    def value(self, ids: Tensor, batch: _Batch) -> Tensor:
+        """The explained value, (rows,), with the embeddings of `ids` for the batch's own."""
         return self._read(self(ids), batch.ids, batch.targets, batch.rest)
 
     def _read(self, embeddings: Tensor, ids: Tensor, targets: Tensor, rest: dict[str, Tensor]) -> Tensor:
-        """Log-odds or number, (rows,): the model gets the ids, for its positions and pooling, but these embeddings."""
+        """Log-odds or number, (rows,), with the given embeddings.
 
-        def instead(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        The model gets the ids, for positions and pooling, but these embeddings.
+        """
+
+        def replace(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             if inputs[0].shape == ids.shape and torch.equal(inputs[0], ids):
                 return embeddings
             if output.shape[:2] != embeddings.shape[1::-1]:
                 raise ModelError("this architecture looks its words up in a way that cannot be explained.")
             return embeddings.transpose(0, 1)  # XLNet's tokens come first
 
-        hook = self._embedding[0].register_forward_hook(instead)
+        hook = self._embedding[0].register_forward_hook(replace)
         try:
             logits = self._classifier.model(input_ids=ids, **rest).logits.float()
         finally:
             hook.remove()
-        own = logits.gather(1, targets[:, None])[:, 0]
+        logit = logits.gather(1, targets[:, None])[:, 0]
         if self._classifier.problem_type in (MULTI, REGRESSION):
-            return own
+            return logit
         others = logits.scatter(1, targets[:, None], -torch.inf)
-        return own - others.logsumexp(-1)
+        return logit - others.logsumexp(-1)

@@ -1,9 +1,11 @@
-"""Tokens put together to words, with their characters and what they add."""
+"""Tokens merged into words, with their characters and attributions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from transformers import BatchEncoding
 
 _NO_SPACES = (
     (0x0E00, 0x0EFF),
@@ -16,7 +18,10 @@ _NO_SPACES = (
 
 
 class Token(NamedTuple):
-    """A word, or a sign between words: characters start to end of the text (part 0) or of its pair (part 1)."""
+    """A word or punctuation mark, with its position.
+
+    start, end: characters of the text (part 0) or of its pair (part 1).
+    """
 
     text: str
     start: int
@@ -24,11 +29,15 @@ class Token(NamedTuple):
     part: int = 0
 
 
-def merge_into_words(text: str, pair: str | None, row: Any, shares: Sequence[float]) -> tuple[list[Token], list[float]]:
-    """Words with the sums of their tokens' shares, in order; special tokens, which have no share, are left out.
+def merge_into_words(
+    text: str, pair: str | None, row: BatchEncoding, shares: Sequence[float]
+) -> tuple[list[Token], list[float]]:
+    """Words with the sums of their tokens' shares, in order.
+
+    Special tokens, which have no share, are left out. Every other share is counted: that of blanks, and of tokens without
+    characters, goes to the word after them, at the end to the one before.
 
     row: a fast tokenizer's encoding of text and pair with special_tokens_mask and offset_mapping; shares: one a token.
-    Nothing is lost: blanks, and what stands for no character, count to the word after them, at the end to the one before.
     """
     texts = (text, pair or "")
     parts = row.sequence_ids() if row.is_fast else [0] * len(shares)
@@ -65,13 +74,16 @@ def merge_into_words(text: str, pair: str | None, row: Any, shares: Sequence[flo
 
 
 def _joined(text: str, last: Token, begin: int) -> bool:
-    """Whether a token goes on with the last word: it shares a character with it, or both are letters with nothing between."""
+    """Whether a token continues the last word.
+
+    It does if it shares a character with it, or if both are letters with nothing between.
+    """
     if begin < last.end:
         return True
     return begin == last.end and _in_word(text[begin - 1]) and _in_word(text[begin])
 
 
 def _in_word(character: str) -> bool:
-    """A letter or a digit, of a script that puts spaces between words."""
+    """Whether a character is a letter or digit of a script with spaces."""
     code = ord(character)
     return (character.isalnum() or character == "_") and not any(low <= code <= high for low, high in _NO_SPACES)

@@ -1,7 +1,7 @@
-"""A fine-tuned directory as a graph for other runtimes, beside the proof that it says the same."""
+"""Export of a fine-tuned directory to ONNX or OpenVINO, compared with the model."""
 
 from nlp_ft.errors import NlpFtError
 
 
 class ExportError(NlpFtError, RuntimeError):
-    """An export that did not come about: the exporter failed, or the graph does not say what the model says."""
+    """A failed export: the exporter failed, or the graph differs from the model."""

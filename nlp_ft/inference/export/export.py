@@ -1,4 +1,4 @@
-"""The contents of an export: graph, tokenizer, calibration, and the figures that say what it is worth."""
+"""Contents of an export: graph, tokenizer, calibration, comparison figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nlp_ft.models.tokenizer import open_tokenizer, save_tokenizer
 from nlp_ft.utils import versions, write_json
 
 _TITLES = {"onnx": "ONNX", "openvino": "OpenVINO"}
-_LONG = 40  # tokens of a text that is not short
+_MEDIUM_LENGTH = 40  # tokens
 
 
 def write_export(
@@ -39,39 +39,45 @@ def write_export(
     engines = [("PyTorch float32", classifier, weights)]
     exported = trace(classifier.model, classifier.tokenizer, kind)
     precisions = {"float32": stage / "float32", quantize: stage} if quantize else {"float32": stage}
-    for precision, place in precisions.items():
+    for precision, directory in precisions.items():
         if precision != "float32":
             component = next(iter(exported.components.values()))
             component.program = to_int8(component.program, stage)
-        save(exported, place)
-        _accompany(place, classifier)
-        graph = _opened(place, classifier)
-        engines.append((f"{_TITLES[kind]} {precision}", graph, _megabytes(place)))
+        save(exported, directory)
+        _write_tokenizer_and_calibration(directory, classifier)
+        graph = _open_exported(directory, classifier)
+        engines.append((f"{_TITLES[kind]} {precision}", graph, _megabytes(directory)))
         if precision == "float32":
-            _must_repeat(name, kind, classifier, graph, rows.texts[:batch_size])
-    found = measure(engines, rows, batch_size, torch.get_num_threads())
-    engines.clear()  # what is open in the directory that goes
+            _check_logits(name, kind, classifier, graph, rows.texts[:batch_size])
+    parity = measure(engines, rows, batch_size, torch.get_num_threads())
+    engines.clear()  # they hold files open in the directory to be removed
     shutil.rmtree(stage / "float32", ignore_errors=True)
-    _record(stage, found, kind, quantize)
-    return found
+    _write_figures(stage, parity, kind, quantize)
+    return parity
 
 
-def _accompany(place: Path, classifier: Classifier) -> None:
-    """Tokenizer, which says where texts are cut, and calibration; the configuration is there."""
-    save_tokenizer(classifier.tokenizer, place, classifier.max_seq_length)
-    classifier.inference_config.write(place)
+def _write_tokenizer_and_calibration(directory: Path, classifier: Classifier) -> None:
+    """Write the tokenizer, with the maximum length, and the calibration.
+
+    The exporter writes the configuration.
+    """
+    save_tokenizer(classifier.tokenizer, directory, classifier.max_seq_length)
+    classifier.inference_config.write(directory)
 
 
-def _opened(place: Path, classifier: Classifier) -> Classifier:
-    """The export from its files alone."""
-    tokenizer = open_tokenizer(str(place), trust_remote_code=False)
-    return Classifier(open_export(place), tokenizer, "cpu", read_inference_config(place, classifier.labels))
+def _open_exported(directory: Path, classifier: Classifier) -> Classifier:
+    """Open the export from its files alone."""
+    tokenizer = open_tokenizer(str(directory), trust_remote_code=False)
+    return Classifier(open_export(directory), tokenizer, "cpu", read_inference_config(directory, classifier.labels))
 
 
-def _must_repeat(name: str, kind: str, model: Classifier, graph: Classifier, texts: list) -> None:
-    """Batches of 1 and 3, short, long, padded and as long as the model reads. Raises: ExportError."""
+def _check_logits(name: str, kind: str, model: Classifier, graph: Classifier, texts: list) -> None:
+    """Check that the graph repeats the model's logits.
+
+    Batches of 1 and 3, short, long, padded and as long as the model reads. Raises: ExportError.
+    """
     longest = min(model.max_seq_length, 512)
-    short, middle, long = random_texts(model, 3, (5, min(_LONG, longest), longest))
+    short, middle, long = random_texts(model, 3, (5, min(_MEDIUM_LENGTH, longest), longest))
     for batch in ([short], [middle], [short, middle, short], [long, short], texts):
         wanted, got = (one.logits(batch, max(len(batch), 1), long_documents="truncate") for one in (model, graph))
         difference, bound = largest_difference(wanted, got)
@@ -82,34 +88,40 @@ def _must_repeat(name: str, kind: str, model: Classifier, graph: Classifier, tex
             )
 
 
-def _megabytes(place: Path) -> float:
-    """Of graph and weights."""
-    files = (path for path in place.iterdir() if path.suffix in (".onnx", ".data", ".xml", ".bin"))
+def _megabytes(directory: Path) -> float:
+    """Size of graph and weights in megabytes."""
+    files = (path for path in directory.iterdir() if path.suffix in (".onnx", ".data", ".xml", ".bin"))
     return sum(path.stat().st_size for path in files) / 1e6
 
 
-def _record(stage: Path, found: Parity, kind: str, quantize: str | None) -> None:
-    """The table as export.txt, and as `nlp_ft` in export.json, whose other keys are what transformers opens it by."""
-    (stage / "export.txt").write_text(found.table() + "\n", encoding="utf-8")
+def _write_figures(stage: Path, parity: Parity, kind: str, quantize: str | None) -> None:
+    """Write the table to export.txt, and the figures to `nlp_ft` in export.json.
+
+    The other keys of export.json are those by which transformers opens the export.
+    """
+    (stage / "export.txt").write_text(parity.table() + "\n", encoding="utf-8")
     manifest = json.loads((stage / "export.json").read_text(encoding="utf-8"))
-    held = {package: version(package) for package in PACKAGES[kind]}
-    held |= {package: versions()[package] for package in ("nlp_ft", "torch", "transformers")}
-    manifest["nlp_ft"] = {"quantize": quantize, "parity": found.as_dict(), "versions": held}
+    installed = {package: version(package) for package in PACKAGES[kind]}
+    installed |= {package: versions()[package] for package in ("nlp_ft", "torch", "transformers")}
+    manifest["nlp_ft"] = {"quantize": quantize, "parity": parity.as_dict(), "versions": installed}
     write_json(stage / "export.json", manifest)
 
 
-def check_loss(found: Parity, name: str) -> None:
-    """Refuse a last line that loses more than a point. Raises: ExportError."""
-    figure, loss = found.loss()
+def check_loss(parity: Parity, name: str) -> None:
+    """Refuse an export that loses more than a point.
+
+    Raises: ExportError.
+    """
+    figure, loss = parity.loss()
     if not loss > POINT + 1e-9:
         return
-    if figure == "agreement" and found.problem_type == REGRESSION:
-        how = f"has a Pearson's r of {1 - loss:.3f} with the model's numbers"
+    if figure == "agreement" and parity.problem_type == REGRESSION:
+        result = f"has a Pearson's r of {1 - loss:.3f} with the model's numbers"
     elif figure == "agreement":
-        how = f"answers {100 * loss:.1f} % of the rows otherwise"
+        result = f"answers {100 * loss:.1f} % of the rows otherwise"
     else:
-        how = f"loses {100 * loss:.1f} points of {figure}"
+        result = f"loses {100 * loss:.1f} points of {figure}"
     raise ExportError(
-        f"{name}: {found.lines[-1].name} {how}, on {found.rows} rows of {found.source}; nothing was written. More than one "
-        "point is too much: export without --quantize, or accept it with --allow_loss."
+        f"{name}: {parity.lines[-1].name} {result}, on {parity.rows} rows of {parity.source}; nothing was written. More "
+        "than one point is too much: export without --quantize, or accept it with --allow_loss."
     )

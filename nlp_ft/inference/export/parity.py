@@ -1,4 +1,7 @@
-"""What an export costs and gains: the same rows through the model and its graphs, answers and speed side by side."""
+"""Comparison of a model with its exported graphs: predictions and speed.
+
+All read the same rows.
+"""
 
 from __future__ import annotations
 
@@ -9,35 +12,40 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nlp_ft.evaluation.metrics import MULTI, REGRESSION, SINGLE, compute_metrics
 from nlp_ft.evaluation.probabilities import predicted
 from nlp_ft.evaluation.report.tables import format_table
 from nlp_ft.inference.classifier import Classifier
+from nlp_ft.inference.inputs import Texts
 
 POINT = 0.01
 JUDGED = {SINGLE: ("accuracy", "f1_macro"), MULTI: ("f1_micro", "f1_macro"), REGRESSION: ("pearson",)}
 _PASSES = 5
-_TIMED = 256  # rows of a timed pass
-_ALONE = 32  # rows that are also read one by one
+_TIMED_ROWS = 256  # of a timed pass
+_SINGLE_ROWS = 32  # rows that are also read one by one
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What is compared: texts or pairs; labels as `compute_metrics` takes them, None where there are none; their source."""
+    """Rows to compare on: texts or pairs, labels, and their source.
 
-    texts: list[Any]
-    labels: Any
+    labels: as `compute_metrics` takes them, None where there are none.
+    """
+
+    texts: list[str] | list[tuple[str, str]]
+    labels: ArrayLike | None
     source: str
 
 
 @dataclass(frozen=True)
 class Line:
-    """One engine's figures.
+    """Figures of one engine.
 
-    agreement: share of rows with the model's own answer (regression: Pearson's r with its numbers). max_difference: of any
+    agreement: share of rows with the model's prediction (regression: Pearson's r with its numbers). max_difference: of any
     logit from the model's. beside: of any logit when a row is read alone. metrics: empty without labels. rows_per_second:
-    median of the passes; speed: times the model's, median of the ratios of passes that ran one after the other.
+    median of the passes; speed: relative to the model, median of the ratios of passes that ran one after the other.
     """
 
     name: str
@@ -52,7 +60,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Parity:
-    """The table; lines[0] is the model itself."""
+    """Table of figures; lines[0] is the model itself."""
 
     problem_type: str
     rows: int
@@ -62,9 +70,9 @@ class Parity:
     lines: tuple[Line, ...]
 
     def loss(self) -> tuple[str, float]:
-        """The judged figure of which the last line loses most against the first, and how much of it.
+        """The metric that the last line loses most of against the first, and its loss.
 
-        Without labels it is the agreement: accuracy can lose no more than the share of rows that are answered otherwise.
+        Without labels it is the agreement: accuracy can lose no more than the share of rows that are predicted otherwise.
         """
         first, last = self.lines[0], self.lines[-1]
         if not last.metrics:
@@ -74,11 +82,11 @@ class Parity:
         return worst, losses[worst]
 
     def as_dict(self) -> dict[str, Any]:
-        """For export.json."""
+        """Convert to a dictionary for export.json."""
         return asdict(self)
 
     def table(self) -> str:
-        """As aligned text."""
+        """Format as aligned text."""
         shown = JUDGED[self.problem_type]
         same = "r with the model" if self.problem_type == REGRESSION else "same answer"
         heads = ["", same, "max logit diff", "row alone", *shown, "rows/s", "speed", "MB"]
@@ -104,54 +112,58 @@ class Parity:
 def measure(
     engines: Sequence[tuple[str, Classifier, float]], rows: Rows, batch_size: int, threads: int, passes: int = _PASSES
 ) -> Parity:
-    """Every engine (name, classifier, megabytes) on the same rows in the same batches; the first one is the model itself.
+    """Measure every engine on the same rows in the same batches.
 
-    The timed passes take turns, so that whatever else the machine does slows all of them.
+    engines: (name, classifier, megabytes), the model itself first. The timed passes take turns, so that other load on the
+    machine slows all of them.
     """
     logits = [classifier.logits(rows.texts, batch_size) for _, classifier, _ in engines]
-    few = rows.texts[:_ALONE]
+    sample = rows.texts[:_SINGLE_ROWS]
     alone = [
-        float(np.abs(classifier.logits(few, 1) - found[: len(few)]).max())
-        for (_, classifier, _), found in zip(engines, logits, strict=True)
+        float(np.abs(classifier.logits(sample, 1) - engine_logits[: len(sample)]).max())
+        for (_, classifier, _), engine_logits in zip(engines, logits, strict=True)
     ]
-    timed = rows.texts[:_TIMED]
+    timed = rows.texts[:_TIMED_ROWS]
     seconds = [[_seconds(classifier, timed, batch_size) for _, classifier, _ in engines] for _ in range(passes)]
     lines = []
-    for place, (name, classifier, megabytes) in enumerate(engines):
+    for index, (name, classifier, megabytes) in enumerate(engines):
         line = Line(
             name=name,
-            agreement=_agreement(classifier, logits[0], logits[place]),
-            max_difference=float(np.abs(logits[place] - logits[0]).max()),
-            beside=alone[place],
-            metrics=_metrics(classifier, logits[place], rows.labels),
-            rows_per_second=len(timed) / statistics.median(one[place] for one in seconds),
-            speed=statistics.median(one[0] / one[place] for one in seconds),
+            agreement=_agreement(classifier, logits[0], logits[index]),
+            max_difference=float(np.abs(logits[index] - logits[0]).max()),
+            beside=alone[index],
+            metrics=_metrics(classifier, logits[index], rows.labels),
+            rows_per_second=len(timed) / statistics.median(pass_seconds[index] for pass_seconds in seconds),
+            speed=statistics.median(pass_seconds[0] / pass_seconds[index] for pass_seconds in seconds),
             megabytes=megabytes,
         )
         lines.append(line)
     return Parity(engines[0][1].problem_type, len(rows.texts), rows.source, batch_size, threads, tuple(lines))
 
 
-def _seconds(classifier: Classifier, texts: list[Any], batch_size: int) -> float:
+def _seconds(classifier: Classifier, texts: Texts, batch_size: int) -> float:
     start = time.perf_counter()
     classifier.logits(texts, batch_size)
     return max(time.perf_counter() - start, 1e-9)
 
 
-def _agreement(classifier: Classifier, wanted: np.ndarray, got: np.ndarray) -> float:
-    """Share of rows with the same answer, or Pearson's r of the numbers (1 where they are all but equal)."""
+def _agreement(classifier: Classifier, expected: np.ndarray, actual: np.ndarray) -> float:
+    """Share of rows with the same prediction, or Pearson's r of the numbers.
+
+    r is 1 where the numbers are equal up to rounding.
+    """
     if classifier.problem_type == REGRESSION:
-        if np.allclose(wanted, got, atol=1e-4) or len(wanted) < 2:
-            return float(np.allclose(wanted, got, atol=1e-4))
+        if np.allclose(expected, actual, atol=1e-4) or len(expected) < 2:
+            return float(np.allclose(expected, actual, atol=1e-4))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return float(np.nan_to_num(np.corrcoef(wanted[:, 0], got[:, 0])[0, 1]))
+            return float(np.nan_to_num(np.corrcoef(expected[:, 0], actual[:, 0])[0, 1]))
     limits = classifier.inference_config.limits(classifier.labels)
-    answers = [predicted(classifier.problem_type, logits, limits) for logits in (wanted, got)]
-    same = answers[0] == answers[1]
+    predictions = [predicted(classifier.problem_type, logits, limits) for logits in (expected, actual)]
+    same = predictions[0] == predictions[1]
     return float(np.mean(same.all(axis=1) if same.ndim == 2 else same))
 
 
-def _metrics(classifier: Classifier, logits: np.ndarray, labels: Any) -> dict[str, float]:
+def _metrics(classifier: Classifier, logits: np.ndarray, labels: ArrayLike | None) -> dict[str, float]:
     if labels is None:
         return {}
     applied = classifier.inference_config.applied(classifier.problem_type, logits, classifier.labels)

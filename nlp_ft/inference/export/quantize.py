@@ -1,4 +1,7 @@
-"""int8 for an ONNX graph: weights of every linear layer in 8 bits, activations put into 8 bits while it runs."""
+"""int8 quantization of an ONNX graph.
+
+Weights of every linear layer are stored in 8 bits; activations are quantized while it runs.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,19 @@ import io
 import logging
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 
-def to_int8(program: Any, folder: Path) -> Any:
-    """An onnx_ir.Model with int8 linear layers, of one with float32; folder: where temporary files may stand.
+def to_int8(program: onnx_ir.Model, folder: Path) -> onnx_ir.Model:
+    """Quantize the linear layers of a float32 model to int8.
 
-    Per channel and with 7 bits of range: on processors without VNNI two 8-bit products overflow the 16 bits in which they
-    are added, in silence, and other processors lose nothing measurable by it.
+    Per channel and with a range of 7 bits: on processors without VNNI the sum of two 8-bit products overflows 16 bits silently,
+    and other processors lose nothing measurable by it.
+
+    folder: directory for temporary files.
     """
     import onnx
     import onnx_ir
@@ -34,20 +42,22 @@ def to_int8(program: Any, folder: Path) -> Any:
                 reduce_range=True,
                 weight_type=QuantType.QInt8,
                 use_external_data_format=True,
-                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # the graph says no types within
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # the graph has no types inside
             )
             model = onnx_ir.load(str(target))
             onnx_ir.external_data.load_to_model(model)
-            _load_constants(model, onnx_ir)
+            _load_constants(model)
             return model
     finally:
         logging.disable(off)
 
 
-def _load_constants(model: Any, onnx_ir: Any) -> None:
-    """Weights that stand in nodes, into memory, before their file goes."""
+def _load_constants(model: onnx_ir.Model) -> None:
+    """Load weights that are stored in nodes, before their file is removed."""
+    import onnx_ir
+
     for node in model.graph.all_nodes():
         for name, attribute in node.attributes.items():
             if isinstance(attribute.value, onnx_ir.ExternalTensor):
-                held = onnx_ir.Tensor(attribute.value.numpy(), dtype=attribute.value.dtype, name=attribute.value.name)
-                node.attributes[name] = onnx_ir.AttrTensor(name, held)
+                tensor = onnx_ir.Tensor(attribute.value.numpy(), dtype=attribute.value.dtype, name=attribute.value.name)
+                node.attributes[name] = onnx_ir.AttrTensor(name, tensor)

@@ -1,4 +1,7 @@
-"""A classifier as a graph, by transformers' own exporters: any batch, any length, logits alone."""
+"""A classifier as a graph, by transformers' exporters.
+
+The graph takes any batch and any length, and has logits alone.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,25 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import torch
-from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from nlp_ft.errors import ConfigError
 from nlp_ft.inference.export import ExportError
 from nlp_ft.models.checkpoint import quiet
 
+if TYPE_CHECKING:
+    import onnx_ir
+    from transformers import Cache
+    from transformers.exporters.base import ExportedModel
+
 PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}
-_OFF = ("use_cache", "use_mems_eval", "output_hidden_states", "output_attentions")  # each would be one more output
-_SAMPLE = ("the tale of a hero, told at length and seen with pleasure by all of us", "so so")
-_LONGEST_REASON = 300
+_OUTPUTS_OFF = ("use_cache", "use_mems_eval", "output_hidden_states", "output_attentions")  # each would add an output
+_SAMPLE_TEXTS = ("the tale of a hero, told at length and seen with pleasure by all of us", "so so")
+_MAX_REASON_LENGTH = 300
 
 
 def require_packages(kind: str) -> None:
@@ -37,8 +45,8 @@ def require_packages(kind: str) -> None:
             ) from None
 
 
-def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: str) -> Any:
-    """A classifier as transformers' ExportedModel, as "onnx" or "openvino"; the model itself is left as it was.
+def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: str) -> ExportedModel:
+    """Export a classifier as "onnx" or "openvino"; the model stays as it was.
 
     Raises: ExportError, which names the architecture, if its exporter fails.
     """
@@ -58,41 +66,47 @@ def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: str)
                 from transformers.exporters.exporter_openvino import OpenVINOExporter
 
                 exported = OpenVINOExporter().export(model, sample, OpenVINOConfig(dynamic_shapes=shapes))
-        except Exception as error:  # whatever torch, onnxscript and OpenVINO have
-            reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        except Exception as error:  # torch, onnxscript and OpenVINO raise errors of many kinds
+            reason = " ".join(str(error).split())[:_MAX_REASON_LENGTH] or type(error).__name__
             raise ExportError(f"{name} ({model.config.model_type}) cannot be exported to {kind}: {reason}") from error
     if kind == "onnx":
         _tidy(exported.program)
     return exported
 
 
-def save(exported: Any, directory: Path) -> None:
+def save(exported: ExportedModel, directory: Path) -> None:
     """Write graph, weights, config.json and transformers' own export.json."""
     with _silence():
         exported.save_pretrained(directory)
 
 
-def _sample(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """Two texts of unlike length; nothing of their sizes may be taken for fixed."""
-    encoded: BatchEncoding = tokenizer(list(_SAMPLE), padding=True, truncation=True, return_tensors="pt")
+def _sample(tokenizer: PreTrainedTokenizerBase) -> dict[str, torch.Tensor | Cache]:
+    """Two texts of unlike length.
+
+    Both axes vary, so the exporter fixes no size.
+    """
+    encoded: BatchEncoding = tokenizer(list(_SAMPLE_TEXTS), padding=True, truncation=True, return_tensors="pt")
     return {name: value for name, value in encoded.items() if isinstance(value, torch.Tensor)}
 
 
 @contextlib.contextmanager
-def _logits_alone(config: Any) -> Iterator[None]:
-    held = {name: getattr(config, name) for name in _OFF if getattr(config, name, None)}
+def _logits_alone(config: PreTrainedConfig) -> Iterator[None]:
+    old_values = {name: getattr(config, name) for name in _OUTPUTS_OFF if getattr(config, name, None)}
     try:
-        for name in held:
+        for name in old_values:
             setattr(config, name, False)
         yield
     finally:
-        for name, value in held.items():
+        for name, value in old_values.items():
             setattr(config, name, value)
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """The exporters print, warn and log by the page; OpenVINO's converter also reports its use, unless in a CI."""
+    """Context: the exporters neither print, warn nor log.
+
+    OpenVINO's converter also reports its use, unless in a CI.
+    """
     off = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -109,17 +123,20 @@ def _silence() -> Iterator[None]:
         logging.disable(off)
 
 
-def _tidy(program: Any) -> None:
-    """Name the axes batch and length, and drop what tells of the machine: stack traces with the paths of its files."""
+def _tidy(program: onnx_ir.Model) -> None:
+    """Name the axes batch and length, and remove traces of the machine.
+
+    Stack traces in the graph hold the paths of its files.
+    """
     import onnx_ir
 
     graph = program.graph
-    for one in graph.inputs:
-        one.shape = onnx_ir.Shape(["batch", "length"])
-    ports = {*graph.inputs, *graph.outputs}
+    for port in graph.inputs:
+        port.shape = onnx_ir.Shape(["batch", "length"])
+    all_ports = {*graph.inputs, *graph.outputs}
     program.metadata_props.clear()
     graph.metadata_props.clear()
-    for value in (*ports, *graph.initializers.values()):
+    for value in (*all_ports, *graph.initializers.values()):
         value.metadata_props.clear()
         value.doc_string = None
     for node in graph.all_nodes():
@@ -127,8 +144,8 @@ def _tidy(program: Any) -> None:
         node.doc_string = None
         for value in node.outputs:
             value.metadata_props.clear()
-            if value not in ports:  # the runtime infers shapes itself, with the names of the axes as they are now
+            if value not in all_ports:  # the runtime infers shapes itself, with the names of the axes as they are now
                 value.shape = value.type = None
-    for one in graph.outputs:
-        if one.shape is not None and len(one.shape) == 2:
-            one.shape = onnx_ir.Shape(["batch", one.shape[1]])
+    for port in graph.outputs:
+        if port.shape is not None and len(port.shape) == 2:
+            port.shape = onnx_ir.Shape(["batch", port.shape[1]])

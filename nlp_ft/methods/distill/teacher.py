@@ -90,8 +90,8 @@ def _check_labels(name: str, teacher: Classifier, data: TextData) -> None:
             f"{verb} {', '.join(labels)}" for verb, labels in (("lacks", missing), ("adds", unknown)) if labels
         ]
         raise ConfigError(
-            f"--teacher_name_or_path {name}: its labels are not those of the data; it {' and '.join(differences)}. Use a teacher that was "
-            "fine-tuned on these labels."
+            f"--teacher_name_or_path {name}: its labels are not those of the data; it {' and '.join(differences)}. Use a "
+            "teacher that was fine-tuned on these labels."
         )
     if teacher.problem_type == REGRESSION and teacher.model.config.num_labels != 1:
         raise ConfigError(
@@ -108,7 +108,9 @@ def read_unlabelled(files: list[str], data: TextData, args: DataArguments) -> tu
     """Read texts without labels as rows of the training split with a placeholder label.
 
     Left out and counted: blank texts, texts of validation and test (their logits would leak those), and texts that are in the
-    training split. args: those of the run. Returns: the rows, None if none is left; and notes. Raises: DataError as `texts_for_prediction`.
+    training split. args: those of the run. Returns: the rows, None if none is left; and notes.
+
+    Raises: DataError as `texts_for_prediction`.
     """
     names = (args.text_column_names, args.text_pair_column_name, args.text_column_delimiter)
     unlabelled = texts_for_prediction(files, *names, delimiter=args.delimiter)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import set_seed
+from transformers import TrainingArguments, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from nlp_ft.config import FreezeArguments, LoraArguments
@@ -21,6 +21,7 @@ from nlp_ft.evaluation.probabilities import REGRESSION, SINGLE, predicted
 from nlp_ft.methods.fewshot.arguments import FewshotArguments
 from nlp_ft.methods.fewshot.trainer import HeadTrainer, PairTrainer
 from nlp_ft.models.linear_probe import probe_obstacle
+from nlp_ft.training import hyperparameters
 from nlp_ft.training.controls import discard
 from nlp_ft.training.fit import Job, train
 from nlp_ft.training.job import Settings, make_job
@@ -88,16 +89,12 @@ def title(approach: str, settings: Settings[FewshotArguments]) -> str:
     return TITLES[approach]
 
 
-def _choose_for_pairs(args: Any, settings: Settings[FewshotArguments], pairs: int, rows: int) -> str:
-    """Set what the user did not for training on pairs, in place. Returns: what to say."""
-    given, own = settings.explicit, settings.method_arguments
-    if given is not None:
-        if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(given):
-            args.per_device_train_batch_size = max(1, _PAIRS_A_STEP // args.world_size)
-        if "learning_rate" not in given:
-            args.learning_rate = _LORA_BODY_RATE if settings.lora.use_peft else _BODY_RATE
-        if not {"num_train_epochs", "max_steps"} & set(given):
-            args.num_train_epochs = 1.0
+def _choose_for_pairs(args: TrainingArguments, settings: Settings[FewshotArguments], pairs: int, rows: int) -> str:
+    """Set in place what the user left open for training on pairs. Returns: a note."""
+    own, choices = settings.method_arguments, hyperparameters.Choices(args, settings.explicit)
+    choices.batch(_PAIRS_A_STEP)
+    choices.rate(_LORA_BODY_RATE if settings.lora.use_peft else _BODY_RATE)
+    choices.epochs(lambda _: 1, pairs)
     wanted = 2 * own.num_iterations * rows
     cap = f", not the {wanted} of --num_iterations {own.num_iterations} (--max_pairs)" if pairs < wanted else ""
     return (

@@ -79,26 +79,20 @@ def without_last_layer(model: PreTrainedModel) -> int:
     return linear.in_features
 
 
-def choose_schedule(settings: Settings[MetaArguments], encoder: nn.Module) -> tuple[Any, list[str]]:
+def choose_schedule(settings: Settings[MetaArguments], encoder: nn.Module) -> tuple[TrainingArguments, list[str]]:
     """A copy of the training arguments as a run over episodes needs them, and what was chosen for the user."""
-    args, given = copy.copy(settings.training), settings.explicit
-    said = []
-    if given is not None:
-        if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(given):
-            args.per_device_train_batch_size = max(1, EPISODES // args.world_size)
-            said.append(f"{args.per_device_train_batch_size} episodes a step and process")
-        if "learning_rate" not in given:
-            _, parameters = classifier.count_parameters(encoder)
-            args.learning_rate = hyperparameters.learning_rate(parameters, settings.lora.use_peft)
-            said.append(f"learning rate {args.learning_rate:g}")
+    args, explicit = copy.copy(settings.training), settings.explicit
+    choices = hyperparameters.Choices(args, explicit)
+    choices.batch(EPISODES, "episodes")
+    choices.rate(hyperparameters.learning_rate(classifier.count_parameters(encoder)[1], settings.lora.use_peft))
     if args.max_steps <= 0:
         args.max_steps = UPDATES
-        said.append(f"{UPDATES} updates")
-    if given is None or "save_steps" not in given:
+        choices.made.append(f"{UPDATES} updates")
+    if explicit is None or "save_steps" not in explicit:
         args.save_steps = math.ceil(args.max_steps / 5)
     args.load_best_model_at_end = False
-    notes = [f"chosen: {', '.join(said)}"] if said else []
-    if given and "eval_strategy" in given and args.eval_strategy != "no":
+    notes = [f"chosen: {', '.join(choices.made)}"] if choices.made else []
+    if explicit and "eval_strategy" in explicit and args.eval_strategy != "no":
         notes.append("--eval_strategy does nothing here: the test is made before training and after it")
     args.eval_strategy = "no"
     if args.save_strategy == "epoch":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,14 @@ import torch
 from huggingface_hub import ModelCardData
 from torch import nn
 from transformers import AutoModel
-from transformers.utils.hub import cached_file
 
 from nlp_ft.errors import TrainingError
 from nlp_ft.methods.multitask.job import Group
 from nlp_ft.models.checkpoint import quiet
 from nlp_ft.models.compare import ROWS_COMPARED
+from nlp_ft.models.pooling import read_pooling_file, write_pooling_file
 from nlp_ft.models.tokenizer import save_tokenizer
 from nlp_ft.training.save import save_verified
-
-_POOLING = "1_Pooling/config.json"
 
 
 def save_body(group: Group, directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -39,10 +36,15 @@ def save_body(group: Group, directory: Path, rows: Sequence[Mapping[str, Any]]) 
     texts = list(group.tasks[0].data.validation["text"][:ROWS_COMPARED])
     batch = job.tokenizer(texts, truncation=True, max_length=job.max_seq_length, padding=True, return_tensors="pt")
 
+    start = job.settings["model"]
+    pooling = read_pooling_file(
+        start["model_name_or_path"], revision=start["model_revision"], cache_dir=start["cache_dir"]
+    )
+
     def write(stage: Path) -> None:
         body.save_pretrained(stage)
         save_tokenizer(job.tokenizer, stage, job.max_seq_length)
-        _carry_pooling(job.settings["model"], stage)
+        write_pooling_file(stage, pooling)
         (stage / "README.md").write_text(card(job.settings["model"]["model_name_or_path"], rows), encoding="utf-8")
 
     save_verified(
@@ -73,18 +75,6 @@ def _hidden(body: Any, batch: Mapping[str, Any]) -> torch.Tensor:
     body.eval()
     found = body(**{name: tensor.to(body.device) for name, tensor in batch.items()})
     return found[0].float().cpu()
-
-
-def _carry_pooling(model: Mapping[str, Any], directory: Path) -> None:
-    """The file that says how the checkpoint's sentence vectors are pooled, where it has one: later methods go by it."""
-    quietly = {
-        f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")
-    }
-    hub = {"revision": model["model_revision"], "cache_dir": model["cache_dir"]}
-    path = cached_file(model["model_name_or_path"], _POOLING, **quietly, **hub)
-    if path is not None:
-        (directory / _POOLING).parent.mkdir()
-        shutil.copyfile(path, directory / _POOLING)
 
 
 def card(checkpoint: str, rows: Sequence[Mapping[str, Any]]) -> str:

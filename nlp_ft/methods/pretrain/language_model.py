@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,16 @@ from transformers import (
     PreTrainedModel,
     set_seed,
 )
-from transformers.utils.hub import cached_file
 
 from nlp_ft.config import ModelArguments
 from nlp_ft.errors import ModelError, TrainingError
 from nlp_ft.models.checkpoint import as_model_error, check_directory, check_weights, grow_embeddings, quiet
 from nlp_ft.models.classifier import set_dropout
 from nlp_ft.models.lora import merged
-from nlp_ft.models.pooling import POOLING_KEY
+from nlp_ft.models.pooling import POOLING_FILE, POOLING_KEY, read_pooling_file, write_pooling_file
 from nlp_ft.models.tokenizer import load_tokenizer
 from nlp_ft.training.save import save_verified
 
-_POOLING = "1_Pooling/config.json"
 _ROWS_COMPARED, _TOKENS_COMPARED = 8, 64
 
 
@@ -88,7 +85,7 @@ def open_body(args: ModelArguments, seed: int) -> Body:
             vars(model.config).pop(attribute, None)
     grow_embeddings(model, len(tokenizer))
     model.config.pad_token_id = model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    body = Body(model, tokenizer, causal, kept, new_head, restored, None if gguf else _pooling_of(place, name, hub))
+    body = Body(model, tokenizer, causal, kept, new_head, restored, None if gguf else read_pooling_file(place, **hub))
     left = sorted(key for key in info["unexpected_keys"] if f"{prefix}{key.removeprefix(prefix)}" not in kept)
     body.notes = _notes(body, left)
     return body
@@ -153,16 +150,6 @@ def _kept(place: str, name: str, model: PreTrainedModel, options: dict[str, Any]
     return {f"{model.base_model_prefix}.{k}": v.clone() for k, v in body.state_dict().items() if k not in taken}
 
 
-def _pooling_of(place: str, name: str, hub: dict[str, Any]) -> dict[str, Any] | None:
-    """How the sentence encoder that this checkpoint is pools, by its 1_Pooling/config.json; None for any other one."""
-    quietly = dict.fromkeys(("gated_repo", "missing_entries", "connection_errors"), False)
-    path = cached_file(place, _POOLING, **{f"_raise_exceptions_for_{k}": v for k, v in quietly.items()}, **hub)
-    if path is None:
-        return None
-    with as_model_error(name, _POOLING):
-        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
-
-
 def _notes(body: Body, left: list[str]) -> list[str]:
     what = "the next token" if body.causal else "masked tokens"
     said = [f"{type(body.model).__name__}: predicts {what}"]
@@ -177,7 +164,7 @@ def _notes(body: Body, left: list[str]) -> list[str]:
         said.append(f"left out: {len(left)} weights that a language model has no place for, such as {left[0]}")
     if body.pooling is not None:
         said.append(
-            f"the checkpoint is a sentence encoder ({_POOLING}, which is carried over): predicting tokens can hurt what its "
+            f"the checkpoint is a sentence encoder ({POOLING_FILE}, which is carried over): predicting tokens can hurt what its "
             "sentence vectors say; --probe_file measures it"
         )
     return said
@@ -217,9 +204,7 @@ def save_body(body: Body, trained: nn.Module, directory: Path, texts: list[str])
             setattr(plain.config.get_text_config(), name, value)
         plain.save_pretrained(stage, state_dict={**plain.state_dict(), **body.kept})
         body.tokenizer.save_pretrained(stage)
-        if body.pooling is not None:
-            (stage / _POOLING).parent.mkdir()
-            (stage / _POOLING).write_text(json.dumps(body.pooling, indent=2) + "\n", encoding="utf-8")
+        write_pooling_file(stage, body.pooling)
 
     save_verified(
         directory,

@@ -136,9 +136,9 @@ def scores(prediction: Any) -> dict[str, float]:
 
 
 def choose_schedule(
-    args: TrainingArguments, given: Collection[str] | None, rows: int, parameters: int, use_peft: bool
+    args: TrainingArguments, explicit: Collection[str] | None, rows: int, parameters: int, use_peft: bool
 ) -> list[str]:
-    """Set in place what the user did not give; given None: the caller chose everything. Returns: what to say about it.
+    """Set in place what the user left open. Returns: notes.
 
     Raises: ConfigError for a --metric_for_best_model that is not measured here.
     """
@@ -146,26 +146,15 @@ def choose_schedule(
     if name not in _METRICS:
         raise ConfigError(f"--metric_for_best_model {name} is not measured here; it can be {' or '.join(_METRICS)}.")
     args.metric_for_best_model, args.greater_is_better = name, False
-    if given is None:
-        return []
-    said = []
-    if not {"per_device_train_batch_size", "gradient_accumulation_steps"} & set(given):
-        args.per_device_train_batch_size = max(1, hyperparameters.batch_rows(rows) // args.world_size)
-        said.append(f"{args.per_device_train_batch_size} rows a step and process")
-    if "learning_rate" not in given and "adam" in str(getattr(args.optim, "value", args.optim)):
+    choices = hyperparameters.Choices(args, explicit)
+    choices.batch(hyperparameters.batch_rows(rows))
+    if "adam" in str(getattr(args.optim, "value", args.optim)):
         full = 1e-4 if parameters < _SMALL_MODEL else 5e-5
-        args.learning_rate = hyperparameters.learning_rate(parameters, True) if use_peft else full
-        said.append(f"learning rate {args.learning_rate:g}")
-    if not {"num_train_epochs", "max_steps"} & set(given):
-        per_update = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-        updates = math.ceil(rows / per_update)
-        args.num_train_epochs = float(min(_MOST_EPOCHS, max(1, round(_UPDATES_WANTED / updates))))
-        said.append(f"{args.num_train_epochs:g} epochs")
-    if args.load_best_model_at_end:
-        said.append(f"best checkpoint by held-out {name}")
-    return (
-        [f"chosen for a model of {parameters / 1e6:.1f}M parameters and {rows} rows: {', '.join(said)}"] if said else []
-    )
+        choices.rate(hyperparameters.learning_rate(parameters, True) if use_peft else full)
+    choices.epochs(lambda updates: min(_MOST_EPOCHS, max(1, round(_UPDATES_WANTED / updates))), rows)
+    if args.load_best_model_at_end and explicit is not None:
+        choices.made.append(f"best checkpoint by held-out {name}")
+    return choices.notes(parameters, rows)
 
 
 def train(task: Task) -> Trained:

@@ -1,9 +1,9 @@
-"""Fine-tune on a source domain first, then on the target; measures what that gained over the target alone."""
+"""Fine-tune on a source domain, then on the target, and measure the gain over the target alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.config import (
     DataArguments,
@@ -33,7 +33,7 @@ ARGUMENTS = (
 )
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
     """Run `nlp-ft transfer`; see `nlp_ft.methods.transfer.method.run`."""
     from nlp_ft.methods.transfer.method import run
 

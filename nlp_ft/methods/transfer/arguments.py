@@ -9,25 +9,25 @@ from nlp_ft.errors import ConfigError
 
 @dataclass(kw_only=True)
 class TransferArguments:
-    """Transfer: where the source knowledge comes from, and how its gain is measured."""
+    """Transfer: the sources, and the numbers of target rows for which the gain is measured."""
 
     source_file: list[str] | None = field(
         default=None,
-        metadata={"help": "Labelled rows of a source domain to fine-tune on first; of several, each is a source."},
+        metadata={"help": "Labelled rows of a source domain to fine-tune on first; several files are several sources."},
     )
     source_name_or_path: list[str] | None = field(
-        default=None, metadata={"help": "Checkpoints already fine-tuned on a source, instead of its rows or besides."}
+        default=None, metadata={"help": "Checkpoints that are already fine-tuned on a source domain."}
     )
     source_text_column_names: str | None = field(
-        default=None, metadata={"help": "Text column of the source files, where it is not the target's."}
+        default=None, metadata={"help": "Text column of the source files (default: that of the target)."}
     )
     source_label_column_name: str | None = field(
-        default=None, metadata={"help": "Label column of the source files, where it is not the target's."}
+        default=None, metadata={"help": "Label column of the source files (default: that of the target)."}
     )
     transfer_shots: list[int] = field(
         default_factory=lambda: [16, 64, 256],
         metadata={
-            "help": "Also measures the gain on so many target rows each, with and without the source; 0: not at all. Several "
+            "help": "Numbers of target rows for which the gain is measured, with and without the source; 0: none. Several "
             "sources are ranked by it."
         },
     )

@@ -1,4 +1,4 @@
-"""Transfer, measured: few target rows with and without the source, the same rows in as many updates."""
+"""Measure the gain of transfer on few target rows, with and without the source."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from accelerate import PartialState
@@ -28,11 +27,11 @@ from nlp_ft.training.job import Settings, make_job
 from nlp_ft.utils import log
 
 ALONE = "target alone"
-Answers = dict[str, Any]  # the logits (rows, classes) of "validation" and "test"
+Logits = dict[str, np.ndarray]  # (rows, classes) of "validation" and "test"
 
 
 def start_from(settings: Settings[TransferArguments], directory: str) -> ModelArguments:
-    """The model arguments with a source's directory as the checkpoint, which carries its own configuration and tokenizer."""
+    """Return model arguments that start from a source's directory, with its configuration and tokenizer."""
     return replace(
         settings.model,
         model_name_or_path=directory,
@@ -46,34 +45,38 @@ def start_from(settings: Settings[TransferArguments], directory: str) -> ModelAr
 def measure(
     settings: Settings[TransferArguments], data: TextData, sources: Mapping[str, str], numbers: Sequence[int]
 ) -> tuple[dict[str, float], str]:
-    """Metrics at each number of target rows, with each source and without, said as a table; and the best source.
+    """Fit on each number of target rows, with each source and without, and log a table.
 
-    Each pair of fits sees the same rows in as many updates. No checkpoint is chosen by validation, which a user with so few
-    rows would not have; it ranks the sources.
+    sources: directory by name; numbers: of target rows. All fits of one number have the same rows and as many updates. No
+    checkpoint is chosen by validation, which a user with so few rows would not have; validation only ranks the sources.
+
+    Returns: the test metrics, and the name of the best source. Raises: ConfigError if several sources cannot be ranked.
     """
-    wanted = [number for number in numbers if number < len(data.train)]
-    if len(sources) > 1 and not wanted:
+    usable = [number for number in numbers if number < len(data.train)]
+    if len(sources) > 1 and not usable:
         raise ConfigError("several sources are ranked by --transfer_shots; give a number below the target's rows.")
-    models = {ALONE: settings.model} | {name: start_from(settings, place) for name, place in sources.items()}
-    found = {0: {name: answers for name, place in sources.items() if (answers := _untrained(place, data))}}
-    for shots in wanted:
-        part, found[shots] = sampled(data, shots, settings.training.seed), {}
+    models = {ALONE: settings.model} | {name: start_from(settings, directory) for name, directory in sources.items()}
+    logits = {0: {name: untrained for name, directory in sources.items() if (untrained := _zero_shot(directory, data))}}
+    for shots in usable:
+        part, logits[shots] = sampled(data, shots, settings.training.seed), {}
         for name, model in models.items():
             log(f"{shots} target rows, {name if name == ALONE else f'from {name}'}")
             short = replace(settings, model=model, training=_brief(settings.training))
-            found[shots][name] = _answers(make_job(part, short, silent=True), f"{shots}-{name.replace(' ', '-')}")
-    scores = _score(found, data)
+            logits[shots][name] = _fit_and_predict(
+                make_job(part, short, silent=True), f"{shots}-{name.replace(' ', '-')}"
+            )
+    scores = _score(logits, data)
     best = next(iter(sources))
     if len(sources) > 1:
-        ranks = {name: sum(scores[shots][name]["validation"] for shots in wanted) / len(wanted) for name in sources}
+        ranks = {name: sum(scores[shots][name]["validation"] for shots in usable) / len(usable) for name in sources}
         best = max(ranks, key=lambda name: ranks[name])
         ranked = ", ".join(f"{name} {ranks[name]:.3f}" for name in sorted(ranks, key=lambda name: -ranks[name]))
-        log(f"\nsources, by {_metric(data)} on validation, mean over {', '.join(map(str, wanted))} rows: {ranked}")
-    log(_table(scores, found, data, [*sources]))
+        log(f"\nsources, by {_metric(data)} on validation, mean over {', '.join(map(str, usable))} rows: {ranked}")
+    log(_table(scores, logits, data, [*sources]))
     metrics = {
-        f"transfer_{shots}_{'target_only' if name == ALONE else name}": held["test"]
+        f"transfer_{shots}_{'target_only' if name == ALONE else name}": splits["test"]
         for shots, row in scores.items()
-        for name, held in row.items()
+        for name, splits in row.items()
     }
     return metrics, best
 
@@ -82,38 +85,41 @@ def _metric(data: TextData) -> str:
     return {"regression": "pearson", "multi_label_classification": "f1_micro"}.get(data.problem_type, "f1_macro")
 
 
-def _score(found: Mapping[int, Mapping[str, Answers]], data: TextData) -> dict[int, dict[str, dict[str, float]]]:
-    def of(logits: Any, split: str) -> float:
+def _score(logits: Mapping[int, Mapping[str, Logits]], data: TextData) -> dict[int, dict[str, dict[str, float]]]:
+    def score(predicted: np.ndarray, split: str) -> float:
         labels = getattr(data, split)["label"]
-        value = compute_metrics(data.problem_type, logits, labels, data.labels).get(_metric(data))
-        return 0.0 if value is None else value  # one answer for all rows has no correlation
+        value = compute_metrics(data.problem_type, predicted, labels, data.labels).get(_metric(data))
+        return 0.0 if value is None else value  # a constant prediction has no correlation
 
     return {
-        shots: {name: {split: of(logits, split) for split, logits in answers.items()} for name, answers in row.items()}
-        for shots, row in found.items()
+        shots: {
+            name: {split: score(predicted, split) for split, predicted in by_split.items()}
+            for name, by_split in row.items()
+        }
+        for shots, row in logits.items()
     }
 
 
 def _brief(args: TrainingArguments) -> TrainingArguments:
-    """TrainingArguments of a fit that neither evaluates nor saves."""
+    """Return TrainingArguments of a fit without evaluation and checkpoints."""
     args = copy.copy(args)
     args.eval_strategy, args.save_strategy = IntervalStrategy.NO, SaveStrategy.NO
     args.load_best_model_at_end, args.resume_from_checkpoint = False, None
     return args
 
 
-def _answers(job: Job, name: str) -> Answers:
-    """Train and answer validation and test rows; kept in `shots/`, from which a resumed run takes them.
+def _fit_and_predict(job: Job, name: str) -> Logits:
+    """Train, and return the logits of validation and test; a resumed run reads them from `shots/`.
 
-    Those of other settings, rows (test rows, too) or weights to start from have another name there, and are not taken.
+    The file name has a digest of settings, rows (test rows too) and initial weights, so that no other fit is reused.
     """
     test, start = job.data.fingerprint["sha256"]["test"], job.settings["model"]["model_name_or_path"]
     made_with = {**job_identity(job), "test": test, "weights": checkpointing.weights_of(start)}
     settings = hashlib.sha256(json.dumps(made_with, sort_keys=True, default=str).encode()).hexdigest()[:8]
     path = Path(str(job.training.output_dir)) / "shots" / f"{name}-{settings}.npz"
     if path.exists():
-        with np.load(path, allow_pickle=False) as held:
-            return dict(held)
+        with np.load(path, allow_pickle=False) as saved:
+            return dict(saved)
     logits = train(job).logits
     if PartialState().is_main_process:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,11 +130,11 @@ def _answers(job: Job, name: str) -> Answers:
     return logits
 
 
-def _untrained(directory: str, data: TextData) -> Answers:
-    """What a source's model answers before it has seen a target row; empty where its labels are others."""
+def _zero_shot(directory: str, data: TextData) -> Logits:
+    """Return the logits of a source's model without target rows; empty if it has other labels."""
     try:
         model = load(directory)
-    except ModelError:  # a body, which has no answers yet
+    except ModelError:  # a checkpoint without a classification head
         return {}
     if model.problem_type != data.problem_type or sorted(model.labels) != sorted(data.labels):
         return {}
@@ -138,20 +144,20 @@ def _untrained(directory: str, data: TextData) -> Answers:
 
 def _table(
     scores: Mapping[int, Mapping[str, Mapping[str, float]]],
-    found: Mapping[int, Mapping[str, Answers]],
+    logits: Mapping[int, Mapping[str, Logits]],
     data: TextData,
     sources: Sequence[str],
 ) -> str:
-    """The gain at each number of target rows, by source, with the standard error of the paired difference."""
+    """Format the gain by number of target rows and source, with the standard error of the paired difference."""
     labels = np.asarray(data.test["label"][:])
 
-    def correlation(answers: Any, truth: Any) -> float:
-        return float(np.corrcoef(np.ravel(answers), np.ravel(truth))[0, 1]) if np.ptp(answers) > 0 else 0.0
+    def correlation(predicted: np.ndarray, truth: np.ndarray) -> float:
+        return float(np.corrcoef(np.ravel(predicted), np.ravel(truth))[0, 1]) if np.ptp(predicted) > 0 else 0.0
 
     score = correlation if data.problem_type == "regression" else None
     lines = [
         f"\ntest {_metric(data)} by target rows",
-        f"{'rows':>6}  {ALONE:>12}  " + "  ".join(f"{n:>24}" for n in sources),
+        f"{'rows':>6}  {ALONE:>12}  " + "  ".join(f"{name:>24}" for name in sources),
     ]
     for shots, row in scores.items():
         cells = []
@@ -161,7 +167,7 @@ def _table(
                 continue
             cell = f"{row[name]['test']:.3f}"
             if ALONE in row:
-                pair = found[shots][name]["test"], found[shots][ALONE]["test"]
+                pair = logits[shots][name]["test"], logits[shots][ALONE]["test"]
                 error = compare(data.problem_type, *pair, labels, score)[2]
                 cell += f" ({row[name]['test'] - row[ALONE]['test']:+.3f} ± {error:.3f})"
             cells.append(f"{cell:>24}")

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.config import (
     DataArguments,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
 
-_OF_THE_TARGET = (  # data flags that say where its rows are, how they are split, mixed and sampled: not a source's
+_TARGET_ONLY = (  # data flags for the location, splits, mixing and sampling of the target's rows
     *("validation_file", "test_file", "dataset_name", "dataset_config_name"),
     *("train_split_name", "validation_split_name", "test_split_name"),
     *("group_column", "time_column", "num_folds", "mixing"),
@@ -34,11 +34,11 @@ _OF_THE_TARGET = (  # data flags that say where its rows are, how they are split
 )
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
-    """The sources' models, the gain at few target rows, the best source by validation, the target in full, the report.
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
+    """Fit the sources, measure the gain on few target rows, fit the target from the best source, report.
 
-    arguments, frames: as in `finetune.run`; frames are the target's. Augmentation and the flags for layers hold for the
-    target alone.
+    The best source is chosen on validation. arguments, frames: as in `finetune.run`; frames are those of the target.
+    Augmentation and the flags for layers apply to the target alone.
 
     Raises: DataError if a text of the target's test split (with --num_folds: any of its texts) is among a source's training
     rows, unless --allow_leakage; ConfigError for a finished source of other settings or rows.
@@ -57,47 +57,49 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     scores, best = measure(settings, data, sources, settings.method_arguments.transfer_shots)
     restart(settings.training)
     if len(sources) > 1:
-        log(f"\nthe target in full, from {best}")
+        log(f"\nall target rows, from {best}")
     chosen = replace(settings, model=start_from(settings, sources[best]))
 
-    def fit_one(part: TextData, own: Settings[TransferArguments], found: Mapping[str, float] | None) -> RunReport:
+    def fit_one(
+        part: TextData, fold_settings: Settings[TransferArguments], fold_scores: Mapping[str, float] | None
+    ) -> RunReport:
         control_results: list[Baseline] = []
-        if settings.fit.with_control and found is not None:
-            job = make_job(part, replace(own, model=settings.model), silent=True)
+        if settings.fit.with_control and fold_scores is not None:
+            job = make_job(part, replace(fold_settings, model=settings.model), silent=True)
             control_results.append(controls.run_control(job, "target_only", "the target alone"))
-        job = make_job(part, own, silent=found is None)
+        job = make_job(part, fold_settings, silent=fold_scores is None)
         job.title, job.doing = "transferred", f"Transfer from {best}"
-        return fit(job, None if found is None else {**scores, **found}, control_results)
+        return fit(job, None if fold_scores is None else {**scores, **fold_scores}, control_results)
 
     return push_if_asked(cross_validated(data, chosen, fit_one), settings)
 
 
 def _sources(settings: Settings[TransferArguments], data: TextData) -> dict[str, str]:
-    """The directory of each source's model by its name; those that come as rows are fine-tuned first."""
+    """Return the directory of each source's model by name; sources given as rows are fine-tuned first."""
     from nlp_ft.models import classifier
     from nlp_ft.utils import log
 
-    own: TransferArguments = settings.method_arguments
-    found: dict[str, str] = {}
-    for path in own.source_name_or_path or []:
-        found[_free(Path(path).name, found)] = classifier.check_directory(path)
-        log(f"source {path}: whether texts of the test split were among its training rows cannot be told")
-    for file in own.source_file or []:
-        name = _free(Path(file).parent.name if Path(file).stem == "train" else Path(file).stem, found)
-        found[name] = str(_fit_source(settings, data, name, file))
-    return found
+    args = settings.method_arguments
+    directories: dict[str, str] = {}
+    for path in args.source_name_or_path or []:
+        directories[_free_name(Path(path).name, directories)] = classifier.check_directory(path)
+        log(f"source {path}: overlap of its training rows with the test split cannot be checked")
+    for file in args.source_file or []:
+        name = _free_name(Path(file).parent.name if Path(file).stem == "train" else Path(file).stem, directories)
+        directories[name] = str(_fit_source(settings, data, name, file))
+    return directories
 
 
-def _free(name: str, taken: Mapping[str, str]) -> str:
-    """The name, or with a number behind it."""
+def _free_name(name: str, taken: Mapping[str, str]) -> str:
+    """Return the name, with a number appended if it is taken."""
     name = name or "source"
     return name if name not in taken else f"{name}-{sum(other.startswith(name) for other in taken) + 1}"
 
 
 def _fit_source(settings: Settings[TransferArguments], target: TextData, name: str, file: str) -> Path:
-    """Fine-tune on one source file, into `sources/<name>`, a run directory of its own; a finished one is taken as it is.
+    """Fine-tune on one source file, in the run directory `sources/<name>`; a finished one is reused.
 
-    Raises: ConfigError for a finished one of other settings or rows.
+    Raises: ConfigError for a finished one with other settings or rows.
     """
     from nlp_ft.data import load_data
     from nlp_ft.training import checkpointing
@@ -113,84 +115,84 @@ def _fit_source(settings: Settings[TransferArguments], target: TextData, name: s
     data = load_data(arguments, seed=settings.training.seed)
     for note in data.notes:
         log(note)
-    _refuse_leak(target, data, file, settings.data)
-    own_training, own_fit = _suited(settings, data, target)
+    _check_leakage(target, data, file, settings.data)
+    training, fit_arguments = _source_arguments(settings, data, target)
     plain = replace(
         settings,
         data=arguments,
         augment=AugmentArguments(),
         freeze=FreezeArguments(),
-        training=own_training,
-        fit=own_fit,
+        training=training,
+        fit=fit_arguments,
         lora=replace(settings.lora, save_adapter_only=False),
     )
     groups = plain.to_dict(plain.training)
-    del groups[plain.method]  # which other sources there are, and on how many rows they are compared
+    del groups[plain.method]  # the other sources and --transfer_shots do not change this fit
     identity = piece_identity(groups, plain.explicit, plain.training.world_size)
     identity["data"] = data.fingerprint["sha256"]
     if checkpointing.finished(directory, identity):
-        log(f"{directory} is finished and taken as it is")
+        log(f"{directory} is finished and reused")
         return directory
     checkpointing.begin(directory, identity)
-    fit(make_job(data, replace(plain, training=arguments_for(own_training, directory))))
+    fit(make_job(data, replace(plain, training=arguments_for(training, directory))))
     return directory
 
 
-def _suited(
+def _source_arguments(
     settings: Settings[TransferArguments], source: TextData, target: TextData
 ) -> tuple[TrainingArguments, FitArguments]:
-    """The arguments of a source: without what is meant for the target's kind of problem, or names its labels."""
+    """Return the arguments of a source, without those for the target's problem type or labels."""
     from nlp_ft.training import hyperparameters
 
     training, fit = copy.copy(settings.training), settings.fit
     if source.problem_type != target.problem_type:
         fit = replace(fit, threshold_metric=None)
         hyperparameters.adapt_to_problem(training, source.problem_type)
-    by_name = fit.class_weights not in (None, "balanced")
-    if not source.labels or (by_name and source.labels != target.labels):
+    names_labels = fit.class_weights not in (None, "balanced")
+    if not source.labels or (names_labels and source.labels != target.labels):
         fit = replace(fit, class_weights=None)
     return training, fit
 
 
-def source_data(target: DataArguments, own: TransferArguments, file: str) -> DataArguments:
-    """The data arguments of a source file: what says how files are read holds for it, what says which rows does not."""
-    defaults = {one.name: one.default for one in fields(DataArguments)}
-    columns = {"label_column_name": own.source_label_column_name or target.label_column_name}
-    if own.source_label_column_name:
+def source_data(target: DataArguments, args: TransferArguments, file: str) -> DataArguments:
+    """Return the data arguments of a source file: those of the target that define how files are read."""
+    defaults = {item.name: item.default for item in fields(DataArguments)}
+    columns = {"label_column_name": args.source_label_column_name or target.label_column_name}
+    if args.source_label_column_name:
         columns["problem_type"] = None
-    if own.source_text_column_names:
-        columns |= {"text_column_names": own.source_text_column_names, "text_pair_column_name": None}
-    return replace(target, **{name: defaults[name] for name in _OF_THE_TARGET}, **columns, train_file=[file])
+    if args.source_text_column_names:
+        columns |= {"text_column_names": args.source_text_column_names, "text_pair_column_name": None}
+    return replace(target, **{name: defaults[name] for name in _TARGET_ONLY}, **columns, train_file=[file])
 
 
-def _refuse_leak(target: TextData, source: TextData, file: str, args: DataArguments) -> None:
-    """A source that holds texts the target is tested on would show them to the model; those of validation are told.
+def _check_leakage(target: TextData, source: TextData, file: str, args: DataArguments) -> None:
+    """Check that no test text of the target is in a source; validation texts give a warning.
 
-    args: the target's. With --num_folds every row is tested on once, but for those of a validation split that was given.
+    args: those of the target. With --num_folds every row is a test row once, except those of a given validation split.
     Raises: DataError, unless --allow_leakage.
     """
     from nlp_ft.data import keys_of
     from nlp_ft.utils import log
 
-    shown = {*keys_of(source.train), *keys_of(source.validation)}
+    source_keys = {*keys_of(source.train), *keys_of(source.validation)}
 
-    def found(split: str) -> str | None:
+    def overlap(split: str) -> str | None:
         rows = getattr(target, split)
-        indices = [place for place, key in enumerate(keys_of(rows)) if key in shown]
+        indices = [index for index, key in enumerate(keys_of(rows)) if key in source_keys]
         first = f"{str(rows[indices[0]]['text'])[:60]!r}" if indices else ""
-        told = f"{file}: {len(indices)} of the {len(rows)} {split} rows of the target are among its rows, the first {first}"
-        return told if indices else None
+        message = f"{file}: {len(indices)} of the {len(rows)} {split} rows of the target are among its rows, the first {first}"
+        return message if indices else None
 
     folded = () if args.num_folds is None else ("train", "validation")
     tested = ("test", *(split for split in folded if split == "train" or split not in target.given))
     for split in tested:
-        if said := found(split):
+        if message := overlap(split):
             if split != "test":
-                said += "; with --num_folds each of them is tested on once"
+                message += "; with --num_folds each of them is tested on once"
             if not args.allow_leakage:
-                raise DataError(f"{said}; remove them from the source, or give --allow_leakage.")
-            log(f"warning: {said}")
-    if "validation" not in tested and (said := found("validation")):
+                raise DataError(f"{message}; remove them from the source, or give --allow_leakage.")
+            log(f"warning: {message}")
+    if "validation" not in tested and (message := overlap("validation")):
         log(
-            f"warning: {said}; by these rows sources are ranked and the checkpoint is chosen, which flatters this source"
+            f"warning: {message}; these rows rank the sources and choose the checkpoint, which biases both towards this source"
         )

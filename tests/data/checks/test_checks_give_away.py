@@ -9,7 +9,7 @@ import pytest
 from conftest import rows_of
 
 from nlp_ft.data.checks.finding import Checked, Split
-from nlp_ft.data.checks.label_leakage import give_away
+from nlp_ft.data.checks.label_leakage import leakage
 
 SINGLE, REGRESSION = "single_label_classification", "regression"
 
@@ -34,7 +34,7 @@ NOISE = [str(CHANCE.randrange(5)) for _ in LABELS]
     ],
 )
 def test_a_column_whose_values_tell_the_label_is_named(column: list[Any], way: str, accuracy: str) -> None:
-    (finding,) = give_away(checked(LABELS, verdict=column, noise=NOISE, id=list(range(400))))
+    (finding,) = leakage(checked(LABELS, verdict=column, noise=NOISE, id=list(range(400))))
     majority = max(LABELS.count(0), LABELS.count(1)) / 400
     assert (finding.check, finding.severity) == ("column_gives_label_away", "warning")
     assert finding.message == (
@@ -45,13 +45,13 @@ def test_a_column_whose_values_tell_the_label_is_named(column: list[Any], way: s
 
 def test_what_most_rows_have_anyway_gives_nothing_away() -> None:
     rare = [int(n % 50 == 0) for n in range(400)]
-    assert give_away(checked(rare, kind=["x", "y"] * 200)) == []
-    assert give_away(checked(LABELS, name=[f"row {n}" for n in range(400)], noise=NOISE)) == []
+    assert leakage(checked(rare, kind=["x", "y"] * 200)) == []
+    assert leakage(checked(LABELS, name=[f"row {n}" for n in range(400)], noise=NOISE)) == []
 
 
 def test_a_column_that_tells_a_target_is_named() -> None:
     targets = [n / 7 for n in range(400)]
-    (finding,) = give_away(checked(targets, problem=REGRESSION, twice=[2 * target for target in targets]))
+    (finding,) = leakage(checked(targets, problem=REGRESSION, twice=[2 * target for target in targets]))
     assert "column 'twice' tells the label of" in finding.message
 
 
@@ -60,16 +60,16 @@ def test_a_mark_that_one_class_alone_has_at_an_end_of_its_texts_is_named() -> No
     marked = [
         f"{text} #win" if label and n % 2 else text for n, (text, label) in enumerate(zip(rows, LABELS, strict=True))
     ]
-    (finding,) = give_away(checked(LABELS, marked))
+    (finding,) = leakage(checked(LABELS, marked))
     assert finding.check == "word_gives_label_away"
     assert finding.message == "'#win' stands at the end of texts of 'good' and in no other text"
     assert finding.rows == sum(LABELS[1::2])
     both = [text.replace("#win", "won") if n < 8 else text for n, text in enumerate(marked)]
     other = [*both[:9], "they won", *both[10:]]
-    assert any("'#win'" in found.message for found in give_away(checked(LABELS, other)))
+    assert any("'#win'" in found.message for found in leakage(checked(LABELS, other)))
 
 
 def test_words_that_bear_the_meaning_are_no_marks() -> None:
     rows = rows_of(400, 0)
     labels = [int(row["label"] == "positive") for row in rows]
-    assert [found.check for found in give_away(checked(labels, [f"well {row['text']} then" for row in rows]))] == []
+    assert [found.check for found in leakage(checked(labels, [f"well {row['text']} then" for row in rows]))] == []

@@ -10,7 +10,7 @@ import pytest
 
 from nlp_ft.data.checks.finding import Checked, Finding, Split
 from nlp_ft.data.checks.near_duplicates.candidates import candidates
-from nlp_ft.data.checks.near_duplicates.minhash import BANDS, ROWS, Sketches, minima, rng
+from nlp_ft.data.checks.near_duplicates.minhash import BANDS, ROWS, Sketches, agreement_probability, minima
 from nlp_ft.data.checks.near_duplicates.search import near_duplicates
 from nlp_ft.data.checks.near_duplicates.shingles import jaccard, shingle_sets, shingles
 
@@ -114,11 +114,11 @@ def test_a_batch_gives_each_text_its_own_shingles() -> None:
 
 
 def test_the_odds_of_a_candidate() -> None:
-    assert rng(0.5, bands=2, rows=3) == 1 - (7 / 8) ** 2
-    assert (rng(0), rng(1)) == (0, 1)
-    assert rng(0.65) == pytest.approx(0.98, abs=0.005)
-    assert rng(0.7) == pytest.approx(0.997, abs=0.001)
-    assert rng(0.1) < 0.001
+    assert agreement_probability(0.5, bands=2, rows=3) == 1 - (7 / 8) ** 2
+    assert (agreement_probability(0), agreement_probability(1)) == (0, 1)
+    assert agreement_probability(0.65) == pytest.approx(0.98, abs=0.005)
+    assert agreement_probability(0.7) == pytest.approx(0.997, abs=0.001)
+    assert agreement_probability(0.1) < 0.001
 
 
 @pytest.mark.parametrize("similarity", [0.2, 0.5, 0.8])
@@ -138,7 +138,7 @@ def test_estimates_and_bands_agree_with_theory(similarity: float) -> None:
     assert estimates.mean() == pytest.approx(truth, abs=0.01)
     assert estimates.std() == pytest.approx(error, rel=0.15)
     agree = (sketches.bands[:, indices] == sketches.bands[:, indices + 1]).any(0).mean()
-    assert agree == pytest.approx(rng(truth), abs=0.04)
+    assert agree == pytest.approx(agreement_probability(truth), abs=0.04)
 
 
 def test_planted_copies_of_every_kind_are_found_and_nothing_else() -> None:

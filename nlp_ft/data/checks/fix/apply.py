@@ -52,12 +52,12 @@ class Fixed:
 
     def lines(self) -> list[str]:
         """What to print: a line for each split, the log, the notes."""
-        said = [
+        lines = [
             f"{split}: {counted(self.kept[split], 'row')} in {path} ({self.dropped[split]} dropped, "
             f"{self.rewritten[split]} rewritten)"
             for split, path in self.files.items()
         ]
-        return [*said, f"every change, with its reason: {self.changes}", *self.notes]
+        return [*lines, f"every change, with its reason: {self.changes}", *self.notes]
 
 
 def require_free(out_dir: str | Path) -> None:

@@ -117,8 +117,8 @@ def _group_examples(
 
 def _like(checked: Checked, split: Split, row: int, similarity: float) -> str:
     """`0.91 like train.csv:93 (negative): its text`."""
-    found = example(checked, split, row, "")
-    return f"{similarity:.2f} like {found.where} ({found.label}): {cut(found.text, _NOTE_LENGTH)}"
+    other = example(checked, split, row, "")
+    return f"{similarity:.2f} like {other.where} ({other.label}): {cut(other.text, _NOTE_LENGTH)}"
 
 
 def _counted(sizes: np.ndarray) -> str:

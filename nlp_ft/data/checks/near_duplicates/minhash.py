@@ -16,7 +16,7 @@ _CHUNK = 1 << 18
 _ODD = np.random.default_rng(20).integers(0, 1 << 31, BANDS * ROWS, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
 
 
-def rng(similarity: float, bands: int = BANDS, rows: int = ROWS) -> float:
+def agreement_probability(similarity: float, bands: int = BANDS, rows: int = ROWS) -> float:
     """Probability that two texts of this Jaccard similarity agree in at least one band: 1 - (1 - s^rows)^bands."""
     return 1 - (1 - similarity**rows) ** bands
 
