@@ -1,4 +1,4 @@
-"""Fine-tune BERT- and GPT-style checkpoints for text classification, with an honest report.
+"""Fine-tuning of BERT- and GPT-style checkpoints for text classification.
 
 Names are loaded when first used (PEP 562): `import nlp_ft` imports neither torch nor transformers.
 """

@@ -1,4 +1,7 @@
-"""`python -m nlp_ft` is `nlp-ft`; so `accelerate launch -m nlp_ft finetune ...` works from an installed wheel."""
+"""`python -m nlp_ft`, which is `nlp-ft`.
+
+So `accelerate launch -m nlp_ft finetune ...` works from an installed wheel.
+"""
 
 import sys
 

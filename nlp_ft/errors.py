@@ -1,4 +1,7 @@
-"""The exception tree. A user's mistake is one of these, one line long; anything else that escapes is a defect of ours.
+"""The exception tree.
+
+A user's mistake is one of these, one line long; anything else that escapes is a defect of ours.
+
 
 NlpFtError
 ├── ConfigError(ValueError)    a flag, a YAML key, an output directory: exit code 2
@@ -15,7 +18,10 @@ from collections.abc import Iterable
 
 
 class NlpFtError(Exception):
-    """Base of every error this package raises on purpose; `exit_code` is what the command line returns."""
+    """Base of every error this package raises on purpose.
+
+    `exit_code` is what the command line returns.
+    """
 
     exit_code = 1
 
@@ -39,7 +45,7 @@ class ModelError(NlpFtError, ValueError):
 
 
 class TrainingError(NlpFtError, RuntimeError):
-    """The run itself failed: a loss that is not finite, or a saved model that does not repeat its logits."""
+    """The run failed: a loss that is not finite, a save that does not repeat."""
 
 
 class PushError(NlpFtError, RuntimeError):
@@ -47,6 +53,9 @@ class PushError(NlpFtError, RuntimeError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` (with the leading space) for the nearest known name, or an empty string."""
+    """Return ` Did you mean 'x'?` for the nearest known name, or an empty string.
+
+    The leading space is part of it.
+    """
     nearest = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean '{nearest[0]}'?" if nearest else ""

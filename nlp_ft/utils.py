@@ -1,4 +1,4 @@
-"""Logging on rank 0, atomic JSON files, versions of the packages a result depends on."""
+"""Logging on rank 0, notes, atomic JSON files, package versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _PACKAGES = ("nlp_ft", "torch", "transformers", "datasets", "accelerate", "peft"
 
 
 class Note(str):
-    """A sentence on what a run decided, with its topic: code picks notes by topic, never by their wording."""
+    """A sentence on a decision of a run, with its topic.
+
+    Code picks notes by topic, never by their wording.
+    """
 
     __slots__ = ("topic",)
     topic: str
@@ -33,7 +36,7 @@ def without_topic(notes: Iterable[str], topic: str) -> list[str]:
 
 
 def log(text: str) -> None:
-    """Print once, however many processes run, and at once, however the output is buffered."""
+    """Print on rank 0 alone, and at once, however the output is buffered."""
     if PartialState().is_main_process:
         print(text, flush=True)
 

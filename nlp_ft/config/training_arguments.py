@@ -36,7 +36,7 @@ def is_sharded(args: TrainingArguments) -> bool:
 def check_training(args: TrainingArguments, given: frozenset[str]) -> None:
     """Check numbers, trackers, early stopping, optimizer and scheduler.
 
-    Given: the names the user set.
+    given: the names the user set.
 
     Raises: ConfigError.
     """

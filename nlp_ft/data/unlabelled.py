@@ -146,7 +146,7 @@ def _read_text(path: Path, paragraphs: bool, skip: bool) -> Table:
 def _texts(tables: Sequence[Table], args: DataArguments) -> tuple[Table, list[str]]:
     """One table with the column `text` and nothing else, blank texts left out.
 
-    And notes.
+    Returns: the table, and notes.
     """
     parts, notes = [], []
     for table in tables:

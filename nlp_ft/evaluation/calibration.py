@@ -138,7 +138,7 @@ def _between(values: np.ndarray) -> np.ndarray:
 
 
 def _score(metric: str, given: np.ndarray, labels: np.ndarray, label: int) -> float:
-    """Metric of the given labels, by hand: thousands of calls, too slow by scikit-learn."""
+    """Metric of the given labels, by hand: scikit-learn is too slow for so many calls."""
     if metric == "subset_accuracy":
         return float((given == labels).all(axis=1).mean())
     if metric == "f1_macro":

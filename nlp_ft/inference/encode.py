@@ -43,12 +43,14 @@ def encode(
     Features are in the order of the rows; rows of like length share a batch. Under several processes each takes its share of
     the batches, and all get all rows.
 
-    Args: model: a stock *ForSequenceClassification, with adapters or without, on the device it is to run on; its mode is
-    restored. tokenizer: the model's. rows: the rows of data.tokenize (input_ids, attention_mask, ...), or texts, or (text,
-    pair) tuples. max_length: tokens at which texts (not token ids) are truncated; the capacity of model and tokenizer where
-    None. layer: another linear layer whose inputs are taken, one vector a row: the dense layer of a head, for instance.
-    poolings: adds the encoder's last hidden states, pooled in each way of pooling.POOLINGS. tokens_a_batch: rows times the
-    tokens of the longest one, at most; a longer row goes alone.
+    Args:
+        model: a stock *ForSequenceClassification, with adapters or without, on its device; its mode is restored.
+        tokenizer: the model's.
+        rows: the rows of data.tokenize (input_ids, attention_mask, ...), or texts, or (text, pair) tuples.
+        max_length: tokens at which texts (not token ids) are truncated; the capacity of model and tokenizer where None.
+        layer: another linear layer whose inputs are taken, one vector a row: the dense layer of a head, for instance.
+        poolings: adds the encoder's last hidden states, pooled in each way of pooling.POOLINGS.
+        tokens_a_batch: rows times the tokens of the longest one, at most; a longer row goes alone.
 
     Raises: DataError for a text without a single token, and for features that are not finite.
     """

@@ -10,10 +10,11 @@ class Prediction:
     """Prediction for one text.
 
     label: the class name; a list of names for a multi-label model; the number itself for a regression; None where its
-    probability is below `abstain_below`. score: probability of the label (multi-label: of its least probable name, or of no
-    name at all), or the number. scores: probability of every class by name, or of the `top_k` likeliest; empty for a
-    regression. windows: number of windows the text was read in, 1 unless it is longer than the model. logits: one a class,
-    where `return_logits` is set; before temperature and thresholds.
+    probability is below `abstain_below`.
+    score: probability of the label (multi-label: of its least probable name, or of no name at all), or the number.
+    scores: probability of every class by name, or of the `top_k` likeliest; empty for a regression.
+    windows: number of windows the text was read in, 1 unless it is longer than the model.
+    logits: one a class, where `return_logits` is set; before temperature and thresholds.
     """
 
     label: str | list[str] | float | None

@@ -1,1 +1,1 @@
-"""Checkpoints as modules: classifiers, tokenizers, heads, pooling, layers, adapters."""
+"""Checkpoints as modules: classifiers, tokenizers, heads, pooling, layers, LoRA."""

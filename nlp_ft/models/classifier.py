@@ -60,28 +60,37 @@ def load_classifier(
     Raises: ModelError if encoder weights are missing or do not fit; ConfigError for a dropout it cannot have.
     """
     name = args.model_name_or_path
-    place = check_directory(name, args.gguf_file)
+    source_path = check_directory(name, args.gguf_file)
     hub: HubOptions = {"revision": args.model_revision, "cache_dir": args.cache_dir}
     gguf = {"gguf_file": args.gguf_file} if args.gguf_file else {}
     with quiet(), as_model_error(name, "configuration"):
-        named = {} if args.config_name else gguf
-        source = AutoConfig.from_pretrained(args.config_name or place, trust_remote_code=False, **named, **hub)
+        gguf_config = {} if args.config_name else gguf
+        source = AutoConfig.from_pretrained(
+            args.config_name or source_path, trust_remote_code=False, **gguf_config, **hub
+        )
     config = _config_for(source, tokenizer, problem_type, labels)
     if args.dropout is not None:
         set_dropout(config, args.dropout)
     model, info = open_classifier(
-        place, config=config, attn_implementation=args.attn_implementation, ignore_mismatched_sizes=True, **gguf, **hub
+        source_path,
+        config=config,
+        attn_implementation=args.attn_implementation,
+        ignore_mismatched_sizes=True,
+        **gguf,
+        **hub,
     )
     notes = _check_loaded(name, model, info, args.ignore_mismatched_sizes)
     if pools_by_layer(model) and dense_is_missing(model, info["missing_keys"]):  # a body saved without its head
         pass_through(model)
     grow_embeddings(model, len(tokenizer))
     _set_pad(model.config, pad_token_id(tokenizer))
-    model.name_or_path = str(Path(place).resolve()) if Path(place).is_dir() else place  # adapters name it as their base
+    model.name_or_path = (
+        str(Path(source_path).resolve()) if Path(source_path).is_dir() else source_path
+    )  # adapters name it as their base
     if gguf:
         setattr(model.config, GGUF_KEY, args.gguf_file)
-    said, kept = _adapt_head(model, source, info, problem_type, labels)
-    return model, [*notes, *said], kept
+    head_notes, head_kept = _adapt_head(model, source, info, problem_type, labels)
+    return model, [*notes, *head_notes], head_kept
 
 
 def _config_for(

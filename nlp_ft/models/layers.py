@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch import nn
@@ -147,10 +148,8 @@ def _embedding_modules(model: PreTrainedModel) -> list[nn.Module]:
 
 def unwrapped(model: nn.Module) -> PreTrainedModel:
     """Return the classifier itself, without the wrapper that adapters put around it."""
-    get_base_model: Callable[[], object] | None = getattr(model, "get_base_model", None)
-    plain = model if get_base_model is None else get_base_model()
-    assert isinstance(plain, PreTrainedModel)
-    return plain
+    get_base_model: Callable[[], PreTrainedModel] | None = getattr(model, "get_base_model", None)
+    return cast(PreTrainedModel, model) if get_base_model is None else get_base_model()
 
 
 class LayerwiseSchedule:

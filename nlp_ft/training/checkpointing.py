@@ -1,4 +1,4 @@
-"""Checkpoints that can be trusted: a manifest written last, and a resume that takes nothing it does not cover.
+"""Checkpoints with a manifest, and a resume that takes whole ones alone.
 
 Trainer's checkpoints are not atomic, and it resumes from the highest number, whole or not; a missing optimizer.pt or
 rng_state.pth changes the result without a word, and a flipped bit in model.safetensors is not noticed.
@@ -13,10 +13,9 @@ import re
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from accelerate import PartialState
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from nlp_ft.errors import ConfigError
 
@@ -43,16 +42,16 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 class ManifestCallback(TrainerCallback):
-    """Writes the manifest of each checkpoint once every process has written its share of it."""
+    """Write each checkpoint's manifest once every process has written its share."""
 
-    def __init__(self, run: Mapping[str, Any]) -> None:
+    def __init__(self, run: Mapping[str, object]) -> None:
         self.run = dict(run)
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         """After Trainer has saved `checkpoint-<step>`."""
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
-            write_manifest(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.run)
+            write_manifest(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}", self.run)
 
 
 def _sha256(path: Path) -> str:
@@ -60,8 +59,11 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def write_manifest(directory: Path, run: Mapping[str, Any]) -> None:
-    """Size and sha256 of every file, and the run they belong to; complete on disk before it gets its name."""
+def write_manifest(directory: Path, run: Mapping[str, object]) -> None:
+    """Record size and sha256 of every file, and the run they belong to.
+
+    The manifest is complete on disk before it gets its name.
+    """
     files = {
         p.name: {"size": p.stat().st_size, "sha256": _sha256(p)} for p in sorted(directory.iterdir()) if p.is_file()
     }
@@ -74,7 +76,7 @@ def write_manifest(directory: Path, run: Mapping[str, Any]) -> None:
 
 
 def fault(directory: Path) -> str | None:
-    """Why a checkpoint cannot be resumed from, or None where every file is as it was written."""
+    """Return why a checkpoint cannot be resumed from; None where it is whole."""
     try:
         files = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))["files"]
     except FileNotFoundError:
@@ -95,15 +97,15 @@ def fault(directory: Path) -> str | None:
 
 
 def numbered(output_dir: Path) -> list[Path]:
-    """The checkpoints in a directory, newest (highest step) first; links are not followed."""
+    """Checkpoints of a directory, the highest step first; links are not followed."""
     found = [
         p for p in output_dir.glob("checkpoint-*") if _NAME.fullmatch(p.name) and p.is_dir() and not p.is_symlink()
     ]
     return sorted(found, key=lambda p: int(p.name.removeprefix("checkpoint-")), reverse=True)
 
 
-def choose(resume: str, output_dir: Path, run: Mapping[str, Any]) -> tuple[Path, list[str]]:
-    """The checkpoint to resume from, and a warning for each newer one that was passed over.
+def choose(resume: str, output_dir: Path, run: Mapping[str, object]) -> tuple[Path, list[str]]:
+    """Choose the checkpoint to resume from; warn of newer ones passed over.
 
     resume: `True` (or `true`, `1`) for the newest whole one in output_dir, else a path, which must be whole.
 
@@ -126,8 +128,11 @@ def choose(resume: str, output_dir: Path, run: Mapping[str, Any]) -> tuple[Path,
     raise ConfigError(f"--resume_from_checkpoint: {output_dir} holds no whole checkpoint{detail}.")
 
 
-def finished(directory: Path, asked: Mapping[str, Any]) -> bool:
-    """Whether a piece of a run (a fold, a source) is finished, so that a resumed run takes it as it is.
+def finished(directory: Path, asked: Mapping[str, object]) -> bool:
+    """Return whether a piece of a run (a fold, a source) is finished.
+
+    A resumed run takes such a piece as it is.
+
 
     asked: what `begin` kept of it. Raises: ConfigError if it was made with other settings or rows, or does not say.
     """
@@ -143,7 +148,7 @@ def finished(directory: Path, asked: Mapping[str, Any]) -> bool:
     raise ConfigError(f"{directory} is finished, and of another run: {_told(*differs)}; {mend}")
 
 
-def begin(directory: Path, asked: Mapping[str, Any]) -> None:
+def begin(directory: Path, asked: Mapping[str, object]) -> None:
     """Keep what a piece of a run is made with, for `finished`; before it is made."""
     if PartialState().is_main_process:
         directory.mkdir(parents=True, exist_ok=True)
@@ -152,18 +157,21 @@ def begin(directory: Path, asked: Mapping[str, Any]) -> None:
         part.replace(directory / ASKED)
 
 
-def start_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run starts from, of its arguments by group: the checkpoint, the adapters, and the weights below adapters.
+def start_of(settings: Mapping[str, dict[str, object]]) -> dict[str, object]:
+    """Arguments that a run starts from: checkpoint, adapters, weights below them.
 
     The last as `weights_of` tells them: a checkpoint of adapters does not hold them, so they must still be those.
     """
     model, lora = settings["model"], settings["lora"]
-    below = weights_of(model["model_name_or_path"]) if lora["use_peft"] else None
+    below = weights_of(str(model["model_name_or_path"])) if lora["use_peft"] else None
     return {**{k: v for k, v in model.items() if k != "cache_dir"}, **lora, "weights": below}
 
 
 def weights_of(checkpoint: str) -> str | None:
-    """sha256 of a directory's weights, those of its adapters included; None for a name on the Hub, which has a revision."""
+    """sha256 of a directory's weights, those of its adapters included.
+
+    None for a name on the Hub, which has a revision.
+    """
     folder = Path(checkpoint)
     if not folder.is_dir():
         return None
@@ -175,14 +183,17 @@ def weights_of(checkpoint: str) -> str | None:
 
 
 def remove_finished(output_dir: Path, explicit: Collection[str]) -> None:
-    """Remove a finished run's checkpoints, which only an interrupted one needs, unless the user asked for saving by flag."""
+    """Remove a finished run's checkpoints, unless a flag asked for them.
+
+    Only an interrupted run needs them.
+    """
     if not _SAVING & set(explicit):
         for path in numbered(output_dir):
             if (path / MANIFEST).is_file():
                 shutil.rmtree(path)
 
 
-def _check_same_run(path: Path, run: Mapping[str, Any]) -> None:
+def _check_same_run(path: Path, run: Mapping[str, object]) -> None:
     saved = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["run"]
     if differs := _difference(saved, run):
         raise ConfigError(
@@ -191,16 +202,16 @@ def _check_same_run(path: Path, run: Mapping[str, Any]) -> None:
         )
 
 
-def _told(name: str, one: Any, other: Any) -> str:
+def _told(name: str, saved: object, current: object) -> str:
     """A difference, as a clause; nobody compares digests by eye."""
     group, _, part = name.partition(" ")
     if group in ("data", "weights"):
         return f"it was made from other {group}{part and ' '}{part} than this one"
-    return f"its {name} is {one}, this one's is {other}"
+    return f"its {name} is {saved}, this one's is {current}"
 
 
-def _difference(saved: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-    """The first thing in which a run is not as it was saved: its name, as saved, as it is now."""
+def _difference(saved: Mapping[str, object], run: Mapping[str, object]) -> tuple[str, object, object] | None:
+    """First difference of a run from its record: name, as saved, as it is now."""
     for name, value in json.loads(json.dumps(dict(run))).items():
         before = saved.get(name)
         if isinstance(before, dict) and isinstance(value, dict) and (inner := _difference(before, value)):

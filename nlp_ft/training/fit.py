@@ -1,4 +1,7 @@
-"""`fit`: the only train, resume, evaluate, merge, save, card of nlp_ft. Methods bring a model, data and a loss."""
+"""Training, evaluation, saving and report of a classifier.
+
+Methods bring a model, data and a loss as a `Job`.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,8 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from transformers import (
-    DataCollatorWithPadding,
-    TrainingArguments,
-)
+from torch import nn
+from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, TrainingArguments
 
 from nlp_ft.config import FitArguments
 from nlp_ft.config.training_arguments import is_sharded
@@ -46,8 +47,8 @@ class Job:
     `held_out`: validation rows were not trained on, so that a calibration can be fitted on them.
     """
 
-    model: Any
-    tokenizer: Any
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
     data: TextData
     splits: Mapping[str, Dataset]
     max_seq_length: int
@@ -70,12 +71,15 @@ class Job:
 
 @dataclass
 class Fitted:
-    """A trained model, and what it answers: `logits` (rows, classes) of "validation" and "test", in the order of their rows.
+    """A trained model with its logits on the held-out splits.
+
+    `logits`: (rows, classes) of "validation" and "test", in the order of their rows.
+
 
     `metrics`: train_*, eval_* and test_*, as all_results.json has them. `long_documents`: for `inference.json`.
     """
 
-    model: Any
+    model: nn.Module
     logits: dict[str, np.ndarray]
     metrics: dict[str, float]
     log_history: list[dict[str, float]] = field(default_factory=list)
@@ -83,7 +87,7 @@ class Fitted:
 
 
 def fit(job: Job, scores: Mapping[str, float] | None = None, controls: Sequence[Baseline] = ()) -> RunReport:
-    """Train and finish: resume, train, evaluate, merge, save, reload and compare, write the report."""
+    """Train a job, evaluate it, save and verify the model, write the report."""
     return finish(job, train(job), scores, controls)
 
 
@@ -100,13 +104,14 @@ def train(job: Job) -> Fitted:
         logits[split], found = trainer.predict_in_order(job.splits[split], prefix)
         metrics |= found
     long_documents = detach_attention(trainer.model, job.long_documents)  # type: ignore[arg-type]
+    assert trainer.model is not None
     return Fitted(trainer.model, logits, metrics, trained.log_history, long_documents)
 
 
 def finish(
     job: Job, fitted: Fitted, scores: Mapping[str, float] | None = None, controls: Sequence[Baseline] = ()
 ) -> RunReport:
-    """Compare with the baselines and controls, merge, save, reload and compare, write the report. Returns: what was reported.
+    """Compare with baselines and controls, save and verify, write the report.
 
     scores: metrics found elsewhere (in cross-validation), to be reported with the rest. controls: other ways to answer the
     same test rows, each with a row and a sentence of its own.
@@ -119,8 +124,8 @@ def finish(
     metrics |= scores or {}
     references = _baselines(job)
     for kind, answered in (("baseline", references.values()), ("control", controls)):
-        for one in answered:
-            metrics |= {f"{kind}_{one.name}_{key}": value for key, value in one.metrics.items()}
+        for reference in answered:
+            metrics |= {f"{kind}_{reference.name}_{key}": value for key, value in reference.metrics.items()}
     truth = data.test["label"]
     sentences = [verdict(data.problem_type, answers, truth, references, job.doing)]
     sentences += [against_control(data.problem_type, answers, truth, one, job.doing) for one in controls]
@@ -155,7 +160,7 @@ def finish(
 
 
 def _calibrate(job: Job, fitted: Fitted) -> tuple[InferenceConfig, dict[str, float], list[str]]:
-    """As `calibration.calibrate`; nothing where no row was held out to be calibrated by."""
+    """Calibrate as `calibration.calibrate`, if rows were held out for it."""
     if not job.held_out:
         return InferenceConfig(), {}, []
     held_out, test = (
@@ -166,7 +171,10 @@ def _calibrate(job: Job, fitted: Fitted) -> tuple[InferenceConfig, dict[str, flo
 
 
 def job_identity(job: Job) -> dict[str, object]:
-    """What a checkpoint must have in common with the run that resumes from it; the test rows decide no weight."""
+    """Identity of a job, which a checkpoint shares with the run that resumes it.
+
+    The test rows decide no weight, and are left out.
+    """
     return run.identity(
         job.settings,
         job.training,

@@ -1,4 +1,4 @@
-"""The hyper-parameters that follow from model and data where the user sets none: measured, and said aloud.
+"""Hyper-parameters that follow from model and data where the user sets none.
 
 Sources: the figures in README.md ("Defaults, and what they rest on"); enough updates on small sets after Mosbach et al. 2021
 (arXiv:2006.04884) and Zhang et al. 2021 (arXiv:2006.05987); LoRA's rate, about ten times full fine-tuning's, after Schulman
@@ -46,7 +46,7 @@ def epochs(updates: int, problem_type: str, use_peft: bool = False) -> int:
 
 
 class Choices:
-    """Values set in place, each only where the user left it open; `made` tells them, for a note.
+    """Values set in place where the user left them open; `made` lists them.
 
     explicit: the names the user set; None: the caller chose everything, and nothing is set.
     """
@@ -111,7 +111,10 @@ def choose(
 
 
 def adapt_to_problem(args: TrainingArguments, problem_type: str) -> None:
-    """Set in place what arguments meant for one kind of problem must be for another: how the best is told, no smoothing."""
+    """Adapt arguments for one kind of problem to another, in place.
+
+    The metric of the best checkpoint changes, and only classes are smoothed.
+    """
     args.metric_for_best_model, args.greater_is_better = SELECTION_METRIC[problem_type]
     if problem_type != SINGLE:
         args.label_smoothing_factor = 0.0

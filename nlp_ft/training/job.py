@@ -1,4 +1,7 @@
-"""From arguments to a job that is ready to be trained: what every method that fits a classifier has in common."""
+"""Arguments in, a job that is ready to be trained out.
+
+What every method that fits a classifier has in common.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,10 @@ class Settings(Generic[Method]):
 
     @classmethod
     def of(cls, method: str, arguments: Sequence[object], kind: type[Kind]) -> Settings[Kind]:
-        """From what `parse(*ARGUMENTS)` returned: instances in any order, and the names the user set.
+        """Settings from the result of `parse(*ARGUMENTS)`.
+
+        arguments: instances in any order, and the names the user set.
+
 
         A group that is not among them has its defaults. kind: the type of the method's own arguments; NoneType for a method
         that has none. Raises: ConfigError for --push_to_hub where the method does not end in one classifier.
@@ -103,7 +109,10 @@ class Settings(Generic[Method]):
         return Settings(method=method, **held)
 
     def to_dict(self, training: TrainingArguments) -> dict[str, Any]:
-        """For run.json: every resolved argument by group; training: the arguments as they came to be."""
+        """Every resolved argument by group, for run.json.
+
+        training: the arguments as they came to be.
+        """
         groups = {
             name: getattr(self, name) for name in _GROUPS if name != "training" and getattr(self, name) is not None
         }
@@ -116,7 +125,10 @@ class Settings(Generic[Method]):
 
 
 def read(settings: Settings, frames: Mapping[str, Any] | None = None) -> TextData:
-    """The rows in three splits, everything decided and the data check said; the output directory is checked before.
+    """Read the rows in three splits, and log the decisions and the data check.
+
+    The output directory is claimed before.
+
 
     frames: a data frame for train, validation or test, in place of its file.
     Raises: ConfigError, DataError.
@@ -136,7 +148,7 @@ def cross_validated(
     settings: Settings,
     fit_one: Callable[[TextData, Settings, Mapping[str, float] | None], RunReport],
 ) -> RunReport:
-    """fit_one(data, settings, scores), after one fit a fold where --num_folds asks for it.
+    """Fit once, after one fit a fold where --num_folds asks for it.
 
     scores: what the folds found; None in the fits of the folds themselves, which are to be brief.
     """
@@ -157,7 +169,7 @@ def cross_validated(
 
 
 def make_job(data: TextData, settings: Settings, *, silent: bool = False) -> Job:
-    """A classifier that is ready to be trained on this data, and everything that goes with it; logs what was decided.
+    """Build a classifier that is ready to be trained; log what was decided.
 
     silent: one of several fits of a run, which logs nothing. The arguments given are not changed: the job has its own copy.
     """
@@ -191,7 +203,10 @@ def make_job(data: TextData, settings: Settings, *, silent: bool = False) -> Job
 
 
 class LoadedModel(NamedTuple):
-    """A checkpoint as a classifier of these labels; trained_head: its head goes on training, and needs no start."""
+    """A checkpoint as a classifier of the data's labels.
+
+    trained_head: its head goes on training, and needs no start.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -201,7 +216,10 @@ class LoadedModel(NamedTuple):
 
 
 def load_model(data: TextData, settings: Settings, tokenizer: PreTrainedTokenizerBase | None = None) -> LoadedModel:
-    """The checkpoint with a head for the data's labels. tokenizer: where several classifiers share one."""
+    """Load the checkpoint with a head for the data's labels.
+
+    tokenizer: where several classifiers share one.
+    """
     tokenizer = tokenizer or classifier.load_tokenizer(settings.model)
     model, notes, trained_head = classifier.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
     limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
@@ -209,7 +227,10 @@ def load_model(data: TextData, settings: Settings, tokenizer: PreTrainedTokenize
 
 
 class Rows(NamedTuple):
-    """Token ids of the three splits; the first `original` training rows are as they were read, the others augmented."""
+    """Token ids of the three splits.
+
+    The first `original` training rows are as they were read, the others augmented.
+    """
 
     splits: dict[str, Dataset]
     original: int
@@ -251,7 +272,10 @@ def make_rows(
 
 
 def make_loss(data: TextData, settings: Settings) -> losses.ClassifierLoss:
-    """The loss of the problem, with class weights, smoothing and mixup as asked for. Raises: ConfigError."""
+    """Build the loss, with class weights, smoothing and mixup as asked for.
+
+    Raises: ConfigError.
+    """
     check_thresholds(data, settings.fit)
     weights = losses.class_weights(
         settings.fit.class_weights, data.problem_type, data.labels, setup.label_counts(data), len(data.train)
@@ -273,7 +297,10 @@ def check_thresholds(data: TextData, fit: FitArguments) -> None:
 def choose_schedule(
     data: TextData, settings: Settings, model: PreTrainedModel, rows: int, training: TrainingArguments
 ) -> list[str]:
-    """Set in place the batch, rate, epochs and metric that the user left to us. Returns: notes. Raises: ConfigError."""
+    """Set batch size, rate, epochs and metric where the user left them open.
+
+    Returns: notes. Raises: ConfigError.
+    """
     parameters = classifier.count_parameters(model)[1]
     use_peft = settings.lora.use_peft
     notes = hyperparameters.choose(training, settings.explicit, rows, parameters, use_peft, data.problem_type)
@@ -295,7 +322,10 @@ class Started(NamedTuple):
 def start_training(
     data: TextData, settings: Settings, loaded: LoadedModel, rows: Rows, training: TrainingArguments
 ) -> Started:
-    """Start the head from a probe, put adapters on, freeze what is to be frozen, in this order; after the schedule."""
+    """Start the head, add adapters, freeze layers, in this order.
+
+    The schedule must be set: rates by layer depend on it.
+    """
     freezing = settings.freeze
     model = loaded.model
     adapted: nn.Module = model
@@ -322,7 +352,10 @@ def parameters_note(model: nn.Module) -> Note:
 
 
 def _windows(args: LongTextArguments | None, tokenizer: Any, limit: int, data: TextData) -> Windows | None:
-    """How to read long texts in place of cutting them, or None. Raises: ConfigError for windows that hold nothing new."""
+    """Windows for long texts, or None where they are cut.
+
+    Raises: ConfigError for windows that hold nothing new.
+    """
     if args is None or args.long_documents == "truncate":
         return None
     pair = "text_pair" in data.train.column_names
@@ -344,7 +377,10 @@ def schedule_layers(
 
 
 def control_settings(settings: Settings, **groups: Any) -> Settings:
-    """The same settings but for some groups: what a control is made of. Raises: ConfigError if nothing differs."""
+    """Settings of a control: the same but for some groups.
+
+    Raises: ConfigError if nothing differs.
+    """
     changed = replace(settings, **groups)
     if changed == settings:
         raise ConfigError("--with_control: this run is its own control; nothing that could be measured was asked for.")

@@ -1,4 +1,4 @@
-"""The spine of every run: its directory, identity, resuming, guarded training, record and done-marker.
+"""The spine of every run: directory, identity, resume, guards, record.
 
 A method brings its arguments, its mathematics and its report; what all runs share is here, once:
 
@@ -39,7 +39,10 @@ _BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps")
 
 
 def claim_directory(args: TrainingArguments, explicit: Iterable[str] | None = None) -> None:
-    """Check the output directory and the processes, seed, and show bars on terminals only; before anything is read.
+    """Claim the output directory, check the processes, and set the seed.
+
+    Before anything is read. Bars are shown on terminals only.
+
 
     Raises: ConfigError if the directory holds a run already, or several GPUs would be driven by one process.
     """
@@ -82,7 +85,10 @@ def _check_processes(args: TrainingArguments) -> None:
 
 
 def _check_writable(output: Path) -> None:
-    """Refuse a directory that could not be made or written to, now and not after training. Raises: ConfigError."""
+    """Refuse a directory that cannot be written to, before training.
+
+    Raises: ConfigError.
+    """
     nearest = next(path for path in (output, *output.absolute().parents) if path.exists())
     if not nearest.is_dir():
         what = f"{output} is" if nearest == output else f"{output}: {nearest} is"
@@ -92,7 +98,10 @@ def _check_writable(output: Path) -> None:
 
 
 def restart(args: TrainingArguments) -> None:
-    """After other fits of the same run: the same seed again, and no resuming where there is nothing to resume from."""
+    """Seed again after other fits of the same run.
+
+    Nothing is resumed where there is nothing to resume from.
+    """
     set_seed(args.seed)
     if not checkpointing.numbered(Path(str(args.output_dir))):
         args.resume_from_checkpoint = None
@@ -113,7 +122,7 @@ def identity(
     ignored: Collection[str] = (),
     **more: object,
 ) -> dict[str, object]:
-    """What a checkpoint must have in common with the run that resumes from it.
+    """Return what a checkpoint and the run that resumes it must share.
 
     Args:
         settings: every resolved argument by group, as run.json has them.
@@ -137,7 +146,7 @@ def identity(
 def piece_identity(
     settings: Mapping[str, dict[str, object]], explicit: Collection[str] | None, processes: int
 ) -> dict[str, object]:
-    """What a finished piece of a run (a fold, a source) must have in common with the run that takes it, but for its rows.
+    """Return what a finished fold or source and its run must share, but for rows.
 
     settings: every argument by group, as they came. explicit: the names the user set; of what is chosen where he sets
     nothing, the piece must have been left to choose, too. None: the arguments hold as they are.
@@ -172,7 +181,7 @@ def _arguments(
 
 @dataclass
 class TrainerRun:
-    """What `Trainer.train` measured: its `metrics` as train_*, the minutes among them, and its log."""
+    """Metrics of `Trainer.train` as train_*, minutes among them, and its log."""
 
     metrics: dict[str, float]
     log_history: list[dict[str, float]]
@@ -216,7 +225,10 @@ def _checkpoint(args: TrainingArguments, identity: Mapping[str, object]) -> str 
 
 
 def complete(report: RunReport, explicit: Collection[str], **facts: object) -> None:
-    """Write all_results.json and then run.json, the done-marker, and remove the checkpoints; on rank 0, after all else.
+    """Write the record, done-marker last, and remove the checkpoints.
+
+    On rank 0, after all else.
+
 
     explicit: the names the user set; checkpoints asked for by a flag stay. facts: what the method has to record (`data`, at
     least). Numbers that are not finite become null in the log, for which JSON has no word: fp16 logs such a gradient norm

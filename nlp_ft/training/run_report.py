@@ -1,4 +1,4 @@
-"""What a run says and writes: notes, tables, all_results.json, run.json, test_predictions.csv and the model card."""
+"""The report of a run: tables, predictions and the model card."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ _SHOWN = {
 
 @dataclass
 class RunReport:
-    """Everything a run found. `metrics`: as all_results.json has them; `test_logits`: (rows, classes), raw; `title`: its row.
+    """Results of a run.
+
+    `metrics`: as all_results.json has them; `test_logits`: (rows, classes), raw; `title`: its row.
+
 
     `answering`: what `inference.json` says, by which test_predictions.csv answers as `load` will.
     """
@@ -62,7 +65,7 @@ def write_report(report: RunReport, data: TextData) -> None:
 
 
 def per_class(report: RunReport, data: TextData) -> list[ClassScores]:
-    """Precision, recall, F1 and support of each class on the test rows, for run.json and the card."""
+    """Precision, recall, F1 and support of each class on the test rows."""
     return per_class_table(data.problem_type, report.test_logits, data.test["label"], data.labels)
 
 
@@ -85,7 +88,10 @@ def _card_facts(report: RunReport, data: TextData) -> dict[str, Any]:
 
 
 def write_predictions(path: Path, rows: Dataset, logits: np.ndarray, problem_type: str, labels: list[str]) -> None:
-    """CSV with text, (text_pair,) label, prediction, and one score column a class; multi-label names joined by `;`."""
+    """Write a CSV of text, label, prediction and a score column a class.
+
+    Pairs have text_pair; multi-label names are joined by `;`.
+    """
     scores = probabilities(problem_type, logits)
     chosen = predicted(problem_type, logits)
     pairs = ["text_pair"] if "text_pair" in rows.column_names else []
@@ -112,7 +118,7 @@ def named(value: Any, labels: list[str]) -> str:
 
 
 def describe(report: RunReport, data: TextData, *, silent: bool = False) -> str:
-    """The report as text: the metrics beside the baselines', classes and confusions, what fine-tuning bought.
+    """Format the report: metrics beside the baselines', classes, confusions.
 
     brief: the test metrics alone, in one line.
     """
@@ -151,7 +157,7 @@ def _sources(rows: Dataset) -> dict[str, int]:
 
 
 def source_metrics(rows: Dataset, logits: np.ndarray, problem_type: str, labels: list[str]) -> dict[str, float]:
-    """`test_accuracy@movies` and so on for each source of the test rows, where there are several."""
+    """Metrics by source of the test rows, such as `test_accuracy@movies`."""
     found = {}
     for source in _sources(rows):
         indices = [place for place, name in enumerate(rows["source"]) if name == source]
@@ -166,7 +172,7 @@ def _cell(value: float | None) -> str:
 
 
 def settings_of(**groups: Any) -> dict[str, Any]:
-    """The resolved arguments of a run by group, as JSON can hold them; tokens are left out."""
+    """Resolved arguments by group, as JSON can hold them, without tokens."""
     settings: dict[str, Any] = {}
     for group, arguments in groups.items():
         held = arguments.to_dict() if hasattr(arguments, "to_dict") else dataclasses.asdict(arguments)

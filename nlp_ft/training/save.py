@@ -1,4 +1,4 @@
-"""A directory that plain transformers loads, saved, loaded anew and compared with the trained model."""
+"""Saving, with a fresh load that is compared with the trained model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def save_and_verify(
     max_length: int,
     adapter_only: bool = False,
 ) -> None:
-    """Save a classifier and its tokenizer by `save_verified`; logits of some rows and the labels are compared.
+    """Save a classifier and its tokenizer; verify logits and labels.
 
     LoRA: merged weights at the root (the model itself is merged by this) and the adapter in `adapter/`; with adapter_only,
     adapter, head and labels at the root.
@@ -73,7 +73,7 @@ def save_verified(
     outputs: Callable[[nn.Module, PreTrainedTokenizerBase], Tensor],
     compared: str,
 ) -> None:
-    """Save weights and tokenizer, load both anew from disk, compare, and only then move them into the directory.
+    """Save weights, load them anew, compare, and only then publish them.
 
     write: into the directory it gets; it may merge adapters into the model. load: as a user would, from there; it refuses
     missing weights. outputs: what both models must give alike, by their own tokenizers. compared: `model's logits`, say.
@@ -99,7 +99,10 @@ def save_verified(
 
 @contextmanager
 def staged(directory: Path) -> Iterator[Path]:
-    """Within: an empty subdirectory to write to and to check; then all of it moves to the root, weights last.
+    """Yield an empty subdirectory, and move its content to the root at the end.
+
+    Weights move last.
+
 
     What fails or is cut short within leaves nothing at the root that could be taken for a model.
     """
@@ -143,7 +146,7 @@ def publish(stage: Path, directory: Path) -> None:
 
 
 def load_saved(directory: Path) -> PreTrainedModel:
-    """A saved directory as plain transformers loads it; an adapter directory through its base.
+    """Load a saved directory as plain transformers does; adapters on their base.
 
     Raises: TrainingError if weights are missing or left over, which would mean a layer that is random or lost.
     """

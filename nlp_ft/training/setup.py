@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -144,7 +144,7 @@ def _start_from_windows(
 
 
 def _mean_features(
-    model: PreTrainedModel, linear: Any, part: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, dropout: bool
+    model: PreTrainedModel, linear: Any, part: Any, tokenizer: PreTrainedTokenizerBase, dropout: bool
 ) -> np.ndarray:
     """Return the inputs of the last layer, (documents, width), averaged over the windows of a document."""
     names = [name for name in part if name in tokenizer.model_input_names]

@@ -1,4 +1,4 @@
-"""Trainer, with what it gets wrong put right; its progress bar, and the lines it says."""
+"""Trainer with guards, deterministic order of rows, and plain progress lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
-from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from nlp_ft.config import FitArguments
 from nlp_ft.errors import TrainingError
@@ -24,7 +33,10 @@ HEAD_RATE = 0.1  # of the adapters' learning rate
 
 
 class CheckedTrainer(Trainer):
-    """Trainer that stops at the first number that is not finite, and gives each layer the learning rate it is to have.
+    """Trainer that refuses numbers that are not finite.
+
+    It gives each layer its learning rate.
+
 
     Its rows come in an order that follows from seed and epoch; clock: the epoch, for others that draw by it.
     """
@@ -45,13 +57,16 @@ class CheckedTrainer(Trainer):
         return LengthGroups(rows["length"][:], per_update, seed, self.clock)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Nothing: a run pushes once, when it is reported (nlp_ft.hub), and never what Trainer keeps beside the model."""
+        """Do nothing: a run pushes once, at its end, and never Trainer's own files."""
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Nothing: checkpoints stay at home."""
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Give each parameter its own share of the learning rate: by its layer, and where there are adapters by its kind.
+        """Give each parameter its share of the learning rate.
+
+        It depends on the layer, and with adapters on the kind.
+
 
         With adapters the head, which trains in full, goes at a share of their rate: they want about ten times the rate of full
         fine-tuning (see recipe.py), at which a dense layer of the head forgets what it held. On the movies, one epoch at the
@@ -76,7 +91,10 @@ class CheckedTrainer(Trainer):
         return optimizer
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Stop at a loss that is not finite: Trainer would log it as 0 and save what it leads to.
+        """Refuse a loss that is not finite.
+
+        Trainer would log it as 0 and save what it leads to.
+
 
         Layers that wait for gradual unfreezing lose their gradients here: they then neither move, nor decay, nor count in the
         clipping, and no process is left without a gradient to share.
@@ -103,7 +121,7 @@ class CheckedTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save finite weights only: a gradient can spoil them in the very step that is saved."""
+        """Save finite weights only; a gradient can spoil them in the saved step."""
         model: Any = self.model
         for name, parameter in model.named_parameters():
             if parameter.requires_grad and not torch.isfinite(parameter).all():
@@ -118,7 +136,7 @@ class CheckedTrainer(Trainer):
 
 
 class ClassifierTrainer(CheckedTrainer):
-    """CheckedTrainer whose loss is divided by rows, and whose predictions come in the order of the rows."""
+    """Trainer of classifiers: loss divided by rows, predictions in row order."""
 
     columns: Sequence[str] = ()
 
@@ -162,24 +180,43 @@ class ClassifierTrainer(CheckedTrainer):
 class BarOnly(ProgressCallback):
     """Trainer's progress bar without the dictionaries it prints into it."""
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
         """Print nothing."""
 
 
 class EvaluationLines(TrainerCallback):
-    """One line an evaluation: where training stands, the loss since the last one, and the metric that counts."""
+    """Log a line for each evaluation: step, losses, and the selection metric."""
 
     def __init__(self, metric: str) -> None:
         self.metric = metric
         self.losses: list[float] = []
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
         """Collect the training losses in between."""
         if logs and "loss" in logs:
             self.losses.append(logs["loss"])
 
     def on_evaluate(
-        self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
     ) -> None:
         """Say it."""
         metrics = metrics or {}
@@ -193,7 +230,7 @@ class EvaluationLines(TrainerCallback):
 
 
 def set_callbacks(trainer: Trainer, fit: FitArguments | None = None) -> None:
-    """Trainer's bar alone, on terminals, in place of all that it prints; early stopping where it is asked for."""
+    """Replace Trainer's printing by a bar on terminals; add early stopping."""
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     if not trainer.args.disable_tqdm:

@@ -445,11 +445,14 @@ def test_a_hub_that_hangs_for_ever_is_left_at_the_deadline(
         monkeypatch.setenv(name, value)
     planted = hub.fault(*CALLS[call], "hang", None, seconds=600)
     before = _children()
-    with pytest.raises(PushError) as caught:
-        send(replace(push_request, read_timeout=1200), 6.0)
+    for seconds in (6, 90):  # on a busy machine the pushing process may not come so far in a few seconds
+        with pytest.raises(PushError) as caught:
+            send(replace(push_request, read_timeout=1200), seconds)
+        if planted.hits:
+            break
     assert planted.hits == 1
     assert _children() == before  # the pushing process is gone, with its question unanswered
-    assert str(caught.value) == f"the Hub was not done within 6 s ({call}); --hub_timeout sets another limit"
+    assert str(caught.value) == f"the Hub was not done within {seconds} s ({call}); --hub_timeout sets another limit"
     assert _commits(hub, push_request) == 0
 
 

@@ -162,7 +162,7 @@ def test_half_a_character_is_refused_by_row(bert: Classifier) -> None:
     with pytest.raises(DataError) as caught:
         bert.predict([TEXTS[0], "so \ud83d"])
     assert str(caught.value) == (
-        "row 1: half of a character ('\\ud83d', a lone surrogate) at place 3, which no tokenizer reads; decode the bytes anew, "
+        "row 1: half of a character ('\\ud83d', a lone surrogate) at index 3, which no tokenizer reads; decode the bytes anew, "
         'or text.encode("utf-8", "replace").decode().'
     )
 
@@ -410,7 +410,7 @@ def test_a_regression_model_answers_with_its_number(family: str, tmp_path: Path)
 
 @every_family
 def test_a_body_without_a_head_is_refused(family: str) -> None:
-    with pytest.raises(ModelError, match="is not in its weights, so its answers would be random; fine-tune it first"):
+    with pytest.raises(ModelError, match="is not in its weights, so its predictions would be random; fine-tune it first"):
         load(checkpoint(family))
 
 

@@ -359,7 +359,7 @@ def test_a_file_of_a_gigabyte_is_refused_unread(path: Path, name: str) -> None:
         ('{"a": [' * 900 + "]}" * 900, "DIR/config.json is nested too deep to be read."),
         (
             '{"num_hidden_layers": 2, "num_hidden_layers": 3}',
-            "DIR/config.json has the key 'num_hidden_layers' twice; which one holds is anyone's guess.",
+            "DIR/config.json has the key 'num_hidden_layers' twice; wanted every key once.",
         ),
         ("[1]", "DIR/config.json holds a list; wanted a JSON object."),
         (
@@ -407,7 +407,7 @@ def test_a_head_that_is_not_in_the_weights_is_refused_by_its_name(family: str) -
     message = _refused(checkpoint(family))
     assert message.startswith("DIR is no fine-tuned classifier: ")
     assert message.endswith(
-        ".weight is not in its weights, so its answers would be random; fine-tune it first (nlp-ft finetune)."
+        ".weight is not in its weights, so its predictions would be random; fine-tune it first (nlp-ft finetune)."
     )
 
 

@@ -362,7 +362,7 @@ def test_no_new_row_of_a_split_equals_a_text_held_out() -> None:
     new, notes = augment_train(train, args, 0, others=[held_out])
     assert new["text"][:] == ["so warm story"]
     assert notes == [
-        "augment: 0 new rows of 1 training rows (0 by swap); 1 could not be made: nothing in their text may be touched, or all "
+        "augment: 0 new rows of 1 training rows (0 by swap); 1 could not be made: no word of the text may change, or all "
         "that can be made of it is there"
     ]
 
@@ -379,7 +379,7 @@ def test_notes_show_an_example_and_doubt_a_language_whose_negations_are_not_know
     assert notes[1].startswith("augment: swap, for example 'Ein wirklich schöner Film mit toller Musik' -> 'Ein ")
     assert notes[2] == (
         "warning: 0% of the words are English stop-words, so the texts may not be English: swap, delete and insert know the "
-        "negations of English alone, and may turn a label"
+        "negations of English alone, and may change a label"
     )
     assert share_of_stop_words(FILMS) > 0.3
 

@@ -184,7 +184,7 @@ def test_an_adapter_whose_base_was_moved_says_what_to_do(gone: str, tmp_path: Pa
         nlp_ft.load(out)
     assert str(caught.value) == (
         f"{out}: its base checkpoint cannot be opened (base_model_name_or_path in adapter_config.json; if it was moved, write "
-        f"its new place there): {gone}: no such directory, and no name on the Hub either (those are owner/name)."
+        f"its new path there): {gone}: no such directory, and no name on the Hub either (those are owner/name)."
     )
 
 

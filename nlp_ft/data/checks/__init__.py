@@ -1,1 +1,1 @@
-"""Checks of the data: duplicates, leaks, wrong labels, damaged texts; their repair."""
+"""Checks of the data: duplicates, leaks, wrong labels, damaged texts; repairs."""

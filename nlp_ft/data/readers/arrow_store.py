@@ -213,7 +213,7 @@ class Store:
             self._file.write(self._batches)
             self._batches = []
 
-    def columns(self) -> dict[str, Sequence[Any]]:
+    def columns(self) -> dict[str, Any]:
         """Every column as a Column, in order of first appearance.
 
         A row without a cell has None there. Nothing is added afterwards.

@@ -67,10 +67,13 @@ def explain(
 ) -> list[Explanation]:
     """Attribute each label's log-odds to the words of its text.
 
-    Args: classifier: as `nlp_ft.load` gives it. texts: as `Classifier.predict` takes them. A text of more tokens than the
-    model holds is truncated; `cut` is the number left out. target: the label to explain; if None, the likeliest of each text.
-    A regression has none. steps: of the integral; each costs a forward and a backward pass. More make `completeness_error`
-    smaller. batch_size: rows in one pass; it changes no attribution.
+    Args:
+        classifier: as `nlp_ft.load` gives it.
+        texts: as `Classifier.predict` takes them. A text of more tokens than the model holds is truncated; `cut` is the number
+            left out.
+        target: the label to explain; if None, the likeliest of each text. A regression has none.
+        steps: of the integral; each costs a forward and a backward pass. More make `completeness_error` smaller.
+        batch_size: rows in one pass; it changes no attribution.
 
     Returns: explanations in the order of the texts.
 

@@ -79,8 +79,10 @@ def _check_logits(name: str, kind: str, model: Classifier, graph: Classifier, te
     longest = min(model.max_seq_length, 512)
     short, middle, long = random_texts(model, 3, (5, min(_MEDIUM_LENGTH, longest), longest))
     for batch in ([short], [middle], [short, middle, short], [long, short], texts):
-        wanted, got = (one.logits(batch, max(len(batch), 1), long_documents="truncate") for one in (model, graph))
-        difference, bound = largest_difference(wanted, got)
+        expected, actual = (
+            engine.logits(batch, max(len(batch), 1), long_documents="truncate") for engine in (model, graph)
+        )
+        difference, bound = largest_difference(expected, actual)
         if graph.labels != model.labels or not difference <= bound:
             raise ExportError(
                 f"{name}: the {_TITLES[kind]} graph of {type(model.model).__name__} does not repeat its logits (off by "

@@ -43,7 +43,7 @@ class TextClassifier(Protocol):
 
     @property
     def problem_type(self) -> str:
-        """As in the configuration of transformers."""
+        """Problem type as in the configuration of transformers."""
         ...
 
     @property
@@ -200,7 +200,7 @@ def _process() -> tuple[int, int]:
 
 
 def _made_of(file: TextFile, classifier: TextClassifier, options: Mapping[str, object]) -> dict[str, object]:
-    """What must not change between an interrupted run and its resumption.
+    """Conditions that an interrupted run and its resumption must share.
 
     The keys are names a user knows. The model is identified by logits of a few texts, whatever it is made of.
     """

@@ -1,9 +1,12 @@
-"""Fit a few rows a class (contrastively as SetFit, frozen, or in full), or the labels alone, zero-shot."""
+"""Train a classifier on a few rows a class, or on the labels alone (zero-shot).
+
+With rows: contrastively as SetFit, with a frozen body, or in full.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
 from nlp_ft.methods.fewshot.arguments import FewshotArguments
@@ -22,7 +25,7 @@ ARGUMENTS = (
 )
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
     """Run `nlp-ft fewshot`; see `nlp_ft.methods.fewshot.method.run`."""
     from nlp_ft.methods.fewshot.method import run
 

@@ -14,7 +14,10 @@ _SLOT = "{label}"
 
 @dataclass(kw_only=True)
 class FewshotArguments:
-    """Few-shot: how a few rows a class are fitted (Tunstall et al. 2022, arXiv:2209.11055), or labels without any row."""
+    """Few-shot: the approach, the pairs, and the labels of a zero-shot run.
+
+    Source: Tunstall et al. 2022, arXiv:2209.11055.
+    """
 
     unsupported: ClassVar = {
         AugmentArguments: "pairs of rows, not changed rows, are what few-shot makes more of; finetune augments",

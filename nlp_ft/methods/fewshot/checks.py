@@ -1,9 +1,9 @@
-"""Flags that do not go together in few-shot, or do nothing there: refused before anything is read."""
+"""Refuse flags that conflict in few-shot or have no effect there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.errors import ConfigError
 from nlp_ft.methods.fewshot.arguments import FewshotArguments
@@ -11,7 +11,7 @@ from nlp_ft.methods.fewshot.arguments import FewshotArguments
 if TYPE_CHECKING:
     from nlp_ft.training.job import Settings
 
-_FINETUNE_ONLY = (  # flags that neither pairs nor a fitted head take
+_FINETUNE_FLAGS = (  # no effect on training with pairs or on a fitted head
     "class_weights",
     "early_stopping_patience",
     "early_stopping_threshold",
@@ -19,8 +19,8 @@ _FINETUNE_ONLY = (  # flags that neither pairs nor a fitted head take
     "metric_for_best_model",
     "head_start",
 )
-_PAIRS_ONLY = ("num_iterations", "max_pairs")
-_OF_THE_BODY = (  # flags of training it, which a frozen body has no use for
+_PAIR_FLAGS = ("num_iterations", "max_pairs")
+_BODY_FLAGS = (  # flags of its training; no effect on a frozen body
     *("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_dora", "use_rslora"),
     *("freeze_layers", "gradual_unfreezing", "layerwise_lr_decay", "reinit_layers"),
     *("learning_rate", "num_train_epochs", "max_steps", "gradient_accumulation_steps", "per_device_train_batch_size"),
@@ -30,9 +30,9 @@ _OF_THE_BODY = (  # flags of training it, which a frozen body has no use for
 )
 
 
-def check(settings: Settings[FewshotArguments], frames: Mapping[str, Any]) -> None:
-    """Refuse what does not go together, before anything is read. Raises: ConfigError."""
-    data, given = settings.data, settings.explicit or ()
+def check(settings: Settings[FewshotArguments], frames: Mapping[str, object]) -> None:
+    """Refuse conflicting flags before anything is read. Raises: ConfigError."""
+    data, explicit = settings.data, settings.explicit or ()
     if data.train_file is None and data.dataset_name is None and "train" not in frames:
         raise ConfigError(
             "fewshot needs labelled rows (--train_file), or the class names alone (--labels) for zero-shot."
@@ -45,25 +45,25 @@ def check(settings: Settings[FewshotArguments], frames: Mapping[str, Any]) -> No
     if approach == "frozen" and settings.lora.use_peft:
         raise ConfigError("--use_peft: --approach frozen trains no body that adapters could change; leave it out.")
     if approach == "auto":
-        for name in _FINETUNE_ONLY:
-            if name in given:
+        for name in _FINETUNE_FLAGS:
+            if name in explicit:
                 raise ConfigError(
                     f"--{name} has no effect on two of the three approaches that --approach auto compares; give --approach "
                     "finetune with it, or leave it out."
                 )
     idle = {
-        "contrastive": (*_FINETUNE_ONLY, "train_sampling_strategy"),
-        "frozen": (*_FINETUNE_ONLY, *(() if controlled else (*_PAIRS_ONLY, *_OF_THE_BODY))),  # controls train theirs
-        "finetune": () if controlled else _PAIRS_ONLY,
+        "contrastive": (*_FINETUNE_FLAGS, "train_sampling_strategy"),
+        "frozen": (*_FINETUNE_FLAGS, *(() if controlled else (*_PAIR_FLAGS, *_BODY_FLAGS))),  # controls train theirs
+        "finetune": () if controlled else _PAIR_FLAGS,
     }
     for name in idle.get(approach, ()):
-        if name in given:
+        if name in explicit:
             raise ConfigError(f"--{name} has no effect on --approach {approach}; leave it out.")
 
 
-def check_zero_shot(settings: Settings[FewshotArguments], frames: Mapping[str, Any]) -> None:
-    """The same, of a run without labelled rows. Raises: ConfigError."""
-    data, given = settings.data, set(settings.explicit or ())
+def check_zero_shot(settings: Settings[FewshotArguments], frames: Mapping[str, object]) -> None:
+    """Refuse conflicting flags of a zero-shot run. Raises: ConfigError."""
+    data, explicit = settings.data, set(settings.explicit or ())
     if data.train_file is not None or data.dataset_name is not None or "train" in frames:
         raise ConfigError(
             "--labels is for zero-shot, without training rows; with them the labels are those of the rows."
@@ -77,11 +77,11 @@ def check_zero_shot(settings: Settings[FewshotArguments], frames: Mapping[str, A
         "shots",
         "with_control",
         "num_folds",
-        *_FINETUNE_ONLY,
-        *_PAIRS_ONLY,
-        *_OF_THE_BODY,
+        *_FINETUNE_FLAGS,
+        *_PAIR_FLAGS,
+        *_BODY_FLAGS,
     ):
-        if name in given:
+        if name in explicit:
             raise ConfigError(
                 f"--{name} has no effect on zero-shot (--labels), where nothing is trained; leave it out."
             )

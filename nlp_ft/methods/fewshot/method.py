@@ -10,6 +10,8 @@ from nlp_ft.errors import ConfigError
 from nlp_ft.methods.fewshot.arguments import _SLOT, FewshotArguments
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from nlp_ft.data import TextData
     from nlp_ft.training.job import Settings
     from nlp_ft.training.run_report import RunReport
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 _TEMPLATE = "This sentence is {label}."  # SetFit's
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
-    """Rows and shots, the choice of an approach, controls, training, report; or a head made of the labels' names.
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
+    """Read the rows, choose an approach, train it and the controls, and report.
+
+    With --labels the head is made of the labels' names instead, and nothing is trained.
 
     arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: a data frame for train, validation or test.
 
@@ -26,8 +30,7 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     chosen by them, and the number of epochs is fixed. The test rows never choose anything.
     """
     from nlp_ft.hub.push import push_if_asked
-    from nlp_ft.methods.fewshot import checks as flags
-    from nlp_ft.methods.fewshot import select as choice
+    from nlp_ft.methods.fewshot import checks, select
     from nlp_ft.training import controls
     from nlp_ft.training.fit import fit
     from nlp_ft.training.job import Settings
@@ -36,33 +39,36 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     frames = dict(frames or {})
     if settings.method_arguments.labels is not None:
         return _zero_shot(settings, frames)
-    flags.check(settings, frames)
+    checks.check(settings, frames)
     data, selects = _rows(settings, frames)
     if settings.fit.early_stopping_patience is not None and not selects:
         raise ConfigError("--early_stopping_patience needs a --validation_file; no other rows may stop the training.")
-    approach, said, scores = settings.method_arguments.approach, [], {}
+    approach, notes, scores = settings.method_arguments.approach, [], {}
     if approach == "auto":
-        approach, said, scores = choice.choose(data, settings, selects)
-    others = [a for a in choice.TITLES if a != approach and (a == "frozen" or settings.fit.with_control)]
-    found = [
+        approach, notes, scores = select.choose(data, settings, selects)
+    others = [a for a in select.TITLES if a != approach and (a == "frozen" or settings.fit.with_control)]
+    control_runs = [
         controls.run_control(
-            choice.job_for(a, data, settings, selects=selects, silent=True), a, choice.title(a, settings)
+            select.job_for(a, data, settings, selects=selects, silent=True), a, select.title(a, settings)
         )
         for a in others
     ]
-    job = choice.job_for(approach, data, settings, selects=selects)
-    job.notes += said
+    job = select.job_for(approach, data, settings, selects=selects)
+    job.notes += notes
     job.held_out = selects
-    return push_if_asked(fit(job, scores, found), settings)
+    return push_if_asked(fit(job, scores, control_runs), settings)
 
 
-def _rows(settings: Settings[FewshotArguments], frames: dict[str, Any]) -> tuple[TextData, bool]:
-    """The data, with shots drawn and templates added; and whether validation rows came that may choose a checkpoint."""
+def _rows(settings: Settings[FewshotArguments], frames: dict[str, object]) -> tuple[TextData, bool]:
+    """Read the data, draw the shots and add the templates.
+
+    Returns: the data, and whether validation rows of the user's own may choose a checkpoint.
+    """
     from nlp_ft.data import sampled
     from nlp_ft.utils import log
 
     data = _read(settings, frames)
-    said, selects = len(data.notes), "validation" in data.given
+    logged, selects = len(data.notes), "validation" in data.given
     if not selects:  # some of the few rows were split off, and go back
         data = _with_train(data, _joined(data.train, data.validation), "with validation")
         if (most := settings.data.max_train_samples) is not None:
@@ -77,13 +83,16 @@ def _rows(settings: Settings[FewshotArguments], frames: dict[str, Any]) -> tuple
         data = replace(data, validation=data.train, notes=[*data.notes, note])
     if settings.method_arguments.templates is not None:
         data = _add_templates(data, settings.method_arguments.templates)
-    for note in data.notes[said:]:
+    for note in data.notes[logged:]:
         log(note)
     return data, selects
 
 
 def _read(settings: Settings[FewshotArguments], frames: dict[str, Any]) -> TextData:
-    """As jobs.read; of rows that are too few to split validation off all are training rows, and none are validation."""
+    """Read the data as training.job.read does, also where rows are few.
+
+    Where they are too few to split validation off, all are training rows and none are validation.
+    """
     from nlp_ft.data import load_data
     from nlp_ft.data.checks import run_checks
     from nlp_ft.errors import DataError
@@ -103,20 +112,20 @@ def _read(settings: Settings[FewshotArguments], frames: dict[str, Any]) -> TextD
     return data
 
 
-def _joined(*parts: Any) -> Any:
+def _joined(*parts: Dataset) -> Dataset:
     from datasets import concatenate_datasets
 
     return concatenate_datasets(list(parts))
 
 
-def _with_train(data: TextData, train: Any, how: str) -> TextData:
-    """The data with other training rows, and a fingerprint that tells them apart."""
+def _with_train(data: TextData, train: Dataset, change: str) -> TextData:
+    """Replace the training rows, and change the fingerprint accordingly."""
     from nlp_ft.training.setup import label_counts
 
     changed = replace(data, train=train)
     record = dict(data.fingerprint)
     record["rows"] = {**record["rows"], "train": len(train)}
-    record["sha256"] = {**record["sha256"], "train": f"{record['sha256']['train']} {how}"}
+    record["sha256"] = {**record["sha256"], "train": f"{record['sha256']['train']} {change}"}
     if data.labels:
         counts = dict(zip(data.labels, label_counts(changed), strict=True))
         record["classes"] = {**record["classes"], "train": counts}
@@ -124,7 +133,10 @@ def _with_train(data: TextData, train: Any, how: str) -> TextData:
 
 
 def _draw_shots(data: TextData, shots: int, seed: int) -> TextData:
-    """`shots` rows of each class; of multi-label rows as few as give each label that many. Raises: ConfigError."""
+    """Draw `shots` training rows of each class.
+
+    Of multi-label rows as few are drawn as give each label that many. Raises: ConfigError for a regression.
+    """
     import numpy as np
 
     if not data.labels:
@@ -145,7 +157,7 @@ def _draw_shots(data: TextData, shots: int, seed: int) -> TextData:
 
 
 def _sentences(labels: list[str], templates: list[str]) -> list[tuple[str, int]]:
-    """Each template with each label's name put in, and the label's number."""
+    """Put each label's name into each template; with the label's number."""
     return [
         (template.replace(_SLOT, name.replace("_", " ")), number)
         for template in templates
@@ -154,7 +166,10 @@ def _sentences(labels: list[str], templates: list[str]) -> list[tuple[str, int]]
 
 
 def _add_templates(data: TextData, templates: list[str]) -> TextData:
-    """One more training row for each template and label. Raises: ConfigError for regressions and pairs of texts."""
+    """Add a training row for each template and label.
+
+    Raises: ConfigError for regressions and pairs of texts.
+    """
     from datasets import Dataset
 
     if not data.labels:
@@ -172,25 +187,27 @@ def _add_templates(data: TextData, templates: list[str]) -> TextData:
     return replace(data, notes=[*data.notes, note])
 
 
-def _zero_shot(settings: Settings[FewshotArguments], frames: dict[str, Any]) -> RunReport:
-    """A head of the labels' names; measured where test rows came, else only saved. Raises: ConfigError."""
+def _zero_shot(settings: Settings[FewshotArguments], frames: dict[str, object]) -> RunReport:
+    """Make a head of the labels' names, and save it.
+
+    It is evaluated where there are test rows. Raises: ConfigError.
+    """
     from nlp_ft.hub.push import push_if_asked
-    from nlp_ft.methods.fewshot import checks as flags
-    from nlp_ft.methods.fewshot import zero_shot as zero
+    from nlp_ft.methods.fewshot import checks, zero_shot
     from nlp_ft.training.fit import finish, train
     from nlp_ft.training.job import read
 
-    flags.check_zero_shot(settings, frames)
+    checks.check_zero_shot(settings, frames)
     fewshot, files = settings.method_arguments, settings.data
     assert fewshot.labels is not None
     text, label = files.text_column_names or "text", files.label_column_name or "label"
     sentences = _sentences(fewshot.labels, fewshot.templates or [_TEMPLATE])
     made = [{text: sentence, label: fewshot.labels[n]} for sentence, n in sentences]
-    measured = files.test_file is not None or "test" in frames
-    frames = {**frames, "train": made, "validation": made} | ({} if measured else {"test": made})
+    has_test_rows = files.test_file is not None or "test" in frames
+    frames = {**frames, "train": made, "validation": made} | ({} if has_test_rows else {"test": made})
     data = read(
         replace(settings, data=replace(files, problem_type="single_label_classification", allow_leakage=True)), frames
     )
-    job = zero.zero_shot_job(data, settings)
+    job = zero_shot.zero_shot_job(data, settings)
     fitted = train(job)
-    return push_if_asked(finish(job, fitted) if measured else zero.save_unmeasured(job, fitted), settings)
+    return push_if_asked(finish(job, fitted) if has_test_rows else zero_shot.save_unmeasured(job, fitted), settings)

@@ -1,4 +1,7 @@
-"""The ways to fit a few rows, each as a job, and the choice between them on the training rows alone."""
+"""The approaches to few-shot training as jobs, and the choice of one.
+
+The training rows alone, or validation rows of the user's own, choose it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from transformers import TrainingArguments, set_seed
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
@@ -43,60 +46,69 @@ _RESAMPLES = 500
 def job_for(
     approach: str, data: TextData, settings: Settings[FewshotArguments], *, selects: bool = False, silent: bool = False
 ) -> Job:
-    """A job of one approach, ready for training.fit.
+    """Make the job of one approach, ready for training.fit.
 
     selects: whether validation rows of the user's own may pick the best checkpoint; elsewhere nothing picks, and the number of
-    epochs is fixed. brief: one of several fits, which says nothing.
+    epochs is fixed. silent: one of several fits, which logs nothing.
     """
     args, model = copy.copy(settings.training), settings.model
     set_seed(args.seed)
-    own, given = settings.method_arguments, settings.explicit
+    fewshot, explicit = settings.method_arguments, settings.explicit
     if approach != "finetune":
         model = replace(model, head_start="random")  # it is fitted at the end
-    said = []
+    approach_notes = []
     if approach != "finetune" or not selects:
-        if {"eval_strategy", "load_best_model_at_end"} & set(given or ()):
-            said.append("no evaluation on the way, and no best checkpoint: nothing of this run may be chosen by it")
+        if {"eval_strategy", "load_best_model_at_end"} & set(explicit or ()):
+            approach_notes.append(
+                "no evaluation on the way, and no best checkpoint: nothing of this run may be chosen by it"
+            )
         args.eval_strategy, args.load_best_model_at_end = IntervalStrategy.NO, False
-        given = None if given is None else {*given, "metric_for_best_model"}
+        explicit = None if explicit is None else {*explicit, "metric_for_best_model"}
         settings = replace(settings, fit=replace(settings.fit, early_stopping_patience=None))
     if approach == "frozen":
         args.resume_from_checkpoint = None
         settings = replace(settings, lora=LoraArguments(), freeze=FreezeArguments())
-    pairs = min(2 * own.num_iterations * len(data.train), own.max_pairs)
+    pairs = min(2 * fewshot.num_iterations * len(data.train), fewshot.max_pairs)
     if approach == "contrastive":
-        said.append(_choose_for_pairs(args, settings, pairs, len(data.train)))
-    if approach != "finetune" and given is not None:
+        approach_notes.append(_choose_for_pairs(args, settings, pairs, len(data.train)))
+    if approach != "finetune" and explicit is not None:
         names = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")
-        given = {*given, *names}
-    job = make_job(data, replace(settings, model=model, training=args, explicit=given), silent=True)
+        explicit = {*explicit, *names}
+    job = make_job(data, replace(settings, model=model, training=args, explicit=explicit), silent=True)
     notes = job.notes[len(data.notes) :]
     if approach == "frozen":
         notes = without_topic(notes, "parameters")
-    for note in () if silent else (*notes, *said):
+    for note in () if silent else (*notes, *approach_notes):
         log(note)
     job.settings["model"]["head_start"] = settings.model.head_start
-    job.title, job.doing, job.notes = title(approach, settings), _DOING[approach], [*data.notes, *notes, *said]
+    job.title, job.doing, job.notes = (
+        title(approach, settings),
+        _DOING[approach],
+        [*data.notes, *notes, *approach_notes],
+    )
     job.explicit, job.silent = settings.explicit or (), silent
     job.trainer = {"frozen": HeadTrainer, "contrastive": partial(PairTrainer, pairs=pairs), "finetune": None}[approach]
     return job
 
 
 def title(approach: str, settings: Settings[FewshotArguments]) -> str:
-    """What an approach is called in the report."""
+    """Name an approach for the report."""
     if settings.lora.use_peft and approach != "frozen":
         return {"finetune": "LoRA fine-tuning", "contrastive": "contrastive (LoRA) + linear head"}[approach]
     return TITLES[approach]
 
 
 def _choose_for_pairs(args: TrainingArguments, settings: Settings[FewshotArguments], pairs: int, rows: int) -> str:
-    """Set in place what the user left open for training on pairs. Returns: a note."""
-    own, choices = settings.method_arguments, hyperparameters.Choices(args, settings.explicit)
+    """Choose batch size, rate and epochs for pairs, where the user set none.
+
+    args is changed in place. Returns: a note.
+    """
+    fewshot, choices = settings.method_arguments, hyperparameters.Choices(args, settings.explicit)
     choices.batch(_PAIRS_A_STEP)
     choices.rate(_LORA_BODY_RATE if settings.lora.use_peft else _BODY_RATE)
     choices.epochs(lambda _: 1, pairs)
-    wanted = 2 * own.num_iterations * rows
-    cap = f", not the {wanted} of --num_iterations {own.num_iterations} (--max_pairs)" if pairs < wanted else ""
+    wanted = 2 * fewshot.num_iterations * rows
+    cap = f", not the {wanted} of --num_iterations {fewshot.num_iterations} (--max_pairs)" if pairs < wanted else ""
     return (
         f"pairs: {pairs} of {rows} rows{cap}, {args.num_train_epochs:g} times, "
         f"{args.per_device_train_batch_size} a step and process, learning rate {args.learning_rate:g}"
@@ -105,7 +117,10 @@ def _choose_for_pairs(args: TrainingArguments, settings: Settings[FewshotArgumen
 
 @dataclass(frozen=True)
 class Trial:
-    """What one approach answered to rows it was not fitted on: all of them together, and its score in each part."""
+    """Predictions of one approach for held-out rows.
+
+    `logits`: of the rows of all parts, in order; `parts`: its score in each part.
+    """
 
     logits: np.ndarray
     parts: list[float]
@@ -114,12 +129,14 @@ class Trial:
 def choose(
     data: TextData, settings: Settings[FewshotArguments], selects: bool
 ) -> tuple[str, list[str], dict[str, float]]:
-    """The approach to take: the best one, or the cheapest of those that cannot be told from it.
+    """Choose the best approach, or the cheapest of those not worse than it.
+
+    Not worse: the difference is within two standard errors.
 
     Judged by metrics.SELECTION_METRIC on the user's own validation rows where there are 50, else by stratified
     cross-validation on the training rows: 4 folds, or as many as the rarest class has texts. The test rows take no part.
 
-    Returns: the approach, what to say, and `choice_<approach>_<metric>` for the results.
+    Returns: the approach, notes, and `choice_<approach>_<metric>` for the results.
     """
     parts = _parts(data, selects)
     if not parts:
@@ -128,31 +145,34 @@ def choose(
             := "approach: frozen, the cheapest; a class has too few texts to hold one out and compare approaches on"
         )
         return "frozen", [line], {}
-    how = (
+    compared_on = (
         f"the {len(data.validation)} validation rows"
         if selects and len(data.validation) >= _FEWEST_VALIDATION_ROWS
         else f"{len(parts)} folds of the {len(data.train)} training rows"
     )
-    log(f"approach: comparing {', '.join(TITLES)} on {how}")
+    log(f"approach: comparing {', '.join(TITLES)} on {compared_on}")
     trials = {approach: _trial(approach, parts, settings) for approach in TITLES}
-    truth = np.concatenate([np.asarray(part.test["label"][:]) for part in parts])
-    truth = truth if data.problem_type == REGRESSION else truth.astype(np.int64)
+    labels = np.concatenate([np.asarray(part.test["label"][:]) for part in parts])
+    labels = labels if data.problem_type == REGRESSION else labels.astype(np.int64)
     name, greater = SELECTION_METRIC[data.problem_type]
-    draws = {a: _resampled(data.problem_type, trial.logits, truth) for a, trial in trials.items()}
+    draws = {a: _resampled(data.problem_type, trial.logits, labels) for a, trial in trials.items()}
     spreads = {a: np.std(t.parts, ddof=1) if len(parts) > 1 else draws[a].std() for a, t in trials.items()}
-    best, why = _decision(trials, draws, name, greater)
+    best, reason = _decision(trials, draws, name, greater)
     kind = "standard deviation over the folds" if len(parts) > 1 else "standard error"
     lines = [f"  {a:<12}{name} {np.mean(t.parts):.3f}, {kind} {spreads[a]:.3f}" for a, t in trials.items()]
-    lines.append(f"approach: {best}, {why}")
+    lines.append(f"approach: {best}, {reason}")
     for line in lines:
         log(line)
-    found = {f"choice_{a}_{name}": float(np.mean(trial.parts)) for a, trial in trials.items()}
-    found |= {f"choice_{a}_{name}_spread": float(spread) for a, spread in spreads.items()}
-    return best, lines, found
+    metrics = {f"choice_{a}_{name}": float(np.mean(trial.parts)) for a, trial in trials.items()}
+    metrics |= {f"choice_{a}_{name}_spread": float(spread) for a, spread in spreads.items()}
+    return best, lines, metrics
 
 
 def _parts(data: TextData, selects: bool) -> list[TextData]:
-    """Data to fit and score each approach on: test (and validation, by which nothing is chosen) hold what is scored."""
+    """Split the data into parts to fit and score each approach on.
+
+    In each part test holds the rows that are scored, and so does validation, which chooses nothing.
+    """
     if selects and len(data.validation) >= _FEWEST_VALIDATION_ROWS:
         return [replace(data, test=data.validation)]
     train = data.train
@@ -161,35 +181,41 @@ def _parts(data: TextData, selects: bool) -> list[TextData]:
     groups = list(train["group"]) if "group" in train.column_names else None
     for folds in range(min(_FOLDS, _rarest(keys, labels, data.problem_type)), 1, -1):
         try:
-            held = fold_rows(keys, list(labels), data.problem_type, folds, 0, groups=groups)
+            folds_held_out = fold_rows(keys, list(labels), data.problem_type, folds, 0, groups=groups)
         except DataError:
             continue
-        found = [*_fold_data(data, held)]
+        parts = [*_fold_data(data, folds_held_out)]
         outputs = max(len(data.labels), 1)
-        if not any(probe_obstacle(np.asarray(part.train["label"][:]), data.problem_type, outputs) for part in found):
-            return found
+        if not any(probe_obstacle(np.asarray(part.train["label"][:]), data.problem_type, outputs) for part in parts):
+            return parts
     return []
 
 
-def _rarest(keys: Sequence[bytes], labels: Any, problem_type: str) -> int:
-    """Different texts of the class that has fewest of them; half of all of them for a regression."""
+def _rarest(keys: Sequence[bytes], labels: ArrayLike, problem_type: str) -> int:
+    """Number of different texts of the class with the fewest.
+
+    For a regression half of all different texts.
+    """
     if problem_type == REGRESSION:
         return len(set(keys)) // 2
     cells = np.asarray(labels)
-    held = [cells == label for label in np.unique(cells)] if problem_type == SINGLE else [c > 0 for c in cells.T]
-    return min(len({keys[row] for row in np.flatnonzero(rows).tolist()}) for rows in held)
+    masks = [cells == label for label in np.unique(cells)] if problem_type == SINGLE else [c > 0 for c in cells.T]
+    return min(len({keys[row] for row in np.flatnonzero(mask).tolist()}) for mask in masks)
 
 
 def _fold_data(data: TextData, held_out: Sequence[Sequence[int]]) -> Iterator[TextData]:
-    for held in held_out:
-        out = set(held)
-        rest = [row for row in range(len(data.train)) if row not in out]
-        scored = data.train.select(held)
+    for indices in held_out:
+        scored_indices = set(indices)
+        rest = [row for row in range(len(data.train)) if row not in scored_indices]
+        scored = data.train.select(indices)
         yield replace(data, train=data.train.select(rest), validation=scored, test=scored)
 
 
 def _trial(approach: str, parts: Sequence[TextData], settings: Settings[FewshotArguments]) -> Trial:
-    """Fit on each part, with nothing kept and nothing chosen on what is scored."""
+    """Fit one approach on each part and score it.
+
+    No checkpoint is kept, and nothing is chosen by the rows that are scored.
+    """
     args = copy.copy(settings.training)
     args.output_dir = str(Path(str(args.output_dir)) / "choice")
     args.save_strategy, args.resume_from_checkpoint = SaveStrategy.NO, None
@@ -204,7 +230,10 @@ def _trial(approach: str, parts: Sequence[TextData], settings: Settings[FewshotA
 
 
 def _resampled(problem_type: str, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The score on 500 resamples of the rows, the same ones in every call: differences of two of them are paired."""
+    """Score 500 resamples of the rows.
+
+    Every call draws the same resamples, so that differences of two approaches are paired.
+    """
     chosen, rng = predicted(problem_type, logits), np.random.default_rng(0)
     classes = logits.shape[-1]
     drawn = (rng.integers(len(labels), size=len(labels)) for _ in range(_RESAMPLES))
@@ -212,7 +241,10 @@ def _resampled(problem_type: str, logits: np.ndarray, labels: np.ndarray) -> np.
 
 
 def _decision(trials: dict[str, Trial], draws: dict[str, np.ndarray], name: str, greater: bool) -> tuple[str, str]:
-    """The approach to take, and why; a difference counts when it is more than two standard errors."""
+    """Choose an approach, with the reason.
+
+    A difference counts when it is more than two standard errors.
+    """
     sign = 1 if greater else -1
     means = {approach: float(np.mean(trial.parts)) for approach, trial in trials.items()}
     best = max(means, key=lambda approach: sign * means[approach])

@@ -1,4 +1,7 @@
-"""What few-shot fitting needs of torch: pairs drawn one by one, the cosine loss, and the trainers that end in a fitted head."""
+"""Pairs of training rows, the cosine loss, and the few-shot trainers.
+
+Each trainer ends by fitting the head.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,16 @@ from nlp_ft.training.trainer import ClassifierTrainer
 
 ZERO_SHOT_SCALE = 20.0  # logit of a cosine of 1: the scale that sentence encoders are trained with (temperature .05)
 _HEAD_ROWS = 4000  # more of them move a linear layer little
-_TRIES = 100  # to find two rows without a common label
+_MAX_DRAWS = 100  # of two rows, until they have no common label
 
-Draw = Callable[[np.random.Generator, int], tuple[int, int, float]]  # (chance, number) -> two rows, their similarity
+# (rng, number) -> indices of two rows, their similarity
+Draw = Callable[[np.random.Generator, int], tuple[int, int, float]]
 
 
-class Pairs(TorchDataset[dict[str, Any]]):
-    """Pairs of training rows with the similarity they are to have; none is kept, pair i follows from seed and i alone.
+class Pairs(TorchDataset[dict[str, object]]):
+    """Pairs of training rows with their target similarity.
+
+    No pair is stored: pair i follows from seed and i alone.
 
     Even pairs are alike, odd ones are not, and the classes take turns, so that every batch holds as many of each and a small
     class counts as much as a large one.
@@ -46,7 +52,10 @@ class Pairs(TorchDataset[dict[str, Any]]):
     """
 
     def __init__(self, rows: Dataset, problem_type: str, count: int, seed: int) -> None:
-        """rows: tokenized, with `labels`; count: pairs. Raises: DataError where all rows are alike."""
+        """Prepare `count` pairs of tokenized rows, which have `labels`.
+
+        Raises: DataError where all rows are alike.
+        """
         self.rows, self.count, self.seed = rows, count, seed
         self.columns = [name for name in rows.column_names if name not in ("labels", "length")]
         labels = np.asarray(rows["labels"][:])
@@ -57,15 +66,15 @@ class Pairs(TorchDataset[dict[str, Any]]):
         return self.count
 
     def draw(self, number: int) -> tuple[int, int, float]:
-        """The places of two rows, and the cosine similarity that they are to have."""
+        """Draw a pair: the indices of two rows, and their target similarity."""
         if not 0 <= number < self.count:
             raise IndexError(f"pair {number} of {self.count}")
         return self._draw(np.random.default_rng((self.seed, number)), number)
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
+    def __getitem__(self, number: int) -> dict[str, object]:
         first, second, similarity = self.draw(int(number))
-        one, other = self.rows[first], self.rows[second]
-        return {name: [one[name], other[name]] for name in self.columns} | {"labels": similarity}
+        left, right = self.rows[first], self.rows[second]
+        return {name: [left[name], right[name]] for name in self.columns} | {"labels": similarity}
 
 
 def _draw_classes(labels: np.ndarray) -> Draw:
@@ -76,31 +85,31 @@ def _draw_classes(labels: np.ndarray) -> Draw:
 
     def draw(rng: np.random.Generator, number: int) -> tuple[int, int, float]:
         turn = number // 2 % len(members)
-        own = members[turn]
-        place = rng.integers(len(own))
+        rows = members[turn]
+        first = rng.integers(len(rows))
         if number % 2 == 0:
-            other = (place + rng.integers(1, len(own))) % len(own) if len(own) > 1 else place
-            return int(own[place]), int(own[other]), 1.0
-        others = members[(turn + rng.integers(1, len(members))) % len(members)]
-        return int(own[place]), int(rng.choice(others)), 0.0
+            second = (first + rng.integers(1, len(rows))) % len(rows) if len(rows) > 1 else first
+            return int(rows[first]), int(rows[second]), 1.0
+        other_rows = members[(turn + rng.integers(1, len(members))) % len(members)]
+        return int(rows[first]), int(rng.choice(other_rows)), 0.0
 
     return draw
 
 
 def _draw_label_sets(labels: np.ndarray) -> Draw:
     cells = labels > 0
-    members = [held for held in map(np.flatnonzero, cells.T) if len(held)]
+    members = [rows for rows in map(np.flatnonzero, cells.T) if len(rows)]
 
     def draw(rng: np.random.Generator, number: int) -> tuple[int, int, float]:
-        own = members[number // 2 % len(members)]
-        first, second = (int(row) for row in rng.choice(own, 2, replace=len(own) < 2))
-        for _ in range(_TRIES if number % 2 else 0):
-            first, second = int(rng.choice(own)), int(rng.integers(len(cells)))
+        rows = members[number // 2 % len(members)]
+        first, second = (int(row) for row in rng.choice(rows, 2, replace=len(rows) < 2))
+        for _ in range(_MAX_DRAWS if number % 2 else 0):
+            first, second = int(rng.choice(rows)), int(rng.integers(len(cells)))
             if not (cells[first] & cells[second]).any():
                 break
         return first, second, float((cells[first] & cells[second]).any())
 
-    if not members or all(draw(np.random.default_rng(number), number)[2] for number in range(1, 2 * _TRIES, 2)):
+    if not members or all(draw(np.random.default_rng(number), number)[2] for number in range(1, 2 * _MAX_DRAWS, 2)):
         raise DataError("pairs need rows without a common label; all training rows share one, or have none.")
     return draw
 
@@ -118,15 +127,22 @@ def _draw_ranks(labels: np.ndarray) -> Draw:
     return draw
 
 
-def collate_pairs(collate: Callable[[list[Any]], Any], pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One batch of twice as many rows, all first ones before all second ones, with a label a pair."""
+def collate_pairs(
+    collate: Callable[[list[dict[str, object]]], Mapping[str, Tensor]], pairs: Sequence[Mapping[str, Any]]
+) -> dict[str, Tensor]:
+    """Collate pairs into one batch of twice as many rows.
+
+    The first rows of all pairs stand before the second ones; `labels` has one similarity a pair.
+    """
     names = [name for name in pairs[0] if name != "labels"]
     batch = dict(collate([{name: pair[name][side] for name in names} for side in (0, 1) for pair in pairs]))
     return {**batch, "labels": torch.tensor([pair["labels"] for pair in pairs], dtype=torch.float32)}
 
 
 def cosine_loss(features: Tensor, similarities: Tensor, items: Tensor | int | None = None) -> Tensor:
-    """Squared error of the cosine similarity of rows i and i + n: their sum / items, or their mean; a scalar.
+    """Squared error of the cosine similarity of rows i and i + n, a scalar.
+
+    The sum over the pairs / items, or their mean where items is None.
 
     features: (2 n, width); similarities: (n,), each 0 to 1. The loss of Reimers & Gurevych 2019 (arXiv:1908.10084, section 3)
     for regression, which SetFit (Tunstall et al. 2022, arXiv:2209.11055, section 3) trains with.
@@ -139,7 +155,10 @@ def cosine_loss(features: Tensor, similarities: Tensor, items: Tensor | int | No
 
 
 class HeadTrainer(ClassifierTrainer):
-    """Fits the last layer on the features of the training rows by logistic or ridge regression; the body stays as it is."""
+    """Trainer that fits the last layer alone, by logistic or ridge regression.
+
+    It reads the features of the training rows; the body stays as it is.
+    """
 
     problem_type: str
     rows: Dataset
@@ -152,39 +171,45 @@ class HeadTrainer(ClassifierTrainer):
         self.problem_type = str(self.classifier.config.problem_type)
         self.tokenizer: PreTrainedTokenizerBase = kwargs["processing_class"]
 
-    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+    def train(self, *args: object, **kwargs: object) -> TrainOutput:
         """Fit the head; there is no step, and nothing to resume."""
         self.fit_head()
         return TrainOutput(0, 0.0, {})
 
     def fit_head(self) -> None:
-        """By cross-validated logistic regression (see heads.py). Raises: DataError where it cannot be fitted."""
+        """Fit the last layer by cross-validated regression (see linear_probe.py).
+
+        Raises: DataError where it cannot be fitted.
+        """
         labels = np.asarray(self.rows["labels"][:])
-        chosen = probe_rows(labels, self.problem_type, _HEAD_ROWS, self.args.seed)
-        if reason := probe_obstacle(labels[chosen], self.problem_type, self.last_layer.out_features):
+        indices = probe_rows(labels, self.problem_type, _HEAD_ROWS, self.args.seed)
+        if reason := probe_obstacle(labels[indices], self.problem_type, self.last_layer.out_features):
             raise DataError(f"the head cannot be fitted: {reason}.")
-        features = encode(self.classifier, self.tokenizer, self.rows.select(chosen))
-        weight, bias, _ = fit_linear(features, labels[chosen], self.problem_type, self.last_layer.bias is not None)
+        features = encode(self.classifier, self.tokenizer, self.rows.select(indices))
+        weight, bias, _ = fit_linear(features, labels[indices], self.problem_type, self.last_layer.bias is not None)
         write_linear(self.last_layer, weight, bias)
 
 
 class PairTrainer(HeadTrainer):
-    """Trains the body on pairs by the cosine of what the last layer gets, then fits that layer."""
+    """Trainer of the body on pairs; the head is fitted afterwards.
+
+    The loss compares the cosine of two rows' inputs to the last layer with their target similarity.
+    """
 
     loss_is_scaled_for_ga = True
 
     def __init__(self, *, pairs: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        self.train_dataset: Any = Pairs(self.rows, self.problem_type, pairs, seed)
+        self.train_dataset: TorchDataset = Pairs(self.rows, self.problem_type, pairs, seed)
         self.args.train_sampling_strategy = "sequential"  # the pairs are in random order
-        self._caught: list[Tensor] = []
+        self._head_inputs: list[Tensor] = []
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """The last layer takes no part in the first phase, and is fitted after it."""
+        """Train the body with the last layer frozen, then fit that layer."""
         for parameter in self.last_layer.parameters():
             parameter.requires_grad_(False)
-        hook = self.last_layer.register_forward_pre_hook(lambda _, inputs: self._caught.append(inputs[0]))
+        hook = self.last_layer.register_forward_pre_hook(lambda _, inputs: self._head_inputs.append(inputs[0]))
         try:
             result = super(HeadTrainer, self).train(*args, **kwargs)
         finally:
@@ -195,7 +220,7 @@ class PairTrainer(HeadTrainer):
         return result
 
     def get_train_dataloader(self) -> DataLoader:
-        """Pairs are collated as such; held-out rows, which are no pairs, as ever."""
+        """Collate pairs in training; held-out rows keep the plain collator."""
         plain = self.data_collator
         self.data_collator = lambda pairs: collate_pairs(plain, pairs)
         try:
@@ -204,9 +229,13 @@ class PairTrainer(HeadTrainer):
             self.data_collator = plain
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The cosine loss of a batch of pairs; of held-out rows that of the classifier.
+        """Compute the cosine loss of pairs, or the classifier's of held-out rows.
 
         The head's own dropout is off: it would hide a part of the features, another one on each side.
         """
@@ -216,9 +245,9 @@ class PairTrainer(HeadTrainer):
             if isinstance(module, nn.Dropout) and not name.startswith(f"{self.classifier.base_model_prefix}."):
                 module.eval()
         similarities = inputs.pop("labels")
-        self._caught.clear()
+        self._head_inputs.clear()
         outputs = model(**inputs)
-        features = pooled(self._caught.pop(), inputs["input_ids"], self.classifier)
+        features = pooled(self._head_inputs.pop(), inputs["input_ids"], self.classifier)
         loss = cosine_loss(features, similarities, num_items_in_batch)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes  # whose gradients are averaged
@@ -226,17 +255,22 @@ class PairTrainer(HeadTrainer):
 
 
 class TemplateTrainer(HeadTrainer):
-    """Makes the last layer of the sentences' centroids: zero-shot, the training rows are templates with labels put in."""
+    """Zero-shot trainer that makes the last layer of class centroids.
+
+    Its training rows are the templates with the labels put in.
+    """
 
     def fit_head(self) -> None:
-        """Weights are the centroids; no bias."""
+        """Write the centroids as weights, and zero as bias."""
         features = encode(self.classifier, self.tokenizer, self.rows)
         weight = centroid_weights(features, np.asarray(self.rows["labels"][:]))
         write_linear(self.last_layer, weight, np.zeros(len(weight)))
 
 
 def centroid_weights(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(classes, width): the mean direction of each class's features, so long that a logit is about 20 times the cosine.
+    """Mean direction of each class's features, (classes, width).
+
+    Its length is such that a logit is about 20 times the cosine.
 
     features: (rows, width), labels: (rows,), a row of each class at least. A linear layer cannot divide by the length of what
     it reads, so the mean length of these features stands for it: the order of the classes is that of the cosines for every

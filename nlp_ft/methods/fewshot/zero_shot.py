@@ -1,4 +1,7 @@
-"""Zero-shot: a classifier whose head is made of sentences about its labels, and which may have no row to be measured on."""
+"""Zero-shot jobs: a head made of sentences about the labels.
+
+Such a run may have no labelled row to be evaluated on.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ from nlp_ft.utils import log, without_topic
 
 
 def zero_shot_job(data: TextData, settings: Settings[FewshotArguments]) -> Job:
-    """A job whose training is the making of the head; data.train: the templates with the labels put in."""
+    """Return the job that makes the head from sentences about the labels.
+
+    data.train: the templates with the labels put in.
+    """
     args = copy.copy(settings.training)
     args.eval_strategy, args.load_best_model_at_end, args.resume_from_checkpoint = IntervalStrategy.NO, False, None
     model = replace(settings.model, head_start="random")
@@ -43,7 +49,10 @@ def zero_shot_job(data: TextData, settings: Settings[FewshotArguments]) -> Job:
 
 
 def save_unmeasured(job: Job, fitted: Fitted) -> RunReport:
-    """Save, reload and compare, and say that nothing was measured; run.json has no metrics."""
+    """Save and verify a classifier that no labelled row evaluates.
+
+    The report says so, and run.json has no metrics.
+    """
     state, output = PartialState(), Path(str(job.training.output_dir))
     line = "Nothing was measured: there is no --test_file, and no labelled row."
     report = RunReport(output, {}, {}, line, job.notes, job.settings, [], fitted.logits["test"], job.title)

@@ -1,9 +1,12 @@
-"""Fine-tune a checkpoint on labelled texts, in full or with LoRA, all its layers or some."""
+"""Fine-tune a checkpoint on labelled texts, in full or with LoRA.
+
+All layers train, or some of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.config import (
     DataArguments,
@@ -31,7 +34,7 @@ ARGUMENTS = (
 )
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
     """Run `nlp-ft finetune`; see `nlp_ft.methods.finetune.method.run`."""
     from nlp_ft.methods.finetune.method import run
 

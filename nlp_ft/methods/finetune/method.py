@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nlp_ft.config import (
-    FreezeArguments,
-)
+from nlp_ft.config import FreezeArguments
 from nlp_ft.config.augmentation import AugmentArguments
 
 if TYPE_CHECKING:
@@ -17,11 +15,13 @@ if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
-    """Data and its check, cross-validation where it is asked for, checkpoint, head start, LoRA, training, report.
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
+    """Read the data, fit one classifier, report on it, and push it if asked.
+
+    --num_folds adds cross-validation before the fit, --with_control a plain run to compare with.
 
     arguments: as `flags.parse(*ARGUMENTS)` returns them; learning rate, epochs and batch size follow from model and data where
-    they are not among the names given. frames: a data frame for train, validation or test, in place of its file.
+    the user did not set them. frames: a data frame for train, validation or test, in place of its file.
     """
     from nlp_ft.hub.push import push_if_asked
     from nlp_ft.training.job import Settings, cross_validated, read
@@ -38,15 +38,18 @@ def _fit_one(data: TextData, settings: Settings, scores: Mapping[str, float] | N
     from nlp_ft.training.fit import fit
     from nlp_ft.training.job import make_job
 
-    found = []
+    control_runs = []
     if settings.fit.with_control and scores is not None:
         job = make_job(data, _plain(settings), silent=True)
-        found.append(controls.run_control(job, "plain", "the plain run"))
-    return fit(make_job(data, settings, silent=scores is None), scores, found)
+        control_runs.append(controls.run_control(job, "plain", "the plain run"))
+    return fit(make_job(data, settings, silent=scores is None), scores, control_runs)
 
 
 def _plain(settings: Settings) -> Settings:
-    """All layers, one learning rate, no made-up rows. Raises: ConfigError if the run is like that itself."""
+    """Return the settings of the control run.
+
+    It trains all layers at one learning rate, without augmented rows. Raises: ConfigError if the run does so itself.
+    """
     from nlp_ft.training.job import control_settings
 
     return control_settings(settings, augment=AugmentArguments(), freeze=FreezeArguments())

@@ -1,9 +1,12 @@
-"""Meta-learn an initialisation that adapts to new tasks from a few rows: MAML, FOMAML, ANIL, Reptile, prototypes."""
+"""Meta-learn an initialisation that adapts to new tasks from a few rows.
+
+Algorithms: MAML, FOMAML, ANIL, Reptile, prototypical networks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
 from nlp_ft.methods.meta.arguments import MetaArguments
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, FreezeArguments, FitArguments, MetaArguments)
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
     """Run `nlp-ft meta`; see `nlp_ft.methods.meta.method.run`."""
     from nlp_ft.methods.meta.method import run
 

@@ -12,7 +12,7 @@ from nlp_ft.errors import ConfigError
 
 @dataclass(kw_only=True)
 class MetaArguments:
-    """Meta: the data sets that tasks are drawn from, and how the initialisation learns to adapt to them."""
+    """Arguments of meta-learning: the data sets, the episodes and the algorithm."""
 
     unsupported: ClassVar = {
         AugmentArguments: "episodes are drawn from the rows as they are; augment in the finetune that follows",
@@ -60,5 +60,5 @@ class MetaArguments:
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"--{name} must be above 0, got {getattr(self, name)}.")
         if (self.meta_test_file is None) == (self.meta_test_classes is None):
-            came = "neither" if self.meta_test_file is None else "both"
-            raise ConfigError(f"give --meta_test_file or --meta_test_classes, one of the two; {came} came.")
+            number = "neither" if self.meta_test_file is None else "both"
+            raise ConfigError(f"give --meta_test_file or --meta_test_classes, one of the two; {number} came.")

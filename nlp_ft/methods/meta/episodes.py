@@ -1,4 +1,7 @@
-"""The tasks of meta-learning: data sets as classes with rows, and episodes drawn from them by a seed and a number."""
+"""Tasks of meta-learning: data sets with classes, and episodes drawn from them.
+
+An episode follows from a seed and its number.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from nlp_ft.config import DataArguments
 from nlp_ft.data import BadRow, counted, read_rows, tokenize
@@ -21,16 +25,17 @@ from nlp_ft.errors import ConfigError, DataError, did_you_mean
 if TYPE_CHECKING:
     from nlp_ft.methods.meta.arguments import MetaArguments
 
-META_TRAIN, META_TEST = 0, 1  # the two streams of chance
+META_TRAIN, META_TEST = 0, 1  # the two random streams
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Pool:
-    """One data set: `labels`, its classes, and the rows of each of them in `places`, in the same order.
+    """A data set as classes with rows.
 
-    `rows`: columns text, (text_pair,) label; equal texts but for the first are in no class. `keys`: 8 bytes a row, equal for
-    equal texts. `where`: a row's place in its file, for messages.
+    labels: its classes. indices: the rows of each class, in the order of labels. rows: columns text, (text_pair,) label; of
+    equal texts only the first is in a class. keys: 8 bytes a row, equal for equal texts. locate: a row's position in its
+    file, for messages.
     """
 
     name: str
@@ -38,20 +43,20 @@ class Pool:
     indices: list[np.ndarray]
     rows: Dataset
     keys: list[bytes]
-    where: Callable[[int], str]
+    locate: Callable[[int], str]
 
     def only(self, labels: Collection[str]) -> Pool:
-        """The same rows with some of the classes."""
+        """The same data set with some of the classes."""
         kept = [i for i, label in enumerate(self.labels) if label in labels]
         return replace(self, labels=[self.labels[i] for i in kept], indices=[self.indices[i] for i in kept])
 
-    def ways(self, asked: int) -> int:
-        """Classes in an episode: as many as asked for, or all there are."""
-        return min(asked, len(self.labels))
+    def ways(self, requested: int) -> int:
+        """Number of classes in an episode: the requested number, or all there are."""
+        return min(requested, len(self.labels))
 
 
 class Tasks(NamedTuple):
-    """The data sets to learn from, those to be judged by, what there is to say about them, and rows that were malformed."""
+    """The data sets to learn from, those to test on, notes, and malformed rows."""
 
     train: list[Pool]
     test: list[Pool]
@@ -60,7 +65,10 @@ class Tasks(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """An episode as numbers: its pool, its classes in that pool, and rows (ways, shots) and (ways, query) of them."""
+    """Indices of an episode.
+
+    pool: of its data set. classes: (ways,), in that pool. support, query: rows, (ways, shots) and (ways, query).
+    """
 
     pool: int
     classes: np.ndarray
@@ -68,57 +76,60 @@ class Drawn(NamedTuple):
     query: np.ndarray
 
 
-def read_tasks(own: MetaArguments, data: DataArguments) -> Tasks:
-    """Read every data set; hold out those of --meta_test_file, or the --meta_test_classes of all of them, for the test.
+def read_tasks(arguments: MetaArguments, data: DataArguments) -> Tasks:
+    """Read every data set, and split them into those to learn from and the test.
 
-    Classes with fewer rows than an episode needs are left out, and said.
+    The test is of the --meta_test_file, or of the --meta_test_classes of all data sets. Classes with fewer rows than an episode
+    needs are left out, with a note.
 
-    Raises: DataError for a data set without two classes of enough rows, and for texts that stand on both sides; ConfigError for
-    classes that are not there, and for a file on both sides.
+    Raises: DataError for a data set without two classes of enough rows, and for texts on both sides; ConfigError for classes
+    that no data set has, and for a file on both sides.
     """
     notes: list[str] = []
     rejected: list[BadRow] = []
-    _check_files(own.meta_train_file, own.meta_test_file or ())
-    train = [_read(file, data, notes, rejected) for file in own.meta_train_file]
-    if own.meta_test_file:
-        test = [_read(file, data, notes, rejected) for file in own.meta_test_file]
+    _check_files(arguments.meta_train_file, arguments.meta_test_file or ())
+    train = [_read(file, data, notes, rejected) for file in arguments.meta_train_file]
+    if arguments.meta_test_file:
+        test = [_read(file, data, notes, rejected) for file in arguments.meta_test_file]
     else:
-        train, test = _by_class(train, own.meta_test_classes or ())
-    rows = own.shots + own.query
+        train, test = _by_class(train, arguments.meta_test_classes or ())
+    rows = arguments.shots + arguments.query
     train, test = ([_large_enough(pool, rows, notes) for pool in pools] for pools in (train, test))
     refuse_shared_texts(train, test)
     for side, pools in (("meta-train", train), ("meta-test", test)):
-        tasks = sum(comb(len(pool.labels), pool.ways(own.ways)) for pool in pools)
-        named = ", ".join(f"{len(pool.labels)} classes of {pool.name}" for pool in pools)
-        notes.append(f"{side}: {counted(tasks, 'task')} of {own.ways} classes{_fewer(pools, own.ways)}, out of {named}")
+        tasks = sum(comb(len(pool.labels), pool.ways(arguments.ways)) for pool in pools)
+        names = ", ".join(f"{len(pool.labels)} classes of {pool.name}" for pool in pools)
+        notes.append(
+            f"{side}: {counted(tasks, 'task')} of {arguments.ways} classes{_fewer(pools, arguments.ways)}, out of {names}"
+        )
     return Tasks(train, test, notes, rejected)
 
 
 def _fewer(pools: Sequence[Pool], ways: int) -> str:
-    """` (or fewer)` where a data set has not as many classes as an episode is to have."""
+    """Suffix of a note where a data set has fewer classes than an episode wants."""
     return " (or all there are)" if any(len(pool.labels) < ways for pool in pools) else ""
 
 
 def _read(file: str, data: DataArguments, notes: list[str], rejected: list[BadRow]) -> Pool:
-    """One data set, every text once."""
-    found = read_rows(replace(data, train_file=[file]))
-    notes.append(f"{file}: {'; '.join(note.removeprefix('train: ') for note in found.notes)}")
-    rejected += found.tables["train"].rejected
-    if found.problem != "single_label_classification":
+    """Read a data set, every text once. Raises: DataError unless a row has a class."""
+    result = read_rows(replace(data, train_file=[file]))
+    notes.append(f"{file}: {'; '.join(note.removeprefix('train: ') for note in result.notes)}")
+    rejected += result.tables["train"].rejected
+    if result.problem != "single_label_classification":
         raise DataError(
-            f"{file}: tasks are made of classes, one a row, and this is a {found.problem}; numbers that are classes become so "
+            f"{file}: tasks are made of classes, one a row, and this is a {result.problem}; numbers that are classes become so "
             "by --problem_type single_label_classification, others can be cut into bands as recipes/data/score_bands.py does."
         )
-    rows, table = found.rows["train"], found.tables["train"]
+    rows, table = result.rows["train"], result.tables["train"]
     first: dict[bytes, int] = {}
-    for place, key in enumerate(rows.keys):
-        first.setdefault(key, place)
-    if again := len(rows) - len(first):
-        notes.append(f"{file}: {counted(again, 'row')} left out, of a text that stands there before")
+    for index, key in enumerate(rows.keys):
+        first.setdefault(key, index)
+    if repeated := len(rows) - len(first):
+        notes.append(f"{file}: {counted(repeated, 'row')} left out, of a text that stands there before")
     labels = np.asarray(rows.labels)
     indices = np.fromiter(first.values(), dtype=np.int64)
-    by_class = [indices[labels[indices] == number] for number in range(len(found.labels))]
-    return Pool(file, found.labels, by_class, rows.data, rows.keys, table.where)
+    by_class = [indices[labels[indices] == number] for number in range(len(result.labels))]
+    return Pool(file, result.labels, by_class, rows.data, rows.keys, table.where)
 
 
 def _check_files(train_files: Sequence[str], test_files: Sequence[str]) -> None:
@@ -159,15 +170,15 @@ def _large_enough(pool: Pool, rows: int, notes: list[str]) -> Pool:
 
 
 def refuse_shared_texts(train: Sequence[Pool], test: Sequence[Pool]) -> None:
-    """Raises: DataError if a text of a meta-test class is one of a meta-train class, too."""
+    """Check that meta-train and meta-test share no text. Raises: DataError."""
     seen: dict[bytes, str] = {}
     for pool in train:
-        for place in np.concatenate(pool.indices):
-            seen.setdefault(pool.keys[place], pool.where(int(place)))
+        for index in np.concatenate(pool.indices):
+            seen.setdefault(pool.keys[index], pool.locate(int(index)))
     for pool in test:
-        held = [int(place) for place in np.sort(np.concatenate(pool.indices))]
-        if shared := [place for place in held if pool.keys[place] in seen]:
-            shown = ", ".join(f"{pool.where(place)} = {seen[pool.keys[place]]}" for place in shared[:_SHOWN])
+        indices = [int(index) for index in np.sort(np.concatenate(pool.indices))]
+        if shared := [index for index in indices if pool.keys[index] in seen]:
+            shown = ", ".join(f"{pool.locate(index)} = {seen[pool.keys[index]]}" for index in shared[:_SHOWN])
             raise DataError(
                 f"{pool.name}: {counted(len(shared), 'text')} of meta-test {'is' if len(shared) == 1 else 'are'} in "
                 f"meta-train too ({shown}{', ...' if len(shared) > _SHOWN else ''}), so its figures would flatter the "
@@ -175,38 +186,42 @@ def refuse_shared_texts(train: Sequence[Pool], test: Sequence[Pool]) -> None:
             )
 
 
-def fingerprint(pools: Iterable[Pool]) -> list[dict[str, Any]]:
-    """Of each data set its name, the rows of each class and the sha256 of their texts' digests."""
-    found = []
+def fingerprint(pools: Iterable[Pool]) -> list[dict[str, object]]:
+    """Name, rows of each class and sha256 of the texts' digests, of each data set."""
+    entries: list[dict[str, object]] = []
     for pool in pools:
         digest = hashlib.sha256()
         for label, indices in zip(pool.labels, pool.indices, strict=True):
-            digest.update(label.encode() + b"\0" + b"".join(pool.keys[place] for place in indices))
+            digest.update(label.encode() + b"\0" + b"".join(pool.keys[index] for index in indices))
         counts = dict(zip(pool.labels, map(len, pool.indices), strict=True))
-        found.append({"name": pool.name, "classes": counts, "sha256": digest.hexdigest()})
-    return found
+        entries.append({"name": pool.name, "classes": counts, "sha256": digest.hexdigest()})
+    return entries
 
 
 def draw(pools: Sequence[Pool], ways: int, shots: int, query: int, *, seed: int, stream: int, number: int) -> Drawn:
-    """Episode `number` of a stream: a data set, each as likely as the other; classes in an order of chance; rows of each.
+    """Draw episode `number` of a stream.
 
-    It follows from its arguments alone, so every process and every arm of a comparison draws the same.
+    A data set, each as likely as the other; classes in random order; rows of each. The episode follows from the arguments
+    alone, so every process and every arm of a comparison draws the same.
     """
-    generator = np.random.default_rng([seed, stream, number])
-    chosen = int(generator.integers(len(pools)))
+    rng = np.random.default_rng([seed, stream, number])
+    chosen = int(rng.integers(len(pools)))
     pool = pools[chosen]
-    classes = generator.permutation(len(pool.labels))[: pool.ways(ways)]
-    rows = np.stack([generator.choice(pool.indices[i], shots + query, replace=False) for i in classes])
+    classes = rng.permutation(len(pool.labels))[: pool.ways(ways)]
+    rows = np.stack([rng.choice(pool.indices[i], shots + query, replace=False) for i in classes])
     return Drawn(chosen, classes, rows[:, :shots], rows[:, shots:])
 
 
 class EpisodeDataset(torch.utils.data.Dataset[dict[str, Any]]):
-    """Item i is the episode of (seed, stream, i), padded and ready for MetaLearner; `length` of them."""
+    """Episodes of a stream, tokenized and padded for MetaLearner.
+
+    Item i is the episode of (seed, stream, i). length: their number. sizes: ways, shots, query.
+    """
 
     def __init__(
         self,
         pools: Sequence[Pool],
-        tokenizer: Any,
+        tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         sizes: tuple[int, int, int],
         *,
@@ -218,12 +233,12 @@ class EpisodeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.pools, self.sizes, self.seed, self.stream, self.length = pools, sizes, seed, stream, length
         self.tokenizer = tokenizer
         side = ("meta-train", "meta-test")[stream]
-        made = [
+        splits = [
             tokenize(p.rows, tokenizer, max_length, split=f"{side} {Path(p.name).stem}", num_proc=workers)
             for p in pools
         ]
-        self.tokens = [tokens for tokens, _ in made]
-        self.notes = [note for _, note in made]
+        self.tokens = [tokens for tokens, _ in splits]
+        self.notes = [note for _, note in splits]
 
     def __len__(self) -> int:
         return self.length
@@ -239,11 +254,11 @@ class EpisodeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return {**item, "pool": drawn.pool, "classes": torch.from_numpy(drawn.classes)}
 
     def drawn(self, number: int) -> Drawn:
-        """Episode `number` as numbers."""
+        """Indices of episode `number`."""
         return draw(self.pools, *self.sizes, seed=self.seed, stream=self.stream, number=number)
 
-    def named(self, number: int) -> dict[str, Any]:
-        """Data set and classes of episode `number`, by name."""
+    def named(self, number: int) -> dict[str, object]:
+        """Names of the data set and the classes of episode `number`."""
         drawn = self.drawn(number)
         pool = self.pools[drawn.pool]
         return {"data": pool.name, "classes": [pool.labels[i] for i in drawn.classes]}
@@ -254,6 +269,6 @@ class EpisodeDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return dict(self.tokenizer.pad({name: tokens[name] for name in names}, return_tensors="pt"))
 
 
-def as_batch(episodes: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the loader hands to `forward`: episodes side by side, for they differ in shape."""
+def as_batch(episodes: list[Mapping[str, object]]) -> dict[str, object]:
+    """Collate episodes to a list, the argument of `forward`; they differ in shape."""
     return {"episodes": episodes}

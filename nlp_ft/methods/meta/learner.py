@@ -1,13 +1,13 @@
-"""The maths of meta-learning: adapting to an episode on copies of the weights, and the loss that each algorithm learns from.
+"""Maths of meta-learning: adaptation to an episode, and each algorithm's loss.
 
-An episode is a task in small: `support` rows to adapt to, `query` rows to be judged by. All of it happens inside `forward`, so
-that Trainer, accumulation and several processes need to know nothing of it.
+Adapting changes copies of the weights. An episode is a small task: `support` rows to adapt to, `query` rows to be judged by.
+All of it happens inside `forward`, so that Trainer, accumulation and several processes need to know nothing of it.
 
 Choices that hold for every algorithm: the head of an episode starts at zero, so the number of classes may differ from one
 episode to the next and no order of them is favoured (ANIL, too, learns no head; a head made of prototypes, as in ProtoMAML, is
 not used). Dropout is off throughout: an inner step on a few rows must depend on nothing but them. The word embeddings take
 part in the outer step alone: a few rows could move only the words they hold, at half the cost of the whole encoder. Under
-Reptile, whose outer step goes where the inner steps led, they stay as they are.
+Reptile, whose outer step follows the inner steps, they stay as they are.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ Episode = Mapping[
 
 
 class Adapted(NamedTuple):
-    """After some inner steps: `fast`, the weights that moved, by name; the head; the loss before the last step."""
+    """State after some inner steps.
+
+    fast: the weights that moved, by name. weight, bias: the head. loss: before the last step.
+    """
 
     fast: dict[str, Tensor]
     weight: Tensor
@@ -36,7 +39,7 @@ class Adapted(NamedTuple):
 
 
 class MetaLearner(nn.Module):
-    """An encoder that is judged by how well it does after adapting to an episode.
+    """An encoder whose loss is taken after adapting it to an episode.
 
     encoder: a module that takes tokens and gives `.logits` of shape (rows, features). algorithm: maml, fomaml, anil, reptile
     or proto. steps: inner steps; encoder_rate, head_rate: their learning rates (plain gradient descent).
@@ -52,23 +55,28 @@ class MetaLearner(nn.Module):
         self.encoder_rate, self.head_rate = encoder_rate, head_rate
 
     def train(self, mode: bool = True) -> MetaLearner:
-        """As of every module, but the encoder stays in evaluation mode."""
+        """Set the mode; the encoder stays in evaluation mode."""
         super().train(mode)
         self.encoder.eval()
         return self
 
     def features(self, tokens: Tokens, fast: Mapping[str, Tensor] | None = None) -> Tensor:
-        """What the last layer gets, (rows, features), with `fast` in the place of the weights of these names."""
+        """Inputs of the last layer, (rows, features); `fast` replaces weights by name."""
         return functional_call(self.encoder, dict(fast or {}), (), dict(tokens)).logits
 
     def inner_weights(self) -> dict[str, Tensor]:
-        """What an inner step moves besides the head: all that trains but word embeddings; nothing for ANIL."""
+        """Weights that an inner step moves besides the head.
+
+        All that train but the word embeddings; none for ANIL.
+        """
         if self.algorithm == "anil":
             return {}
         return {name: p for name, p in self.encoder.named_parameters() if p.requires_grad and not _is_lookup(p, self)}
 
     def path(self, batches: Sequence[tuple[Tokens, Tensor]], ways: int, *, second_order: bool) -> Iterator[Adapted]:
-        """Inner steps from a zero head, one batch after the other and round again; yields where each step leads, without end.
+        """Take inner steps from a zero head without end, and yield the state after each.
+
+        The batches are used in turn, over and over.
 
         The first step moves the head alone: through a head of zeros nothing reaches the encoder. So the features are still
         those of its start in the second step, and are not computed again.
@@ -105,20 +113,22 @@ class MetaLearner(nn.Module):
             yield Adapted(fast, weight, bias, loss)
 
     def adapt(self, batches: Sequence[tuple[Tokens, Tensor]], ways: int, *, second_order: bool = False) -> Adapted:
-        """Where `steps` inner steps lead."""
+        """The state after `steps` inner steps."""
         for number, adapted in enumerate(self.path(batches, ways, second_order=second_order), start=1):
             if number == self.steps:
                 return adapted
         raise AssertionError("the path has no end")
 
     def forward(self, episodes: Sequence[Episode]) -> dict[str, Tensor]:
-        """The mean over the episodes of what the algorithm makes small, a scalar under `loss`."""
+        """The algorithm's mean loss over the episodes, a scalar under `loss`."""
         losses = {"proto": self._prototype_loss, "reptile": self._reptile_loss}
         loss = losses.get(self.algorithm, self._query_loss)
         return {"loss": torch.stack([loss(episode) for episode in episodes]).mean()}
 
     def _query_loss(self, episode: Episode) -> Tensor:
-        """Cross-entropy of the query rows after the inner steps on the support rows, in nats.
+        """Cross-entropy of the query rows after the inner steps, in nats.
+
+        The inner steps are on the support rows.
 
         MAML and ANIL differentiate through the steps; ANIL's (Raghu et al. 2020, arXiv:1909.09157) move the head alone.
         """
@@ -130,16 +140,17 @@ class MetaLearner(nn.Module):
         )
 
     def _prototype_loss(self, episode: Episode) -> Tensor:
-        """Cross-entropy of the query rows by their distances to the means of the support rows, in nats."""
+        """Cross-entropy of the query rows by distance to the support means, in nats."""
         means = prototypes(self.features(episode["support"]), episode["support_labels"], len(episode["classes"]))
         logits = prototype_logits(self.features(episode["query"]), means)
         return functional.cross_entropy(logits, episode["query_labels"])
 
     def _reptile_loss(self, episode: Episode) -> Tensor:
-        """The loss of the last inner step, with the gradient start - adapted (Reptile, Nichol et al. 2018, arXiv:1803.02999).
+        """The loss of the last inner step, with the gradient start - adapted.
 
-        There is no query to be judged by: the steps take support and query rows in turn, since on one batch alone they would
-        learn only to fit that (section 6.2 there). What those leave out, the word embeddings, has no gradient.
+        Reptile (Nichol et al. 2018, arXiv:1803.02999). There is no query to be judged by: the steps take support and query rows
+        in turn, since on a single batch they would learn only to fit that (section 6.2 there). The word embeddings, which the
+        steps leave out, have no gradient.
         """
         batches = [(episode[part], episode[f"{part}_labels"]) for part in ("support", "query")]
         adapted = self.adapt(batches, len(episode["classes"]))
@@ -149,33 +160,35 @@ class MetaLearner(nn.Module):
 
     @torch.enable_grad()
     def accuracies(self, episode: Episode, marks: Sequence[int]) -> dict[str, float]:
-        """Shares of the query rows answered rightly: after so many inner steps, and by the nearest support mean.
+        """Accuracies on the query rows after inner steps, and by the nearest support mean.
 
-        marks: numbers of steps, ascending. After 0 the head is all zeros and every answer the same: chance.
+        marks: numbers of steps, ascending. After 0 the head is all zeros, every answer the same, and the accuracy 1 / ways.
 
         Returns: {"adapted_0": ..., "adapted_3": ..., "centroids": ...}.
         """
         ways, labels = len(episode["classes"]), episode["query_labels"]
-        found = {f"adapted_{mark}": 1 / ways for mark in marks if mark == 0}
+        accuracies = {f"adapted_{mark}": 1 / ways for mark in marks if mark == 0}
         with torch.no_grad():
             query = self.features(episode["query"])
             means = prototypes(self.features(episode["support"]), episode["support_labels"], ways)
-            found["centroids"] = _accuracy(prototype_logits(query, means), labels)
+            accuracies["centroids"] = _accuracy(prototype_logits(query, means), labels)
         path = self.path([(episode["support"], episode["support_labels"])], ways, second_order=False)
         for number, adapted in zip(range(1, max(marks) + 1), path, strict=False):
             if number in marks:
                 with torch.no_grad():
                     features = self.features(episode["query"], adapted.fast)
-                    found[f"adapted_{number}"] = _accuracy(
+                    accuracies[f"adapted_{number}"] = _accuracy(
                         functional.linear(features, adapted.weight, adapted.bias), labels
                     )
-        return found
+        return accuracies
 
 
 class MultiTask(nn.Module):
-    """Ordinary multi-task training on the rows of the same episodes: a linear head for each data set, all its classes.
+    """Multi-task training on the rows of the same episodes, as a control.
 
-    The control of meta-learning: it has seen the same rows, and nothing of adapting. classes: their number in each data set.
+    A linear head for each data set, over all its classes. It sees the same rows, and never adapts.
+
+    classes: their number in each data set.
     """
 
     accepts_loss_kwargs = False
@@ -188,13 +201,13 @@ class MultiTask(nn.Module):
             nn.init.zeros_(parameter)
 
     def train(self, mode: bool = True) -> MultiTask:
-        """As of every module, but the encoder stays in evaluation mode, as in meta-learning."""
+        """Set the mode; the encoder stays in evaluation mode, as in meta-learning."""
         super().train(mode)
         self.encoder.eval()
         return self
 
     def forward(self, episodes: Sequence[Episode]) -> dict[str, Tensor]:
-        """The mean cross-entropy over the rows of the episodes, support and query, in nats."""
+        """The mean cross-entropy over support and query rows, in nats."""
         losses = []
         for episode in episodes:
             head = self.heads[episode["pool"]]
@@ -210,7 +223,10 @@ def prototypes(features: Tensor, labels: Tensor, ways: int) -> Tensor:
 
 
 def prototype_logits(features: Tensor, means: Tensor) -> Tensor:
-    """Minus the squared Euclidean distances, (rows, ways) (Snell et al. 2017, arXiv:1703.05175, section 2.3)."""
+    """Minus the squared Euclidean distances, (rows, ways).
+
+    Source: Snell et al. 2017, arXiv:1703.05175, section 2.3.
+    """
     return -(features[:, None] - means[None]).square().sum(dim=-1)
 
 
@@ -219,6 +235,6 @@ def _accuracy(logits: Tensor, labels: Tensor) -> float:
 
 
 def _is_lookup(parameter: Tensor, learner: MetaLearner) -> bool:
-    """Whether it is the matrix of the word embeddings."""
-    get: Any = getattr(learner.encoder, "get_input_embeddings", None)
-    return get is not None and parameter is get().weight
+    """Whether a parameter is the matrix of the word embeddings."""
+    get_embeddings = getattr(learner.encoder, "get_input_embeddings", None)
+    return get_embeddings is not None and parameter is get_embeddings().weight

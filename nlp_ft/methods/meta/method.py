@@ -1,9 +1,9 @@
-"""The run of `nlp-ft meta`, step by step."""
+"""Steps of an `nlp-ft meta` run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.errors import ConfigError
 from nlp_ft.methods.meta.arguments import MetaArguments
@@ -43,8 +43,10 @@ _MEANINGLESS = {
 }
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
-    """Data sets, held-out test of the plain checkpoint, meta-training, the same test again, a control if asked for, report.
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
+    """Meta-train an initialisation, and test it on held-out tasks.
+
+    The plain checkpoint is tested before, and a control after, under --with_control.
 
     arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: not taken; tasks are read from files.
     """
@@ -57,21 +59,21 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     settings = Settings.of("meta", arguments, MetaArguments)
     _check(settings, frames)
     claim_directory(settings.training, settings.explicit)
-    own = settings.method_arguments
-    tasks = read_tasks(own, settings.data)
+    method_arguments = settings.method_arguments
+    tasks = read_tasks(method_arguments, settings.data)
     start = trainer.make_encoder(settings)
     args, chosen = trainer.choose_schedule(settings, start.encoder)
     learning, test = trainer.episodes(tasks, start, settings, args)
     notes = [*tasks.notes, *learning.notes, *test.notes, *start.notes, *chosen]
     for note in notes:
         log(note)
-    learner = _learner(start.encoder, own)
-    log(f"meta-test of the plain checkpoint: {own.test_episodes} episodes")
+    learner = _learner(start.encoder, method_arguments)
+    log(f"meta-test of the plain checkpoint: {method_arguments.test_episodes} episodes")
     plain = report.measure(learner, test, args.device)
     trained = trainer.train(learner, learning, args, trainer.episode_identity(settings, args, tasks))
-    log(f"meta-test of the initialisation: {own.test_episodes} episodes")
+    log(f"meta-test of the initialisation: {method_arguments.test_episodes} episodes")
     arms = [
-        report.Arm("meta", f"meta-learned ({own.algorithm})", report.measure(learner, test, args.device)),
+        report.Arm("meta", f"meta-learned ({method_arguments.algorithm})", report.measure(learner, test, args.device)),
         report.Arm("plain", "the plain checkpoint", plain),
     ]
     if settings.fit.with_control:
@@ -80,10 +82,12 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     return report.report_test(start, trained, arms, test, settings.to_dict(args), notes, tasks, explicit)
 
 
-def _learner(encoder: nn.Module, own: MetaArguments) -> MetaLearner:
+def _learner(encoder: nn.Module, arguments: MetaArguments) -> MetaLearner:
     from nlp_ft.methods.meta.learner import MetaLearner
 
-    return MetaLearner(encoder, own.algorithm, own.inner_steps, own.inner_learning_rate, own.head_learning_rate)
+    return MetaLearner(
+        encoder, arguments.algorithm, arguments.inner_steps, arguments.inner_learning_rate, arguments.head_learning_rate
+    )
 
 
 def _control(
@@ -93,23 +97,23 @@ def _control(
     test: EpisodeDataset,
     args: TrainingArguments,
 ) -> Arm:
-    """Ordinary multi-task training on the same rows, then the same test."""
+    """Train on the same rows as ordinary multi-task learning, and run the same test."""
     from nlp_ft.methods.meta import report, trainer
     from nlp_ft.methods.meta.learner import MultiTask
     from nlp_ft.utils import log
 
-    own = settings.method_arguments
+    method_arguments = settings.method_arguments
     log("control: multi-task training on the same rows, a linear head for each data set")
     start = trainer.make_encoder(settings)
     control = MultiTask(start.encoder, start.width, [len(pool.labels) for pool in tasks.train])
     trainer.train_control(control, learning, args, trainer.episode_identity(settings, args, tasks))
-    log(f"meta-test of the control: {own.test_episodes} episodes")
-    found = report.measure(_learner(start.encoder, own), test, args.device)
-    return report.Arm("multitask", "multi-task training", found)
+    log(f"meta-test of the control: {method_arguments.test_episodes} episodes")
+    accuracies = report.measure(_learner(start.encoder, method_arguments), test, args.device)
+    return report.Arm("multitask", "multi-task training", accuracies)
 
 
-def _check(settings: Settings[MetaArguments], frames: Mapping[str, Any] | None) -> None:
-    """Refuse what means nothing here. Raises: ConfigError."""
+def _check(settings: Settings[MetaArguments], frames: Mapping[str, object] | None) -> None:
+    """Refuse arguments without a meaning in this method. Raises: ConfigError."""
     if frames is not None:
         raise ConfigError("meta takes no data frames; name files by --meta_train_file and --meta_test_file.")
     for name in sorted(settings.explicit or ()):

@@ -1,4 +1,7 @@
-"""The meta-test: every arm adapts to the same episodes; means, intervals, paired differences, and the files that hold them."""
+"""The meta-test of every arm in the same episodes, and its report.
+
+Means, intervals, paired differences, and the files of the report.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object, send_to_device
 from huggingface_hub import ModelCardData
@@ -28,15 +32,18 @@ ENOUGH = 100  # episodes below which the intervals are too wide to say much
 
 @dataclass(frozen=True)
 class Arm:
-    """One start that adapts: its name in files, its title in sentences, and its accuracies in each episode by what was done."""
+    """A start that adapts, and its accuracies.
+
+    name: in files. title: in sentences. accuracies: of each episode, by use (`adapted_3`, `centroids`).
+    """
 
     name: str
     title: str
     accuracies: list[dict[str, float]]
 
-    def of(self, what: str) -> np.ndarray:
-        """(episodes,) accuracies."""
-        return np.array([found[what] for found in self.accuracies])
+    def of(self, use: str) -> np.ndarray:
+        """Accuracies of a use, (episodes,)."""
+        return np.array([accuracies[use] for accuracies in self.accuracies])
 
 
 class Interval(NamedTuple):
@@ -46,22 +53,25 @@ class Interval(NamedTuple):
     half: float
 
 
-def measure(learner: MetaLearner, episodes: EpisodeDataset, device: Any) -> list[dict[str, float]]:
-    """The learner's accuracies in every episode, in their order, after 0 steps, its own number, and twice that.
+def measure(learner: MetaLearner, episodes: EpisodeDataset, device: torch.device) -> list[dict[str, float]]:
+    """The learner's accuracies in every episode, in order.
 
-    Several processes share the episodes out.
+    After 0 steps, the learner's number of steps, and twice that. Several processes divide the episodes among them.
     """
     learner.to(device).eval()
     state, marks = PartialState(), (0, learner.steps, 2 * learner.steps)
-    mine = [
+    local = [
         (number, learner.accuracies(send_to_device(episodes[number], device), marks))
         for number in range(state.process_index, len(episodes), state.num_processes)
     ]
-    return [found for _, found in sorted(gather_object(mine), key=lambda pair: pair[0])]
+    return [accuracies for _, accuracies in sorted(gather_object(local), key=lambda pair: pair[0])]
 
 
 def interval(values: np.ndarray) -> Interval:
-    """Mean and half width by Student's t. It speaks of further episodes from these data sets, not of further data sets."""
+    """Mean and half width of the 95 % interval, by Student's t.
+
+    It holds for further episodes from these data sets, not for further data sets.
+    """
     if len(values) < 2:
         return Interval(float(values.mean()), float("inf"))
     error = values.std(ddof=1) / np.sqrt(len(values))
@@ -69,7 +79,10 @@ def interval(values: np.ndarray) -> Interval:
 
 
 def sentence(ours: np.ndarray, theirs: np.ndarray, title: str) -> str:
-    """Whether the initialisation beats the other start, by the paired differences in the same episodes."""
+    """Compare the initialisation with another start.
+
+    By the paired differences in the same episodes.
+    """
     difference, half = (100 * number for number in interval(ours - theirs))
     figures = f"{100 * ours.mean():.1f} against {100 * theirs.mean():.1f} %"
     bounds = f"95 % interval of the difference {difference - half:.1f} to {difference + half:.1f}"
@@ -82,40 +95,45 @@ def sentence(ours: np.ndarray, theirs: np.ndarray, title: str) -> str:
 
 
 def verdict(arms: Sequence[Arm], algorithm: str, steps: int) -> str:
-    """What the initialisation, used as it was trained to be, is worth beside each other start, used in either way.
+    """Compare the initialisation with each other start.
+
+    The initialisation is used as it was trained, the others in both ways.
 
     arms: the initialisation first. Prototypical networks are used by their centroids, the others after the inner steps.
     """
     ours, *others = arms
     adapted, way = f"adapted_{steps}", f"adapted by {steps} inner steps"
-    used, how = ("centroids", "by its centroids") if algorithm == "proto" else (adapted, way)
+    use, description = ("centroids", "by its centroids") if algorithm == "proto" else (adapted, way)
     count = len(ours.accuracies)
-    lines = [f"The meta-learned initialisation, used {how}, in {count} episodes of held-out tasks:"]
+    lines = [f"The meta-learned initialisation, used {description}, in {count} episodes of held-out tasks:"]
     for other in others:
-        for what, title in ((adapted, f"{other.title} {way}"), ("centroids", f"the centroids of {other.title}")):
-            lines.append(sentence(ours.of(used), other.of(what), title))
+        for other_use, title in ((adapted, f"{other.title} {way}"), ("centroids", f"the centroids of {other.title}")):
+            lines.append(sentence(ours.of(use), other.of(other_use), title))
     if count < ENOUGH:
         lines.append(f"These are few episodes; --test_episodes {ENOUGH} or more say more.")
     return "\n".join(lines)
 
 
 def metrics(arms: Sequence[Arm]) -> dict[str, float]:
-    """`meta_adapted_3_accuracy` and `meta_adapted_3_interval` (half the width), for each arm and each way to use it."""
-    found = {}
+    """Accuracy and half width of the interval, for each arm and use.
+
+    Keys: `meta_adapted_3_accuracy`, `meta_adapted_3_interval`.
+    """
+    values = {}
     for arm in arms:
-        for what in arm.accuracies[0]:
-            mean, half = interval(arm.of(what))
-            found |= {f"{arm.name}_{what}_accuracy": mean, f"{arm.name}_{what}_interval": half}
-    return found
+        for use in arm.accuracies[0]:
+            mean, half = interval(arm.of(use))
+            values |= {f"{arm.name}_{use}_accuracy": mean, f"{arm.name}_{use}_interval": half}
+    return values
 
 
 def table(arms: Sequence[Arm], *, markdown: bool = False) -> str:
-    """Accuracy in per cent with its 95 % interval: arms down, ways to use them across."""
-    ways = sorted(arms[0].accuracies[0], key=lambda what: (what == "centroids", int(what.partition("_")[2] or 0)))
-    heads = ["", *(what if what == "centroids" else f"{what.partition('_')[2]} steps" for what in ways)]
+    """Table of accuracies in per cent with their 95 % intervals, arms by uses."""
+    uses = sorted(arms[0].accuracies[0], key=lambda use: (use == "centroids", int(use.partition("_")[2] or 0)))
+    heads = ["", *(use if use == "centroids" else f"{use.partition('_')[2]} steps" for use in uses)]
     rows = [heads]
     for arm in arms:
-        cells = (interval(arm.of(what)) for what in ways)
+        cells = (interval(arm.of(use)) for use in uses)
         rows.append([arm.title, *(f"{100 * mean:.1f} ± {100 * half:.1f}" for mean, half in cells)])
     if markdown:
         lines = ["| " + " | ".join(row) + " |" for row in rows]
@@ -123,8 +141,8 @@ def table(arms: Sequence[Arm], *, markdown: bool = False) -> str:
     return format_table(rows)
 
 
-def every_episode(arms: Sequence[Arm], episodes: EpisodeDataset) -> dict[str, Any]:
-    """For meta_test.json: data set, classes and every accuracy of each episode."""
+def every_episode(arms: Sequence[Arm], episodes: EpisodeDataset) -> dict[str, object]:
+    """Content of meta_test.json: data set, classes and accuracies of each episode."""
     ways, shots, query = episodes.sizes
     return {
         "ways": ways,
@@ -140,15 +158,16 @@ def every_episode(arms: Sequence[Arm], episodes: EpisodeDataset) -> dict[str, An
 
 
 def write_card(
-    directory: Path, arms: Sequence[Arm], said: str, settings: Mapping[str, Any], episodes: EpisodeDataset
+    directory: Path, arms: Sequence[Arm], summary: str, settings: Mapping[str, Any], episodes: EpisodeDataset
 ) -> None:
-    """README.md: what this checkpoint is, how good its adapting is, and how to go on from it."""
-    base, own = settings["model"]["model_name_or_path"], settings["meta"]
+    """Write README.md: the checkpoint, its accuracy after adapting, and its use."""
+    base, arguments = settings["model"]["model_name_or_path"], settings["meta"]
     local = Path(base).is_dir()
     data = ModelCardData(
         library_name="transformers", base_model=None if local else base, tags=["nlp_ft", "meta-learning"]
     )
     name = "/".join(Path(base).resolve().parts[-2:]) if local else base
+    files = ", ".join(Path(file).name for file in arguments["meta_train_file"])
     ways, shots, query = episodes.sizes
     text = f"""---
 {data.to_yaml()}
@@ -156,9 +175,8 @@ def write_card(
 
 # {directory.name}
 
-An encoder to start from where a task has few labelled texts: meta-learned ({own["algorithm"]}) from `{name}` with nlp_ft, on \
-tasks drawn from {", ".join(Path(file).name for file in own["meta_train_file"])}. It holds no classifier; fine-tuning puts one \
-on it:
+An encoder to start from where a task has few labelled texts: meta-learned ({arguments["algorithm"]}) from `{name}` with \
+nlp_ft, on tasks drawn from {files}. It holds no classifier; fine-tuning puts one on it:
 
     nlp-ft finetune --model_name_or_path {directory.name} --train_file few.csv --output_dir model
 
@@ -171,7 +189,7 @@ sets, not of further data sets.
 
 {table(arms, markdown=True)}
 
-{said}
+{summary}
 
 Every episode is in meta_test.json, every argument in run.json.
 """
@@ -188,7 +206,7 @@ def report_test(
     tasks: Tasks,
     explicit: Collection[str],
 ) -> RunReport:
-    """Save the encoder, reload and compare it, write every file of the report. Returns: what was reported."""
+    """Save the encoder, compare it with a fresh load, and write the report."""
     arguments, directory, state = settings["meta"], Path(settings["training"]["output_dir"]), PartialState()
     sentences = verdict(arms, arguments["algorithm"], arguments["inner_steps"])
     minutes = trained.metrics["train_minutes"]

@@ -1,4 +1,4 @@
-"""From a checkpoint to a trained encoder and its directory: what stands around the maths of meta-learning."""
+"""Load, train and save the encoder of meta-learning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
-from transformers import PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 
 from nlp_ft.errors import TrainingError
 from nlp_ft.methods.meta.arguments import MetaArguments
@@ -34,23 +42,27 @@ from nlp_ft.utils import log, without_topic
 
 _KIND = "single_label_classification"
 _LABELS = ["LABEL_0", "LABEL_1"]  # as transformers has them where nobody named any
-UPDATES, EPISODES = 100, 4  # where the user says nothing: outer steps, and episodes in each
+UPDATES, EPISODES = 100, 4  # defaults: outer steps, and episodes in each
 
 
 class Start(NamedTuple):
-    """An encoder that gives features for logits, their width, its tokenizer and token limit, and what was decided."""
+    """An encoder that returns features as logits, with its tokenizer.
+
+    width: of the features. limit: of tokens. notes: to log.
+    """
 
     encoder: nn.Module
     width: int
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     limit: int
     notes: list[str]
 
 
 def make_encoder(settings: Settings[MetaArguments]) -> Start:
-    """The checkpoint as a stock classifier whose last layer hands on what it gets; layers frozen and adapters on as asked.
+    """Load the checkpoint as a classifier whose last layer is the identity.
 
-    The same for the same seed, so that a control starts from the same weights.
+    Layers are frozen and adapters added by the settings. The result is the same for the same seed, so that a control starts
+    from the same weights.
     """
     set_seed(settings.training.seed)
     args = settings.model
@@ -60,27 +72,33 @@ def make_encoder(settings: Settings[MetaArguments]) -> Start:
     model, notes, _ = classifier.load_classifier(args, tokenizer, _KIND, _LABELS)
     notes = without_topic(notes, "head")  # there is none
     hub = {"revision": args.model_revision, "cache_dir": args.cache_dir}
-    pooling, why = choose_pooling(args.pooling, model, args.model_name_or_path, **hub)
+    pooling, reason = choose_pooling(args.pooling, model, args.model_name_or_path, **hub)
     set_pooling(model, pooling)
     limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
     width = without_last_layer(model)
     encoder: nn.Module = classifier.add_lora(model, settings.lora) if settings.lora.use_peft else model
-    said = freeze(encoder, settings.freeze.freeze_layers)
+    freeze_notes = freeze(encoder, settings.freeze.freeze_layers)
     trained, parameters = classifier.count_parameters(encoder)
-    notes += [f"pooling: {pooling}, {why}", *said]
+    notes += [f"pooling: {pooling}, {reason}", *freeze_notes]
     notes.append(f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})")
     return Start(encoder, width, tokenizer, limit, notes)
 
 
 def without_last_layer(model: PreTrainedModel) -> int:
-    """Make a classifier give what its last layer gets, in place. Returns: how many numbers that is."""
+    """Replace the last layer of a classifier by the identity, in place.
+
+    Returns: the width of its inputs.
+    """
     name, linear = final_linear(model)
     model.set_submodule(name, nn.Identity())
     return linear.in_features
 
 
 def choose_schedule(settings: Settings[MetaArguments], encoder: nn.Module) -> tuple[TrainingArguments, list[str]]:
-    """A copy of the training arguments as a run over episodes needs them, and what was chosen for the user."""
+    """Copy the training arguments and adapt them to episodes.
+
+    Returns: the copy, and notes.
+    """
     args, explicit = copy.copy(settings.training), settings.explicit
     choices = hyperparameters.Choices(args, explicit)
     choices.batch(EPISODES, "episodes")
@@ -97,32 +115,35 @@ def choose_schedule(settings: Settings[MetaArguments], encoder: nn.Module) -> tu
     args.eval_strategy = "no"
     if args.save_strategy == "epoch":
         args.save_strategy = "steps"
-    args.train_sampling_strategy = "sequential"  # the episodes are drawn by chance as they are
+    args.train_sampling_strategy = "sequential"  # the episodes are random already
     args.remove_unused_columns = False
     return args, notes
 
 
 def episodes(
-    tasks: Tasks, start: Start, settings: Settings[MetaArguments], args: Any
+    tasks: Tasks, start: Start, settings: Settings[MetaArguments], args: TrainingArguments
 ) -> tuple[EpisodeDataset, EpisodeDataset]:
-    """What is learned from, as many episodes as the updates take, and the test."""
-    own = settings.method_arguments
+    """Episodes to learn from, as many as the updates take, and those of the test."""
+    arguments = settings.method_arguments
     each = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     common: dict[str, Any] = {
         "tokenizer": start.tokenizer,
         "max_length": start.limit,
-        "sizes": (own.ways, own.shots, own.query),
+        "sizes": (arguments.ways, arguments.shots, arguments.query),
         "seed": args.seed,
         "workers": settings.data.preprocessing_num_workers,
     }
     return (
         EpisodeDataset(tasks.train, stream=META_TRAIN, length=args.max_steps * each, **common),
-        EpisodeDataset(tasks.test, stream=META_TEST, length=own.test_episodes, **common),
+        EpisodeDataset(tasks.test, stream=META_TEST, length=arguments.test_episodes, **common),
     )
 
 
 def episode_identity(settings: Settings[MetaArguments], args: TrainingArguments, tasks: Tasks) -> dict[str, object]:
-    """What a checkpoint must have in common with the run that resumes from it; episodes are counted, not rows."""
+    """Identity of the run, which a checkpoint must share to be resumed.
+
+    It counts episodes, not rows.
+    """
     return identity(
         settings.to_dict(args),
         args,
@@ -135,10 +156,17 @@ def episode_identity(settings: Settings[MetaArguments], args: TrainingArguments,
 
 
 class UpdateLines(TrainerCallback):
-    """One line now and then: where training stands, and the loss since the last one."""
+    """Log the progress and the loss at every logging step."""
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        """Say it."""
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Log a line."""
         if logs and "loss" in logs:
             log(f"  update {state.global_step} of {state.max_steps}: loss {logs['loss']:.4f}")
 
@@ -146,7 +174,9 @@ class UpdateLines(TrainerCallback):
 def train(
     learner: nn.Module, episodes: EpisodeDataset, args: TrainingArguments, identity: Mapping[str, object]
 ) -> TrainerRun:
-    """Resume where asked, and train on the episodes in their order, in place.
+    """Train in place on the episodes in their order.
+
+    A checkpoint is resumed if requested.
 
     Raises: TrainingError if a loss, gradient or weight is not finite; ConfigError if the checkpoint to resume from is not of
     this run.
@@ -164,17 +194,19 @@ def train(
 def train_control(
     learner: nn.Module, episodes: EpisodeDataset, args: TrainingArguments, identity: Mapping[str, object]
 ) -> None:
-    """As `train`, in `controls/multitask` of the output directory, of which nothing stays."""
+    """Train a control in `controls/multitask` of the output directory, then delete it."""
     directory = Path(str(args.output_dir)) / FOLDER / "multitask"
     train(learner, episodes, arguments_for(args, directory), identity)
     discard(directory)
 
 
 def save_body(start: Start, directory: Path, texts: Sequence[str]) -> None:
-    """Save encoder and tokenizer as a checkpoint without a last layer, and check that a fresh load repeats its features.
+    """Save encoder and tokenizer as a checkpoint without a last layer.
+
+    A fresh load must repeat its features.
 
     Adapters are merged (the encoder itself is, by this). Where layers with weights stand between the body and the last layer,
-    as in RoBERTa, they are saved with it: they were trained to be adapted, too. The pooling goes along in config.json.
+    as in RoBERTa, they are saved with it: they were trained to be adapted, too. The pooling is saved in config.json.
 
     Raises: TrainingError if a weight is not finite, anything but the last layer is missing on reload, or the features differ
     by more than rounding.
@@ -200,7 +232,7 @@ def save_body(start: Start, directory: Path, texts: Sequence[str]) -> None:
 def _load_encoder(directory: Path) -> nn.Module:
     model, info = open_classifier(str(directory))
     name, _ = final_linear(model)
-    if lost := [key for key in info["missing_keys"] if not key.startswith(f"{name}.")]:
-        raise TrainingError(f"{directory}: the saved encoder lacks {lost[0]}; do not use it, and report this.")
+    if missing := [key for key in info["missing_keys"] if not key.startswith(f"{name}.")]:
+        raise TrainingError(f"{directory}: the saved encoder lacks {missing[0]}; do not use it, and report this.")
     without_last_layer(model)
     return model

@@ -1,9 +1,12 @@
-"""Train one encoder for several tasks at once, each with a head of its own, mixed in every batch."""
+"""Train one encoder for several tasks, with a head for each.
+
+Every batch mixes rows of all tasks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
 from nlp_ft.config.augmentation import AugmentArguments
@@ -23,7 +26,7 @@ ARGUMENTS = (
 )
 
 
-def run(*arguments: Any, frames: Mapping[str, Mapping[str, Any]] | None = None) -> RunReport:
+def run(*arguments: object, frames: Mapping[str, Mapping[str, object]] | None = None) -> RunReport:
     """Run `nlp-ft multitask`; see `nlp_ft.methods.multitask.method.run`."""
     from nlp_ft.methods.multitask.method import run
 

@@ -13,17 +13,13 @@ from nlp_ft.config.yaml_file import read_mapping
 from nlp_ft.errors import ConfigError, NlpFtError, did_you_mean
 
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*")  # it becomes a directory
-
-
-_TAKEN = ("body", "controls")
-
-
-_NOT_FOR_A_TASK = ("num_folds",)
+_RESERVED = ("body", "controls")
+_NOT_PER_TASK = ("num_folds",)
 
 
 @dataclass(kw_only=True)
 class MultitaskArguments:
-    """Tasks: what is learned together, how often each task is drawn, and what it weighs."""
+    """Tasks: the data of each, its share of the batches, its weight in the loss."""
 
     unsupported: ClassVar = {
         HubArguments: "a run leaves several classifiers here; nlp-ft push takes the directory of one",
@@ -77,56 +73,59 @@ class MultitaskArguments:
                 raise ConfigError(f"--task_weights: the weight of {name} must be a positive number, got {weight!r}.")
 
     def fields(self) -> dict[str, dict[str, Any]]:
-        """What each task says of its data, checked: names and types. Raises: ConfigError."""
-        tasks, where = read_mapping(self.tasks, "tasks")
+        """Read and check the data flags of each task. Raises: ConfigError."""
+        tasks, source = read_mapping(self.tasks, "tasks")
         if len(tasks) < 2:
             raise ConfigError(
-                f"{where}: wanted two tasks or more, got {', '.join(tasks) or 'none'}; finetune trains one."
+                f"{source}: wanted two tasks or more, got {', '.join(tasks) or 'none'}; finetune trains one."
             )
         for name, values in tasks.items():
-            if not _NAME.fullmatch(name) or name in _TAKEN or name.startswith("checkpoint-"):
+            if not _NAME.fullmatch(name) or name in _RESERVED or name.startswith("checkpoint-"):
                 raise ConfigError(
-                    f"{where}: {name!r} cannot name a task: wanted letters, digits, - and _ (it becomes a directory), and not "
-                    f"{', '.join(_TAKEN)} or checkpoint-..."
+                    f"{source}: {name!r} cannot name a task: wanted letters, digits, - and _ (it becomes a directory), and not "
+                    f"{', '.join(_RESERVED)} or checkpoint-..."
                 )
             if not isinstance(values, dict):
-                raise ConfigError(f"{where}: task {name} needs a mapping of data flags, such as train_file: a.csv.")
+                raise ConfigError(f"{source}: task {name} needs a mapping of data flags, such as train_file: a.csv.")
             for key, value in values.items():
-                values[key] = _checked(key, value, f"{where}: task {name}")
+                values[key] = _checked(key, value, f"{source}: task {name}")
         return tasks
 
     def data_of(self, common: DataArguments) -> dict[str, DataArguments]:
-        """The data arguments of each task: its own, and for the rest the common ones. Raises: ConfigError."""
+        """Merge the data flags of each task with the common ones. Raises: ConfigError."""
         if common.num_folds is not None:
             raise ConfigError(
                 "--num_folds: there is no cross-validation of several tasks; nlp-ft finetune has it for one."
             )
-        found = {}
+        arguments = {}
         for name, values in self.fields().items():
             try:
-                found[name] = replace(common, **values)
+                arguments[name] = replace(common, **values)
             except NlpFtError as error:
                 raise ConfigError(f"--tasks: task {name}: {error}") from None
-        return found
+        return arguments
 
     def weights(self, names: list[str]) -> dict[str, float]:
-        """The fixed weight of each task. Raises: ConfigError for a name that is no task."""
-        given = {} if self.task_weights is None else read_mapping(self.task_weights, "task_weights")[0]
-        for name in given:
+        """Read the fixed weight of each task. Raises: ConfigError for an unknown task."""
+        weights = {} if self.task_weights is None else read_mapping(self.task_weights, "task_weights")[0]
+        for name in weights:
             if name not in names:
                 raise ConfigError(
                     f"--task_weights names '{name}', which is no task ({', '.join(names)}).{did_you_mean(name, names)}"
                 )
-        return {name: given.get(name, 1.0) for name in names}
+        return {name: weights.get(name, 1.0) for name in names}
 
 
-def _checked(key: str, value: Any, where: str) -> Any:
-    """The value of a data flag as its field takes it; null is the default. Raises: ConfigError."""
+def _checked(key: str, value: object, task: str) -> object:
+    """Convert the value of a data flag to the type of its field.
+
+    null is the default. task: its source and name, for messages. Raises: ConfigError.
+    """
     hints = get_type_hints(DataArguments)
-    if key in _NOT_FOR_A_TASK:
-        raise ConfigError(f"{where}: {key} is not for a single task.")
+    if key in _NOT_PER_TASK:
+        raise ConfigError(f"{task}: {key} is not for a single task.")
     if key not in hints:
-        raise ConfigError(f"{where}: unknown key '{key}'.{did_you_mean(key, hints)}")
+        raise ConfigError(f"{task}: unknown key '{key}'.{did_you_mean(key, hints)}")
     if value is None:
         return DataArguments.__dataclass_fields__[key].default
     kinds = get_args(hints[key]) if get_origin(hints[key]) in (Union, types.UnionType) else (hints[key],)
@@ -136,7 +135,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
             return value
         wanted = ", ".join(get_args(kind))
     elif get_origin(kind) is list:
-        return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+        return [str(item) for item in value] if isinstance(value, list) else [str(value)]
     elif kind is str:
         if not isinstance(value, bool | list | dict):
             return str(value)
@@ -145,4 +144,4 @@ def _checked(key: str, value: Any, where: str) -> Any:
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
         if isinstance(value, bool) == (kind is bool) and isinstance(value, (int, float) if kind is float else kind):
             return value
-    raise ConfigError(f"{where}: {key} must be {wanted}, got {value!r}.")
+    raise ConfigError(f"{task}: {key} must be {wanted}, got {value!r}.")

@@ -1,4 +1,4 @@
-"""From several tasks to one job: a classifier each on one body, one loss, one sampler."""
+"""Build one job from several tasks: a shared body, one loss, one sampler."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import functools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,32 +34,38 @@ _LESS_IS_BETTER = ("loss", "mse", "rmse", "mae")
 
 @dataclass
 class Group:
-    """All tasks, and the job that trains them together. `adapted`: the first classifier with its adapters, or as it is."""
+    """All tasks, and the job that trains them together.
+
+    `adapted`: the first classifier, with its adapters if there are any.
+    """
 
     tasks: list[Task]
     job: Job
     sampler: TaskSampler
-    adapted: Any
+    adapted: nn.Module
 
 
 def make_group(tasks: list[Task], settings: Settings[MultitaskArguments]) -> Group:
-    """Classifiers that share their body, ready to be trained on the rows of all tasks; says what was decided."""
+    """Prepare the tasks' classifiers on one body, and the job that trains them.
+
+    Logs the notes.
+    """
     _refuse(settings)
     training = copy.copy(settings.training)
     tokenizer = classifier.load_tokenizer(settings.model)
     held_out = [split for task in tasks for split in (task.data.validation, task.data.test)]
     for task in tasks:
         _prepare(task, tasks[0], tokenizer, training, held_out)
-    notes = together({task.name: task.notes for task in tasks})
+    notes = join_notes({task.name: task.notes for task in tasks})
     notes += _choose_schedule(training, settings, tasks)
-    adapted, plan, said = _adapt_body(tasks[0].model, settings, training.learning_rate)
+    adapted, layerwise, body_notes = _adapt_body(tasks[0].model, settings, training.learning_rate)
     model = MultiTask(
         [task.model for task in tasks], uncertainty=settings.method_arguments.loss_weighting == "uncertainty"
     )
-    notes += [*said, parameters_note(model)]
+    notes += [*body_notes, parameters_note(model)]
     splits = {split: mixed(tasks, split) for split in ("train", "validation", "test")}
-    sampler, said = make_sampler(tasks, splits["train"], training, settings.method_arguments)
-    notes += said
+    sampler, sampler_notes = make_sampler(tasks, splits["train"], training, settings.method_arguments)
+    notes += sampler_notes
     for note in notes:
         log(note)
     loss = _loss(tasks, settings.method_arguments, model)
@@ -77,7 +82,7 @@ def make_group(tasks: list[Task], settings: Settings[MultitaskArguments]) -> Gro
         settings=settings.to_dict(training),
         explicit=settings.explicit or (),
         notes=notes,
-        layerwise=plan,
+        layerwise=layerwise,
         trainer=functools.partial(MultiTaskTrainer, scores=measure, sampler=sampler, width=model.width),
         columns=("input_ids", "attention_mask", "token_type_ids"),
     )
@@ -87,7 +92,10 @@ def make_group(tasks: list[Task], settings: Settings[MultitaskArguments]) -> Gro
 def _adapt_body(
     first: PreTrainedModel, settings: Settings[MultitaskArguments], learning_rate: float
 ) -> tuple[nn.Module, LayerwiseSchedule | None, list[str]]:
-    """Adapters, frozen layers and rates of the body, by way of the first classifier, in place; and notes."""
+    """Add adapters, freeze layers and plan the rates of the shared body.
+
+    The first classifier is changed in place. Returns: it, the layers' schedule, and notes.
+    """
     notes, adapted = [], first
     if settings.lora.use_peft:
         adapted = classifier.add_lora(
@@ -98,11 +106,11 @@ def _adapt_body(
     return adapted, layerwise, [*notes, *layer_notes]
 
 
-def _loss(tasks: Sequence[Task], own: Any, model: MultiTask) -> MultiTaskLoss:
+def _loss(tasks: Sequence[Task], multitask: MultitaskArguments, model: MultiTask) -> MultiTaskLoss:
     common = ([task.loss for task in tasks], [task.kind for task in tasks], [scale(task) for task in tasks])
     if model.log_variances is not None:
         return UncertaintyLoss(*common, model.log_variances)
-    return MultiTaskLoss(*common, list(own.weights([task.name for task in tasks]).values()))
+    return MultiTaskLoss(*common, list(multitask.weights([task.name for task in tasks]).values()))
 
 
 def _refuse(settings: Settings[MultitaskArguments]) -> None:
@@ -123,7 +131,10 @@ def _prepare(
     training: TrainingArguments,
     held_out: Sequence[Dataset],
 ) -> None:
-    """Classifier, tokens, loss and head of one task, in place; the bodies of all are equal, as each head is fitted to one."""
+    """Set the classifier, tokens and loss of one task, in place.
+
+    The bodies of all tasks are equal, as every head is fitted to the same one.
+    """
     data, settings = task.data, task.settings
     loaded = load_model(data, settings, tokenizer)
     model, notes = loaded.model, loaded.notes
@@ -133,9 +144,9 @@ def _prepare(
         model.base_model.load_state_dict(first.model.base_model.state_dict(), strict=False)
     rows = make_rows(data, settings, loaded, training, held_out)
     smoothing = training.label_smoothing_factor if data.problem_type == SINGLE else 0.0
-    own_training = copy.copy(training)
-    own_training.label_smoothing_factor = smoothing
-    task.loss = make_loss(data, replace(settings, training=own_training))
+    task_training = copy.copy(training)
+    task_training.label_smoothing_factor = smoothing
+    task.loss = make_loss(data, replace(settings, training=task_training))
     if not loaded.trained_head:
         notes += setup.start_head(model, settings.model, data.problem_type, rows.unaugmented, tokenizer, training)
     if task is not first and not same_weights(model.base_model, first.model.base_model):
@@ -147,42 +158,51 @@ def _prepare(
     task.notes = [*rows.notes, *notes]
 
 
-def same_weights(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two modules hold the same weights under the same names."""
-    held, others = one.state_dict(), other.state_dict()
-    return held.keys() == others.keys() and all(
-        torch.equal(weight.cpu(), others[name].cpu()) for name, weight in held.items()
+def same_weights(first: nn.Module, second: nn.Module) -> bool:
+    """Compare the weights of two modules, by name."""
+    weights, others = first.state_dict(), second.state_dict()
+    return weights.keys() == others.keys() and all(
+        torch.equal(weight.cpu(), others[name].cpu()) for name, weight in weights.items()
     )
 
 
-def together(notes: Mapping[str, Sequence[str]]) -> list[str]:
-    """Notes of several tasks: what all of them say once, the rest with the task in front."""
+def join_notes(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Join the notes of several tasks.
+
+    A note that all tasks have stands once; the others have their task in front.
+    """
     common = [
         note
-        for note in dict.fromkeys(n for own in notes.values() for n in own)
-        if all(note in own for own in notes.values())
+        for note in dict.fromkeys(n for task_notes in notes.values() for n in task_notes)
+        if all(note in task_notes for task_notes in notes.values())
     ]
-    return [*common, *(f"{name}: {note}" for name, own in notes.items() for note in own if note not in common)]
+    return [
+        *common,
+        *(f"{name}: {note}" for name, task_notes in notes.items() for note in task_notes if note not in common),
+    ]
 
 
 def _choose_schedule(
     training: TrainingArguments, settings: Settings[MultitaskArguments], tasks: Sequence[Task]
 ) -> list[str]:
-    """Rate, epochs, batch and the metric that picks the checkpoint, where the user set none. Raises: ConfigError."""
-    given: Collection[str] | None = settings.explicit
+    """Choose rate, epochs, batch and selection metric where the user set none.
+
+    training is changed in place. Returns: notes. Raises: ConfigError.
+    """
+    explicit: Collection[str] | None = settings.explicit
     rows = sum(len(task.splits["train"]) for task in tasks)
     _, parameters = classifier.count_parameters(tasks[0].model)
     kind = REGRESSION if any(task.data.problem_type == REGRESSION for task in tasks) else SINGLE
     notes = []
-    if given is not None and "metric_for_best_model" not in given:
+    if explicit is not None and "metric_for_best_model" not in explicit:
         training.metric_for_best_model, training.greater_is_better = "mean", True
         scores = ", ".join(f"{SCORE[task.data.problem_type]} of {task.name}" for task in tasks)
         notes.append(f"best checkpoint by the mean of {scores} on validation")
-        given = {*given, "metric_for_best_model"}
-    notes += hyperparameters.choose(training, given, rows, parameters, settings.lora.use_peft, kind)
+        explicit = {*explicit, "metric_for_best_model"}
+    notes += hyperparameters.choose(training, explicit, rows, parameters, settings.lora.use_peft, kind)
     name = (training.metric_for_best_model or "loss").removeprefix("eval_")
     _check_metric_name(name, tasks)
-    if name.endswith(_LESS_IS_BETTER) and "greater_is_better" not in (given or ()):
+    if name.endswith(_LESS_IS_BETTER) and "greater_is_better" not in (explicit or ()):
         training.greater_is_better = False
     if training.activation_checkpointing and training.ddp_find_unused_parameters is None:
         training.ddp_find_unused_parameters = (
@@ -192,12 +212,12 @@ def _choose_schedule(
 
 
 def _check_metric_name(name: str, tasks: Sequence[Task]) -> None:
-    """Refuse what no evaluation will yield, before training. Raises: ConfigError."""
+    """Refuse a metric that is not measured, before training. Raises: ConfigError."""
     known = ["mean", "loss"]
     for task in tasks:
         blank = np.zeros((len(task.data.validation), task.kind.outputs))
-        found = compute_metrics(task.data.problem_type, blank, task.data.validation["label"][:], task.data.labels)
-        known += [f"{task.name}_{metric}" for metric in (*found, "loss")]
+        metrics = compute_metrics(task.data.problem_type, blank, task.data.validation["label"][:], task.data.labels)
+        known += [f"{task.name}_{metric}" for metric in (*metrics, "loss")]
     if name not in known:
         raise ConfigError(
             f"--metric_for_best_model {name} is not measured here; it can be {', '.join(known)}.{did_you_mean(name, known)}"
@@ -205,9 +225,9 @@ def _check_metric_name(name: str, tasks: Sequence[Task]) -> None:
 
 
 def make_sampler(
-    tasks: Sequence[Task], rows: Dataset, training: TrainingArguments, own: Any
+    tasks: Sequence[Task], rows: Dataset, training: TrainingArguments, multitask: MultitaskArguments
 ) -> tuple[TaskSampler, list[str]]:
-    """The sampler that the flags ask for, and what to say of it."""
+    """Make the sampler of the run, with a note on its rows."""
     per_update = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.world_size
     epochs = math.ceil(training.num_train_epochs)
     if training.max_steps > 0:
@@ -215,22 +235,22 @@ def make_sampler(
     strategy = str(getattr(training.train_sampling_strategy, "value", training.train_sampling_strategy))
     sampler = TaskSampler(
         [len(task.splits["train"]) for task in tasks],
-        exponent_of(own.sampling, own.sampling_temperature, epochs),
+        exponent_of(multitask.sampling, multitask.sampling_temperature, epochs),
         training.seed if training.data_seed is None else training.data_seed,
         lengths=rows["length"][:] if strategy == "group_by_length" else None,
         per_update=per_update,
         in_order=strategy == "sequential",
     )
-    seen = [sampler.counts(epoch) for epoch in (0, epochs - 1)]
-    said = [
+    row_counts = [sampler.counts(epoch) for epoch in (0, epochs - 1)]
+    shares = [
         f"{task.name} {first}" + (f" to {last}" if last != first else "")
-        for task, first, last in zip(tasks, *seen, strict=True)
+        for task, first, last in zip(tasks, *row_counts, strict=True)
     ]
-    return sampler, [f"sampling: {own.sampling}; rows an epoch: {', '.join(said)}"]
+    return sampler, [f"sampling: {multitask.sampling}; rows an epoch: {', '.join(shares)}"]
 
 
 def _all_data(tasks: Sequence[Task], splits: Mapping[str, Dataset]) -> TextData:
-    """What identifies the data of a run of all tasks, for its checkpoints."""
+    """Combine the tasks' data into one record, which identifies checkpoints."""
     digests = {split: {task.name: task.data.fingerprint["sha256"][split] for task in tasks} for split in splits}
     return TextData(
         train=splits["train"],

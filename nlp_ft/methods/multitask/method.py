@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.methods.multitask.arguments import MultitaskArguments
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
 
-def run(*arguments: Any, frames: Mapping[str, Mapping[str, Any]] | None = None) -> RunReport:
-    """Data of every task, one body and its heads, training on mixed batches, a directory for each task and for the body.
+def run(*arguments: object, frames: Mapping[str, Mapping[str, object]] | None = None) -> RunReport:
+    """Train one body with a head for each task, and save each task and the body.
 
     arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: of each task, a data frame for train, validation or test.
     """

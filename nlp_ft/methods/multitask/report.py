@@ -1,13 +1,12 @@
-"""What several tasks end in: a run directory each, the shared body, and how each task fares beside its twin on its own."""
+"""Save and report each task, the shared body, and the single-task controls."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from accelerate import PartialState
@@ -16,7 +15,7 @@ from transformers import set_seed
 from nlp_ft.evaluation.baselines import Baseline, compare
 from nlp_ft.evaluation.metrics import MULTI, REGRESSION, selection_score
 from nlp_ft.evaluation.report.tables import format_table
-from nlp_ft.methods.multitask.data import Task, task_scores
+from nlp_ft.methods.multitask.data import TableRow, Task, task_scores
 from nlp_ft.methods.multitask.job import Group
 from nlp_ft.methods.multitask.shared_encoder import save_body
 from nlp_ft.models import classifier
@@ -31,7 +30,10 @@ _FEWEST_ROWS = 30  # below this the resampled error of a difference says little
 
 
 def report_tasks(group: Group, fitted: Fitted) -> RunReport:
-    """Twins where they are asked for, then every directory, the table, and run.json at the root."""
+    """Save and report every task, the body, the table and run.json at the root.
+
+    --with_control first trains each task alone, to compare with.
+    """
     job, output = group.job, Path(str(group.job.training.output_dir))
     single_task_runs = (
         {task.name: _run_single_task(group, number) for number, task in enumerate(group.tasks)}
@@ -80,24 +82,24 @@ def report_tasks(group: Group, fitted: Fitted) -> RunReport:
     return report
 
 
-def own_rows(group: Group, number: int, fitted: Fitted, split: str) -> np.ndarray:
-    """The logits of one task's rows of a split, in their order: (rows, its outputs)."""
+def task_logits(group: Group, number: int, fitted: Fitted, split: str) -> np.ndarray:
+    """Logits of one task's rows of a split, in their order: (rows, its outputs)."""
     sizes = [len(task.splits[split]) for task in group.tasks]
     start = sum(sizes[:number])
     return fitted.logits[split][start : start + sizes[number], : group.tasks[number].kind.outputs]
 
 
 def _finish_task(group: Group, number: int, fitted: Fitted, single_task_runs: list[Baseline]) -> RunReport:
-    """An ordinary run directory for one task, named after it."""
+    """Save one task as an ordinary run directory, named after it."""
     task, job = group.tasks[number], group.job
     args = copy.copy(job.training)
     args.output_dir = str(Path(str(args.output_dir)) / task.name)
-    logits = {split: own_rows(group, number, fitted, split) for split in ("validation", "test")}
+    logits = {split: task_logits(group, number, fitted, split) for split in ("validation", "test")}
     metrics = {name: value for name, value in fitted.metrics.items() if name.startswith("train_")}
     for prefix, split in (("eval", "validation"), ("test", "test")):
-        found = task_scores(task, logits[split], np.asarray(getattr(task.data, split)["label"][:]))
-        metrics |= {f"{prefix}_{name}": value for name, value in found.items()}
-    own = replace(
+        scores = task_scores(task, logits[split], np.asarray(getattr(task.data, split)["label"][:]))
+        metrics |= {f"{prefix}_{name}": value for name, value in scores.items()}
+    task_job = replace(
         job,
         model=task.model,
         data=task.data,
@@ -111,11 +113,11 @@ def _finish_task(group: Group, number: int, fitted: Fitted, single_task_runs: li
         title="multi-task",
         doing="Multi-task training",
     )
-    return finish(own, Fitted(task.model, logits, metrics, fitted.log_history), controls=single_task_runs)
+    return finish(task_job, Fitted(task.model, logits, metrics, fitted.log_history), controls=single_task_runs)
 
 
 def _run_single_task(group: Group, number: int) -> Baseline:
-    """The task on its own: the same settings, and as many of its rows seen."""
+    """Train one task alone, with the same settings and as many of its rows."""
     task, job = group.tasks[number], group.job
     args = copy.copy(job.training)
     epochs = rows_seen(group)[number] / len(task.splits["train"])
@@ -131,42 +133,45 @@ def _run_single_task(group: Group, number: int) -> Baseline:
 
 
 def rows_seen(group: Group) -> list[float]:
-    """Rows of each task over the whole run, repeated ones counted again."""
+    """Count the rows of each task over the whole run, with repetitions."""
     args = group.job.training
     epochs = float(args.num_train_epochs)
     if args.max_steps > 0:
         per_update = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         epochs = args.max_steps * per_update / len(group.sampler)
-    seen = np.zeros(len(group.tasks))
+    counts = np.zeros(len(group.tasks))
     for epoch in range(math.ceil(epochs)):
-        seen += min(1.0, epochs - epoch) * np.asarray(group.sampler.counts(epoch))
-    return seen.tolist()
+        counts += min(1.0, epochs - epoch) * np.asarray(group.sampler.counts(epoch))
+    return counts.tolist()
 
 
 def shown_scores(task: Task) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
-    """The metrics of the table, the one that counts first; each from predictions and labels, greater is better."""
+    """Metrics of the table by name, the selection metric first.
+
+    Each is a function of predictions and labels; greater is better.
+    """
     kind = task.data.problem_type
 
-    def selected(guesses: np.ndarray, truth: np.ndarray) -> float:
-        return selection_score(kind, guesses, truth, task.kind.outputs)
+    def selected(predictions: np.ndarray, labels: np.ndarray) -> float:
+        return selection_score(kind, predictions, labels, task.kind.outputs)
 
     if kind == REGRESSION:
         return {"r2": _r2, "pearson": _pearson}
     return {"f1_micro": selected} if kind == MULTI else {"f1_macro": selected, "accuracy": _accuracy}
 
 
-def _accuracy(guesses: np.ndarray, truth: np.ndarray) -> float:
-    return float((guesses == truth).mean())
+def _accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    return float((predictions == labels).mean())
 
 
-def _r2(guesses: np.ndarray, truth: np.ndarray) -> float:
-    spread = np.var(truth)
-    return float(1 - np.mean((guesses - truth) ** 2) / spread) if spread else math.nan
+def _r2(predictions: np.ndarray, labels: np.ndarray) -> float:
+    spread = np.var(labels)
+    return float(1 - np.mean((predictions - labels) ** 2) / spread) if spread else math.nan
 
 
-def _pearson(guesses: np.ndarray, truth: np.ndarray) -> float:
-    both = np.std(guesses) * np.std(truth)
-    return float(np.mean((guesses - guesses.mean()) * (truth - truth.mean())) / both) if both else 0.0
+def _pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
+    both = np.std(predictions) * np.std(labels)
+    return float(np.mean((predictions - predictions.mean()) * (labels - labels.mean())) / both) if both else 0.0
 
 
 def _compared(
@@ -175,19 +180,25 @@ def _compared(
     score: Callable[[np.ndarray, np.ndarray], float],
     report: RunReport,
     single_task: Baseline | None,
-) -> dict[str, Any]:
-    """A row of the table: the metric, the twin's, their difference and its paired bootstrap standard error."""
-    row: dict[str, Any] = {"task": task.name, "metric": name, "rows": len(task.data.test)}
+) -> TableRow:
+    """Make a row of the table: a metric of the task, here and trained alone.
+
+    With the difference of the two and its paired bootstrap standard error.
+    """
+    row: TableRow = {"task": task.name, "metric": name, "rows": len(task.data.test)}
     row["multi-task"] = report.metrics.get(f"test_{name}")
     if single_task is not None and row["multi-task"] is not None:
-        truth = np.asarray(task.data.test["label"][:])
-        ours, theirs, error = compare(task.data.problem_type, report.test_logits, single_task.logits, truth, score)
+        labels = np.asarray(task.data.test["label"][:])
+        ours, theirs, error = compare(task.data.problem_type, report.test_logits, single_task.logits, labels, score)
         row |= {"alone": theirs, "difference": ours - theirs, "error": error}
     return row
 
 
-def gained(row: Mapping[str, Any]) -> str:
-    """One sentence on what a task won or lost; a difference counts when it is more than two standard errors."""
+def gained(row: TableRow) -> str:
+    """Describe the gain or loss of a task in one sentence.
+
+    A difference counts when it is more than two standard errors.
+    """
     name = row["task"]
     if row["rows"] < _FEWEST_ROWS or "difference" not in row:
         return f"{name}: too few test rows ({row['rows']}) to say what learning together bought."
@@ -201,15 +212,15 @@ def gained(row: Mapping[str, Any]) -> str:
     return f"{name}: {'gained' if difference > 0 else 'lost'} {abs(difference):.3f} ({figures})."
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Task by metric, on the test rows; with the twin's figures where there are any."""
+def table(rows: list[TableRow]) -> str:
+    """Format the test metrics of all tasks, beside those of the controls if any."""
     heads = ["task", "metric", "multi-task", *(["alone", "difference"] if any("alone" in row for row in rows) else [])]
     lines = [heads]
     for row in rows:
         cells = [row["task"], row["metric"], "-" if row["multi-task"] is None else f"{row['multi-task']:.3f}"]
         if len(heads) > len(cells):
-            there = "alone" in row
-            cells.append(f"{row['alone']:.3f}" if there else "-")
-            cells.append(f"{row['difference']:+.3f} \u00b1 {row['error']:.3f}" if there else "-")
+            has_control = "alone" in row
+            cells.append(f"{row['alone']:.3f}" if has_control else "-")
+            cells.append(f"{row['difference']:+.3f} \u00b1 {row['error']:.3f}" if has_control else "-")
         lines.append(cells)
     return format_table(lines, left=2)

@@ -1,4 +1,4 @@
-"""Which rows an epoch holds of each task, and in which order."""
+"""Sampler of the rows of all tasks: the share of each, and the order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ _POOL = 50  # updates whose rows are sorted by length together, as in Trainer's 
 
 
 class TaskSampler(Sampler[int]):
-    """The rows of an epoch: of each task its share, mixed, or sorted by length within 50 updates; known by seed and epoch.
+    """Sampler of a share of each task's rows an epoch.
+
+    Rows are shuffled, or sorted by length within 50 updates; their order follows from seed and epoch.
 
     The rows stand task after task. A task of which an epoch takes fewer rows than it has goes on in the next epoch where it
     stopped, and a task of which it takes more begins anew, in another order: all rows of a task are seen equally often, give
@@ -43,11 +45,14 @@ class TaskSampler(Sampler[int]):
         return sum(self.sizes)
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next iteration yields, from 0."""
+        """Set the epoch that the next iteration yields, from 0."""
         self.epoch = epoch
 
     def counts(self, epoch: int) -> list[int]:
-        """Rows of each task in an epoch: N ** exponent shared out over all rows, the largest remainders rounded up."""
+        """Count the rows of each task in an epoch.
+
+        In proportion to N ** exponent, as many in all as there are rows; the largest remainders are rounded up.
+        """
         weights = np.asarray(self.sizes, dtype=np.float64) ** self.exponent(epoch)
         shares = len(self) * weights / weights.sum()
         counts = np.floor(shares).astype(int)
@@ -59,7 +64,7 @@ class TaskSampler(Sampler[int]):
         done = sum((np.asarray(self.counts(epoch)) for epoch in range(self.epoch)), np.zeros(len(self.sizes), int))
         firsts = np.cumsum([0, *self.sizes[:-1]])
         drawn = [
-            first + self._stretch(task, start, count)
+            first + self._slice(task, start, count)
             for task, (first, start, count) in enumerate(zip(firsts, done, self.counts(self.epoch), strict=True))
         ]
         rows = np.concatenate(drawn)
@@ -69,18 +74,21 @@ class TaskSampler(Sampler[int]):
             rows = rows if self.lengths is None else self._by_length(rows, rng)
         return iter(rows.tolist())
 
-    def _stretch(self, task: int, start: int, count: int) -> np.ndarray:
-        """Rows start to start + count of the endless sequence of permutations of a task's rows."""
+    def _slice(self, task: int, start: int, count: int) -> np.ndarray:
+        """Rows start to start + count of a task's repeated permutations."""
         size = self.sizes[task]
         parts = [np.zeros(0, int)]
-        for lap in range(start // size, -(-(start + count) // size)):
-            rng = np.random.default_rng([self.seed, task + 1, lap])
+        for repetition in range(start // size, -(-(start + count) // size)):
+            rng = np.random.default_rng([self.seed, task + 1, repetition])
             order = np.arange(size) if self.in_order else rng.permutation(size)
-            parts.append(order[max(start - lap * size, 0) : start + count - lap * size])
+            parts.append(order[max(start - repetition * size, 0) : start + count - repetition * size])
         return np.concatenate(parts)
 
     def _by_length(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Rows of like length into one update; what is left over, less than an update, stays last."""
+        """Put rows of like length into one update.
+
+        The rest, less than an update, stays last.
+        """
         assert self.lengths is not None
         updates = []
         for start in range(0, len(rows), _POOL * self.per_update):
@@ -93,7 +101,9 @@ class TaskSampler(Sampler[int]):
 
 
 def exponent_of(sampling: str, temperature: float, epochs: int) -> Callable[[int], float]:
-    """What the number of a task's rows is raised to, by epoch from 0: 1 is proportional, 0 draws all tasks alike.
+    """Exponent of a task's number of rows, as a function of the epoch from 0.
+
+    1 draws in proportion to the rows, 0 draws all tasks alike.
 
     annealed: 1 - 0.8 * e / (E - 1) for e = 0 ... E - 1 (Stickland & Murray 2019, arXiv:1902.02671, section 3.3).
     """

@@ -1,11 +1,10 @@
-"""The shared encoder as a directory of its own: for AutoModel, and as the checkpoint that any method starts from."""
+"""Save the shared encoder, for AutoModel and as a checkpoint for any method."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from huggingface_hub import ModelCardData
@@ -13,6 +12,7 @@ from torch import nn
 from transformers import AutoModel
 
 from nlp_ft.errors import TrainingError
+from nlp_ft.methods.multitask.data import TableRow
 from nlp_ft.methods.multitask.job import Group
 from nlp_ft.models.checkpoint import quiet
 from nlp_ft.models.compare import ROWS_COMPARED
@@ -21,8 +21,8 @@ from nlp_ft.models.tokenizer import save_tokenizer
 from nlp_ft.training.save import save_verified
 
 
-def save_body(group: Group, directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The shared encoder without a head, for AutoModel and as a checkpoint for any method; loaded anew and compared.
+def save_body(group: Group, directory: Path, rows: Sequence[TableRow]) -> None:
+    """Save the shared encoder without a head, reload it and compare.
 
     rows: task, metric and figure ("multi-task") of each head on its test rows, for the card.
 
@@ -71,14 +71,15 @@ def _load_body(stage: Path) -> nn.Module:
 
 
 @torch.inference_mode()
-def _hidden(body: Any, batch: Mapping[str, Any]) -> torch.Tensor:
+def _hidden(body: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     body.eval()
-    found = body(**{name: tensor.to(body.device) for name, tensor in batch.items()})
-    return found[0].float().cpu()
+    device = next(body.parameters()).device
+    outputs = body(**{name: tensor.to(device) for name, tensor in batch.items()})
+    return outputs[0].float().cpu()
 
 
-def card(checkpoint: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """README.md: where the encoder comes from, how its heads did, and how to go on from it."""
+def card(checkpoint: str, rows: Sequence[TableRow]) -> str:
+    """Write the text of README.md: source, results of the heads, and use."""
     local = Path(checkpoint).exists()
     base = "/".join(Path(checkpoint).resolve().parts[-2:]) if local else checkpoint
     data = ModelCardData(

@@ -12,7 +12,7 @@ from nlp_ft.errors import ConfigError
 
 @dataclass(kw_only=True)
 class PretrainArguments:
-    """Pre-training: the texts, and what is predicted of them."""
+    """Arguments of pre-training: the texts and the prediction task."""
 
     unsupported: ClassVar = {
         AugmentArguments: "the language model learns from the texts as they are; augment in the finetune that follows",

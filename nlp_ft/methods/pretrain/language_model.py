@@ -1,4 +1,7 @@
-"""Checkpoints as language models, and back: a directory with the whole body, which every other class loads, too."""
+"""Load checkpoints as language models, and save them with their whole body.
+
+Every other class of transformers loads the saved directory, too.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     GgufConfig,
+    PreTrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
     set_seed,
 )
 
@@ -27,57 +32,63 @@ from nlp_ft.errors import ModelError, TrainingError
 from nlp_ft.models.checkpoint import as_model_error, check_directory, check_weights, grow_embeddings, quiet
 from nlp_ft.models.classifier import set_dropout
 from nlp_ft.models.lora import merged
-from nlp_ft.models.pooling import POOLING_FILE, POOLING_KEY, read_pooling_file, write_pooling_file
+from nlp_ft.models.pooling import POOLING_FILE, POOLING_KEY, HubOptions, read_pooling_file, write_pooling_file
 from nlp_ft.models.tokenizer import load_tokenizer
 from nlp_ft.training.save import save_verified
 
 _ROWS_COMPARED, _TOKENS_COMPARED = 8, 64
+
+LoadingInfo = dict[str, Any]  # of from_pretrained: missing_keys, unexpected_keys, mismatched_keys
 
 
 @dataclass
 class Body:
     """A checkpoint as a language model.
 
-    causal: it predicts the next token, else masked ones. kept: weights of the checkpoint's body that a language model has no
-    place for (BERT's pooler), by name. new_head: names of the weights of its head that started at random. restored: what
-    training has set in its configuration, and how the checkpoint had it. pooling: its 1_Pooling/config.json, if it had one.
+    causal: it predicts the next token, else masked ones. kept: weights of the checkpoint's body that a language model does not
+    use (BERT's pooler), by name. new_head: names of the weights of its head that started at random. restored: the checkpoint's
+    values of the settings that training changes in the configuration. pooling: its 1_Pooling/config.json, if it had one.
     """
 
-    model: Any
-    tokenizer: Any
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
     causal: bool
     kept: dict[str, Tensor]
     new_head: list[str]
-    restored: dict[str, Any]
-    pooling: dict[str, Any] | None
+    restored: dict[str, object]
+    pooling: dict[str, object] | None
     notes: list[str] = field(default_factory=list)
 
 
 def open_body(args: ModelArguments, seed: int) -> Body:
-    """The checkpoint in float32, ready to be trained; what its head lacks starts at random, by the seed.
+    """Load a checkpoint in float32, ready to be trained.
+
+    Weights that its head lacks start at random, by the seed.
 
     Raises: ModelError for a checkpoint that is no language model's, or whose body is not whole.
     """
-    name, place = args.model_name_or_path, check_directory(args.model_name_or_path, args.gguf_file)
-    check_weights(place)
-    hub: dict[str, Any] = {"revision": args.model_revision, "cache_dir": args.cache_dir}
+    name, source = args.model_name_or_path, check_directory(args.model_name_or_path, args.gguf_file)
+    check_weights(source)
+    hub: HubOptions = {"revision": args.model_revision, "cache_dir": args.cache_dir}
     gguf = {"gguf_file": args.gguf_file} if args.gguf_file else {}
     with quiet(), as_model_error(name, "configuration"):
-        named = {} if args.config_name else gguf
-        config = AutoConfig.from_pretrained(args.config_name or place, trust_remote_code=False, **named, **hub)
+        config_options = {} if args.config_name else gguf
+        config = AutoConfig.from_pretrained(
+            args.config_name or source, trust_remote_code=False, **config_options, **hub
+        )
     tokenizer = load_tokenizer(args)
     causal = _is_causal(name, config)
     restored = _settle_config(config, args.dropout)
-    options: dict[str, Any] = {"config": config, "attn_implementation": args.attn_implementation, **hub}
+    options: dict[str, object] = {"config": config, "attn_implementation": args.attn_implementation, **hub}
     if gguf:
         options |= {**gguf, "quantization_config": GgufConfig(gguf_file=args.gguf_file, dequantize=True)}
     else:
         options |= {"use_safetensors": True, "ignore_mismatched_sizes": True}
     set_seed(seed)
-    model, info = _load(AutoModelForCausalLM if causal else AutoModelForMaskedLM, place, name, **options)
+    model, info = _load(AutoModelForCausalLM if causal else AutoModelForMaskedLM, source, name, **options)
     prefix = f"{model.base_model_prefix}."
     new_head = _check(name, model, info, prefix, args.ignore_mismatched_sizes)
-    kept = {} if causal else _kept(place, name, model, options)
+    kept = {} if causal else _kept(source, name, model, options)
     if gguf:  # its weights are float32 once loaded, yet the model says quantized, and would not save
         for attribute in ("hf_quantizer", "is_quantized", "quantization_method"):
             vars(model).pop(attribute, None)
@@ -85,14 +96,17 @@ def open_body(args: ModelArguments, seed: int) -> Body:
             vars(model.config).pop(attribute, None)
     grow_embeddings(model, len(tokenizer))
     model.config.pad_token_id = model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    body = Body(model, tokenizer, causal, kept, new_head, restored, None if gguf else read_pooling_file(place, **hub))
-    left = sorted(key for key in info["unexpected_keys"] if f"{prefix}{key.removeprefix(prefix)}" not in kept)
-    body.notes = _notes(body, left)
+    body = Body(model, tokenizer, causal, kept, new_head, restored, None if gguf else read_pooling_file(source, **hub))
+    unused = sorted(key for key in info["unexpected_keys"] if f"{prefix}{key.removeprefix(prefix)}" not in kept)
+    body.notes = _notes(body, unused)
     return body
 
 
-def _is_causal(name: str, config: Any) -> bool:
-    """Whether next tokens are what the architecture predicts. Raises: ModelError if it predicts neither."""
+def _is_causal(name: str, config: PreTrainedConfig) -> bool:
+    """Whether the architecture predicts next tokens.
+
+    Raises: ModelError if it predicts neither next tokens nor masked ones.
+    """
     if config.is_encoder_decoder or config.model_type == "xlnet":
         raise ModelError(f"{name}: a {config.model_type} checkpoint is pre-trained in a way that is not built here.")
     if getattr(config, POOLING_KEY, None) == "mean" and config.model_type != "modernbert":
@@ -107,8 +121,11 @@ def _is_causal(name: str, config: Any) -> bool:
     raise ModelError(f"{name}: transformers has no language model for a {config.model_type} checkpoint.")
 
 
-def _settle_config(config: Any, dropout: float | None) -> dict[str, Any]:
-    """Dropout as asked, no cache of past keys; a body has no labels. Returns: how the checkpoint had the first two."""
+def _settle_config(config: PreTrainedConfig, dropout: float | None) -> dict[str, object]:
+    """Set the dropout, switch the cache of past keys off, and remove the labels.
+
+    Returns: the checkpoint's values of the first two, where they changed.
+    """
     text = config.get_text_config()
     before = text.to_dict()
     if dropout is not None:
@@ -119,15 +136,23 @@ def _settle_config(config: Any, dropout: float | None) -> dict[str, Any]:
     return {k: before[k] for k, v in text.to_dict().items() if ("drop" in k or k == "use_cache") and before.get(k) != v}
 
 
-def _load(kind: Any, place: str, name: str, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+def _load(
+    model_class: type[AutoModel | AutoModelForCausalLM | AutoModelForMaskedLM],
+    source: str,
+    name: str,
+    **options: object,
+) -> tuple[PreTrainedModel, LoadingInfo]:
     with quiet(), as_model_error(name, "weights"):
-        return kind.from_pretrained(
-            place, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **options
+        return model_class.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **options
         )
 
 
-def _check(name: str, model: PreTrainedModel, info: dict[str, Any], prefix: str, accept: bool) -> list[str]:
-    """Only the head may be new. Returns: which of its weights are. Raises: ModelError."""
+def _check(name: str, model: PreTrainedModel, info: LoadingInfo, prefix: str, accept: bool) -> list[str]:
+    """Check that only weights of the head are new.
+
+    Returns: their names. Raises: ModelError.
+    """
     mismatched = sorted(key[0] for key in info["mismatched_keys"])
     if mismatched and not accept:
         raise ModelError(
@@ -142,32 +167,35 @@ def _check(name: str, model: PreTrainedModel, info: dict[str, Any], prefix: str,
     return missing
 
 
-def _kept(place: str, name: str, model: PreTrainedModel, options: dict[str, Any]) -> dict[str, Tensor]:
-    """Weights that the checkpoint holds for its body and the language model does not take: they must not be lost."""
+def _kept(source: str, name: str, model: PreTrainedModel, options: dict[str, object]) -> dict[str, Tensor]:
+    """Weights of the checkpoint's body that the language model does not use.
+
+    They must not be lost: other classes load them.
+    """
     options = {**options, "config": copy.deepcopy(options["config"])}
-    body, info = _load(AutoModel, place, name, **options)
-    taken = {*model.base_model.state_dict(), *info["missing_keys"]}
-    return {f"{model.base_model_prefix}.{k}": v.clone() for k, v in body.state_dict().items() if k not in taken}
+    body, info = _load(AutoModel, source, name, **options)
+    used = {*model.base_model.state_dict(), *info["missing_keys"]}
+    return {f"{model.base_model_prefix}.{k}": v.clone() for k, v in body.state_dict().items() if k not in used}
 
 
-def _notes(body: Body, left: list[str]) -> list[str]:
-    what = "the next token" if body.causal else "masked tokens"
-    said = [f"{type(body.model).__name__}: predicts {what}"]
+def _notes(body: Body, unused: list[str]) -> list[str]:
+    target = "the next token" if body.causal else "masked tokens"
+    notes = [f"{type(body.model).__name__}: predicts {target}"]
     if body.new_head:
-        said.append(
+        notes.append(
             f"head: {len(body.new_head)} weights of the language-model head are not in the checkpoint (such as "
             f"{body.new_head[0]}); they start at random and train, so the first losses are those of a random head"
         )
     if body.kept:
-        said.append(f"kept as they are, for later classifiers: {', '.join(sorted(body.kept))}")
-    if left:
-        said.append(f"left out: {len(left)} weights that a language model has no place for, such as {left[0]}")
+        notes.append(f"kept as they are, for later classifiers: {', '.join(sorted(body.kept))}")
+    if unused:
+        notes.append(f"left out: {len(unused)} weights that a language model does not use, such as {unused[0]}")
     if body.pooling is not None:
-        said.append(
-            f"the checkpoint is a sentence encoder ({POOLING_FILE}, which is carried over): predicting tokens can hurt what its "
-            "sentence vectors say; --probe_file measures it"
+        notes.append(
+            f"the checkpoint is a sentence encoder ({POOLING_FILE}, which is carried over): predicting tokens can hurt what "
+            "its sentence vectors say; --probe_file measures it"
         )
-    return said
+    return notes
 
 
 def head_to_train(body: Body) -> list[str]:
@@ -180,10 +208,10 @@ def head_to_train(body: Body) -> list[str]:
     out = model.get_output_embeddings()
     names = []
     for name, module in model.named_modules():
-        own = list(module.parameters(recurse=False))
+        parameters = list(module.parameters(recurse=False))
         inside = name.startswith(f"{model.base_model_prefix}.")
         leaf = not any(True for _ in module.children())  # a parameter beside layers, as BERT's output bias is, stays
-        if not own or inside or not leaf or any(id(p) in shared for p in own):
+        if not parameters or inside or not leaf or any(id(p) in shared for p in parameters):
             continue
         if module is not out or any(key.startswith(f"{name}.weight") for key in body.new_head):
             names.append(name)
@@ -191,7 +219,9 @@ def head_to_train(body: Body) -> list[str]:
 
 
 def save_body(body: Body, trained: nn.Module, directory: Path, texts: list[str]) -> None:
-    """Save, load anew from disk and compare; adapters are merged into `trained` by this.
+    """Save the model, load it anew from disk and compare.
+
+    Adapters are merged into `trained` in place.
 
     Raises: TrainingError if a weight is not finite, one is missing on reload, the pooler is not bit for bit the checkpoint's,
     or the logits differ by more than rounding.
@@ -218,29 +248,32 @@ def save_body(body: Body, trained: nn.Module, directory: Path, texts: list[str])
 
 
 def _load_saved(body: Body, stage: Path) -> nn.Module:
-    kind = AutoModelForCausalLM if body.causal else AutoModelForMaskedLM
-    model, info = _load(kind, str(stage), str(stage), use_safetensors=True)
-    if absent := sorted([*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])]):
-        raise TrainingError(f"{stage}: the saved model lacks {absent[0]}; do not use it.")
+    model_class = AutoModelForCausalLM if body.causal else AutoModelForMaskedLM
+    model, info = _load(model_class, str(stage), str(stage), use_safetensors=True)
+    if missing := sorted([*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])]):
+        raise TrainingError(f"{stage}: the saved model lacks {missing[0]}; do not use it.")
     if body.kept:
-        again, _ = _load(AutoModel, str(stage), str(stage), use_safetensors=True)
-        held = {f"{again.base_model_prefix}.{name}": value for name, value in again.state_dict().items()}
+        reloaded, _ = _load(AutoModel, str(stage), str(stage), use_safetensors=True)
+        weights = {f"{reloaded.base_model_prefix}.{name}": value for name, value in reloaded.state_dict().items()}
         if lost := [
-            name for name, value in body.kept.items() if name not in held or not torch.equal(held[name], value)
+            name for name, value in body.kept.items() if name not in weights or not torch.equal(weights[name], value)
         ]:
             raise TrainingError(f"{stage}: {lost[0]} is not what the checkpoint held; do not use it.")
     return model
 
 
 @torch.inference_mode()
-def _logits(model: nn.Module, tokenizer: Any, texts: list[str]) -> Tensor:
-    """Float32 logits (all tokens, vocabulary) of a few short texts, one after another, on the CPU, in evaluation mode."""
+def _logits(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> Tensor:
+    """Float32 logits (all tokens, vocabulary) of a few short texts, on the CPU.
+
+    Each text is a batch of its own, in evaluation mode.
+    """
     training = model.training
     model.eval()
     device = next(model.parameters()).device
-    found = []
+    logits = []
     for text in texts[:_ROWS_COMPARED]:
         tokens = tokenizer(text, truncation=True, max_length=_TOKENS_COMPARED, return_tensors="pt")
-        found.append(model(input_ids=tokens["input_ids"].to(device)).logits[0].float().cpu())
+        logits.append(model(input_ids=tokens["input_ids"].to(device)).logits[0].float().cpu())
     model.train(training)
-    return torch.cat(found)
+    return torch.cat(logits)

@@ -1,14 +1,12 @@
-"""The run of `nlp-ft pretrain`, step by step."""
+"""Steps of an `nlp-ft pretrain` run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nlp_ft.config import (
-    LoraArguments,
-)
+from nlp_ft.config import LoraArguments
 from nlp_ft.errors import ConfigError
 from nlp_ft.methods.pretrain.arguments import PretrainArguments
 
@@ -16,12 +14,12 @@ if TYPE_CHECKING:
     from nlp_ft.data import TextData, Unlabelled
     from nlp_ft.methods.pretrain.language_model import Body
     from nlp_ft.methods.pretrain.report import Probes
-    from nlp_ft.methods.pretrain.trainer import Task
+    from nlp_ft.methods.pretrain.trainer import Task, Trained
     from nlp_ft.training.job import Settings
     from nlp_ft.training.run_report import RunReport
 
 _NO_HEAD = "a body has no classifier head; give it to the run that fine-tunes the body"
-_NO_LABELS = "texts are read without labels, and one part of them is held out by chance; leave it out"
+_NO_LABELS = "texts are read without labels, and one part of them is held out at random; leave it out"
 _PROBE_ALONE = "labels are read from --probe_file alone; name one, or leave it out"
 _MEANINGLESS = {
     **dict.fromkeys(("pooling", "head_start"), _NO_HEAD),
@@ -40,8 +38,8 @@ _FOR_PROBE = (
 )
 
 
-def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
-    """Texts, checkpoint, masks, training, saving, probe, report.
+def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
+    """Pre-train, save, probe and report.
 
     arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: data frames in place of files: train and validation (texts),
     probe (labelled rows).
@@ -66,50 +64,56 @@ def run(*arguments: Any, frames: Mapping[str, Any] | None = None) -> RunReport:
     return _finish(settings, texts, labelled, body, task, trained, [*texts.notes, *notes], head_alone)
 
 
-def _refuse_meaningless(settings: Settings[PretrainArguments], frames: Mapping[str, Any]) -> None:
-    """Raises: ConfigError for what was set and has no meaning here."""
+def _refuse_meaningless(settings: Settings[PretrainArguments], frames: Mapping[str, object]) -> None:
+    """Refuse arguments that were set and have no meaning here. Raises: ConfigError."""
     probed = settings.method_arguments.probe_file is not None or "probe" in frames
     refused = _MEANINGLESS if probed else _MEANINGLESS | dict.fromkeys(_FOR_PROBE, _PROBE_ALONE)
     for group in (settings.model, settings.data, settings.lora, settings.fit):
-        for one in fields(group):
-            if one.name in refused and getattr(group, one.name) != one.default:
-                raise ConfigError(f"--{one.name} means nothing in pretrain: {refused[one.name]}.")
+        for field in fields(group):
+            if field.name in refused and getattr(group, field.name) != field.default:
+                raise ConfigError(f"--{field.name} means nothing in pretrain: {refused[field.name]}.")
 
 
-def _read(settings: Settings[PretrainArguments], frames: Mapping[str, Any]) -> tuple[Unlabelled, TextData | None]:
-    """The texts; and the labelled rows, if any, so that a mistake in them is told before training."""
+def _read(settings: Settings[PretrainArguments], frames: Mapping[str, object]) -> tuple[Unlabelled, TextData | None]:
+    """Read the texts, and the labelled rows, if any.
+
+    Reading the labelled rows now reports a mistake in them before training.
+    """
     from nlp_ft.data import load_data, load_texts
 
-    own, data, seed = settings.method_arguments, settings.data, settings.training.seed
-    files = {"train": frames.get("train", own.text_file), "validation": frames.get("validation", data.validation_file)}
+    arguments, data, seed = settings.method_arguments, settings.data, settings.training.seed
+    files = {
+        "train": frames.get("train", arguments.text_file),
+        "validation": frames.get("validation", data.validation_file),
+    }
     sources = {split: source for split, source in files.items() if source is not None}
-    texts = load_texts(data, sources, paragraphs=own.paragraphs, seed=seed)
-    probe = frames.get("probe", own.probe_file)
+    texts = load_texts(data, sources, paragraphs=arguments.paragraphs, seed=seed)
+    probe = frames.get("probe", arguments.probe_file)
     if probe is None:
         return texts, None
-    there = replace(data, dataset_name=None, train_file=None, validation_file=None, max_train_samples=None)
-    return texts, load_data(replace(there, validation_split_size=0.1), seed=seed, frames={"train": probe})
+    options = replace(data, dataset_name=None, train_file=None, validation_file=None, max_train_samples=None)
+    return texts, load_data(replace(options, validation_split_size=0.1), seed=seed, frames={"train": probe})
 
 
 def _make(settings: Settings[PretrainArguments], texts: Unlabelled) -> tuple[Body, Task, list[str]]:
-    """The language model, with adapters where asked, on tokens and masks; and what was decided."""
+    """Build the language model, with adapters under --use_peft, its task and notes."""
     from nlp_ft.data import tokenize_texts
     from nlp_ft.methods.pretrain import language_model, trainer
     from nlp_ft.methods.pretrain.masking import Masking, with_fixed_masks
     from nlp_ft.models import classifier
 
-    own, training = settings.method_arguments, settings.training
+    arguments, training = settings.method_arguments, settings.training
     body = language_model.open_body(settings.model, training.seed)
-    if body.causal and own.whole_word_mask:
+    if body.causal and arguments.whole_word_mask:
         raise ConfigError("--whole_word_mask: this checkpoint is a decoder, which masks nothing; leave it out.")
-    masking = None if body.causal else Masking.of(body.tokenizer, own.mlm_probability)
+    masking = None if body.causal else Masking.of(body.tokenizer, arguments.mlm_probability)
     limit = classifier.token_limit(body.model, body.tokenizer, settings.data.max_seq_length)
-    splits, cut = {}, []
+    splits, truncation = {}, []
     for split, rows in (("train", texts.train), ("validation", texts.validation)):
-        how = {"words": own.whole_word_mask, "group": own.group_texts}
+        units = {"words": arguments.whole_word_mask, "group": arguments.group_texts}
         workers = settings.data.preprocessing_num_workers
-        splits[split], note = tokenize_texts(rows, body.tokenizer, limit, split=split, num_proc=workers, **how)
-        cut.append(note)
+        splits[split], note = tokenize_texts(rows, body.tokenizer, limit, split=split, num_proc=workers, **units)
+        truncation.append(note)
     if masking is not None:
         splits["validation"] = with_fixed_masks(splits["validation"], masking, training.seed)
     _, parameters = classifier.count_parameters(body.model)
@@ -120,7 +124,7 @@ def _make(settings: Settings[PretrainArguments], texts: Unlabelled) -> tuple[Bod
     )
     trained, parameters = classifier.count_parameters(model)
     notes = [
-        *cut,
+        *truncation,
         *body.notes,
         *chosen,
         f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})",
@@ -131,7 +135,7 @@ def _make(settings: Settings[PretrainArguments], texts: Unlabelled) -> tuple[Bod
 
 
 def _identity(settings: Settings[PretrainArguments], texts: Unlabelled, limit: int) -> dict[str, object]:
-    """What a checkpoint must have in common with the run that resumes from it."""
+    """Identity of the run, which a checkpoint must share to be resumed."""
     from nlp_ft.training.run import identity
 
     return identity(
@@ -145,7 +149,10 @@ def _identity(settings: Settings[PretrainArguments], texts: Unlabelled, limit: i
 
 
 def _head_alone(settings: Settings[PretrainArguments], texts: Unlabelled) -> float:
-    """The held-out loss of a new head that is trained on the frozen body, at the same cost; nothing of it is kept."""
+    """Train a new head on the frozen body, as a control. Returns: its held-out loss.
+
+    It costs as much as the run; its files are deleted.
+    """
     import copy
     from pathlib import Path
 
@@ -161,9 +168,9 @@ def _head_alone(settings: Settings[PretrainArguments], texts: Unlabelled) -> flo
         training.resume_from_checkpoint = None
     log("control: a new head on the frozen body")
     body, task, _ = _make(replace(settings, training=training, lora=LoraArguments()), texts)
-    inside = {id(parameter) for parameter in body.model.base_model.parameters()}
+    frozen = {id(parameter) for parameter in body.model.base_model.parameters()}
     for parameter in body.model.parameters():
-        parameter.requires_grad = id(parameter) not in inside
+        parameter.requires_grad = id(parameter) not in frozen
     keep_in_eval_mode(body.model.base_model)  # dropout would be noise that nothing in it learns from
     loss = trainer.train(task).metrics["eval_loss"]
     discard(directory)
@@ -176,11 +183,11 @@ def _finish(
     labelled: TextData | None,
     body: Body,
     task: Task,
-    trained: Any,
+    trained: Trained,
     notes: list[str],
     head_alone: float | None,
 ) -> RunReport:
-    """Save and compare, probe, report."""
+    """Save the body, compare it with a fresh load, probe it and report."""
     from pathlib import Path
 
     import numpy as np
@@ -197,20 +204,20 @@ def _finish(
         language_model.save_body(body, trained.model, directory, list(texts.validation["text"][:8]))
     state.wait_for_everyone()
     rows = len(task.splits["validation"])
-    told = [pretrain_report.verdict(trained.metrics, body.causal, bool(body.new_head), rows, head_alone)]
+    sentences = [pretrain_report.verdict(trained.metrics, body.causal, bool(body.new_head), rows, head_alone)]
     metrics = trained.metrics | ({} if head_alone is None else {"control_head_alone_eval_loss": head_alone})
     probes: Probes | None = None
     if labelled is not None:
         length = task.identity["max_seq_length"]
         probes = pretrain_report.probes(labelled, settings.model, directory, length, settings.training)
-        told, metrics = [*told, *probes.sentences()], metrics | probes.metrics()
-        seen = pretrain_report.seen_in_training(texts, labelled.test)
-        notes = [*notes, seen] if seen else notes
+        sentences, metrics = [*sentences, *probes.sentences()], metrics | probes.metrics()
+        overlap = pretrain_report.seen_in_training(texts, labelled.test)
+        notes = [*notes, overlap] if overlap else notes
     report = RunReport(
         output_dir=directory,
         metrics=metrics,
         baselines={} if probes is None else {"probe_before": probes.before},
-        verdict="\n".join(told),
+        verdict="\n".join(sentences),
         notes=notes,
         settings=settings.to_dict(settings.training),
         log_history=trained.log_history,

@@ -1,15 +1,15 @@
-"""What pre-training bought, and how it is told: by the held-out loss, and by a frozen probe on labelled rows."""
+"""Report of the gain by pre-training: the held-out loss, and a frozen probe."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from transformers import TrainingArguments
 
 from nlp_ft.config import ModelArguments
 from nlp_ft.data import TextData, Unlabelled, counted, text_digest, texts_or_pairs, write_rejected
@@ -25,51 +25,59 @@ from nlp_ft.training.run_report import RunReport
 
 @dataclass(frozen=True)
 class Probes:
-    """The same linear probe on frozen features of the checkpoint (`before`) and of the body made of it (`after`)."""
+    """Results of the same linear probe before and after pre-training.
+
+    before: on frozen features of the checkpoint; after: on those of the body made of it.
+    """
 
     data: TextData
     before: Baseline
     after: Baseline
 
     def metrics(self) -> dict[str, float]:
-        """For all_results.json."""
-        found = {f"control_{self.before.name}_{k}": v for k, v in self.before.metrics.items()}
-        found |= {f"probe_{k}": v for k, v in self.after.metrics.items()}
+        """Metrics for all_results.json."""
+        metrics = {f"control_{self.before.name}_{k}": v for k, v in self.before.metrics.items()}
+        metrics |= {f"probe_{k}": v for k, v in self.after.metrics.items()}
         if self.data.problem_type == SINGLE:
-            found |= {"probe_accuracy_error": self._error(self.after)}
-            found |= {f"control_{self.before.name}_accuracy_error": self._error(self.before)}
-        return found
+            metrics |= {"probe_accuracy_error": self._error(self.after)}
+            metrics |= {f"control_{self.before.name}_accuracy_error": self._error(self.before)}
+        return metrics
 
-    def _error(self, one: Baseline) -> float:
-        """The standard error of an accuracy: that of a share of so many rows."""
-        share = one.metrics["accuracy"]
-        return math.sqrt(share * (1 - share) / len(one.logits))
+    def _error(self, probe: Baseline) -> float:
+        """The standard error of an accuracy, a share of the test rows."""
+        share = probe.metrics["accuracy"]
+        return math.sqrt(share * (1 - share) / len(probe.logits))
 
     def sentences(self) -> list[str]:
-        """The figures with their errors, and whether the difference is one."""
+        """Sentences: the figures with their errors, and the verdict on their difference."""
         name = "accuracy" if self.data.problem_type == SINGLE else SELECTION_METRIC[self.data.problem_type][0]
         figures = []
-        for title, one in (("the checkpoint's body", self.before), ("this one's", self.after)):
-            error = f" \u00b1 {self._error(one):.3f}" if self.data.problem_type == SINGLE else ""
-            figures.append(f"{title} {one.metrics[name]:.3f}{error}")
+        for title, probe in (("the checkpoint's body", self.before), ("this one's", self.after)):
+            error = f" \u00b1 {self._error(probe):.3f}" if self.data.problem_type == SINGLE else ""
+            figures.append(f"{title} {probe.metrics[name]:.3f}{error}")
         rows = counted(len(self.after.logits), "test row")
-        told = against_control(
+        comparison = against_control(
             self.data.problem_type, self.after.logits, self.data.test["label"], self.before, "Pre-training"
         )
-        return [f"Frozen probe on {rows}, {name} (standard error): {', '.join(figures)}.", told]
+        return [f"Frozen probe on {rows}, {name} (standard error): {', '.join(figures)}.", comparison]
 
 
-def probes(data: TextData, args: ModelArguments, made: Path, max_seq_length: int, training: Any) -> Probes:
-    """Fit both probes on the training rows, and score them on the test rows; no body is trained."""
-    here = ModelArguments(model_name_or_path=str(made), cache_dir=args.cache_dir)
-    before = _probed(data, replace(args, dropout=None), max_seq_length, training)
-    after = _probed(data, here, max_seq_length, training)
+def probes(
+    data: TextData, args: ModelArguments, directory: Path, max_seq_length: int, training: TrainingArguments
+) -> Probes:
+    """Fit both probes on the training rows, and score them on the test rows.
+
+    directory: of the pre-trained body. No body is trained.
+    """
+    pretrained = ModelArguments(model_name_or_path=str(directory), cache_dir=args.cache_dir)
+    before = _probe_logits(data, replace(args, dropout=None), max_seq_length, training)
+    after = _probe_logits(data, pretrained, max_seq_length, training)
     title = "the checkpoint's own body under a frozen probe"
     return Probes(data, as_control("probe_before", title, before, data), as_control("probe", "", after, data))
 
 
-def _probed(data: TextData, args: ModelArguments, max_seq_length: int, training: Any) -> np.ndarray:
-    """Logits (rows, classes) of the test rows by a linear head that is fitted on frozen features."""
+def _probe_logits(data: TextData, args: ModelArguments, max_seq_length: int, training: TrainingArguments) -> np.ndarray:
+    """Logits (rows, classes) of the test rows by a linear head on frozen features."""
     tokenizer = classifier.load_tokenizer(args)
     model, _, _ = classifier.load_classifier(args, tokenizer, data.problem_type, data.labels)
     length = classifier.token_limit(model, tokenizer, max_seq_length)
@@ -82,7 +90,10 @@ def _probed(data: TextData, args: ModelArguments, max_seq_length: int, training:
 
 
 def seen_in_training(texts: Unlabelled, rows: Dataset) -> str | None:
-    """A note if labelled test texts were among those pre-trained on: without their labels, yet the figures may flatter."""
+    """A note if labelled test texts are among the unlabelled ones.
+
+    Pre-training does not see their labels, yet the figures may flatter.
+    """
     count = sum(text_digest(text) in texts.keys for text in rows["text"])
     if not count:
         return None
@@ -93,21 +104,24 @@ def seen_in_training(texts: Unlabelled, rows: Dataset) -> str | None:
 
 
 def verdict(metrics: dict[str, float], causal: bool, new_head: bool, rows: int, head_alone: float | None) -> str:
-    """Whether the held-out loss fell, and how far the head alone would have brought it."""
+    """Verdict on the held-out loss.
+
+    head_alone: the loss that a new head on the frozen body reaches, or None if it was not measured.
+    """
     before, after = metrics["eval_loss_before"], metrics["eval_loss"]
-    way = "fell" if after < before else "did not fall: it went"
-    what = "next-token" if causal else "masked-token"
-    told = (
-        f"The {what} loss on {counted(rows, 'held-out row')} {way} from {before:.3f} to {after:.3f} nats (perplexity "
+    change = "fell" if after < before else "did not fall: it went"
+    objective = "next-token" if causal else "masked-token"
+    summary = (
+        f"The {objective} loss on {counted(rows, 'held-out row')} {change} from {before:.3f} to {after:.3f} nats (perplexity "
         f"{math.exp(before):.1f} to {math.exp(after):.1f})."
     )
     if head_alone is not None:
         gain = head_alone - after
-        bought = f"bought {gain:.3f} of it" if gain > 0 else "bought nothing over that"
-        return f"{told} A new head on the frozen body reaches {head_alone:.3f}; training the body {bought}."
+        effect = f"bought {gain:.3f} of it" if gain > 0 else "bought nothing over that"
+        return f"{summary} A new head on the frozen body reaches {head_alone:.3f}; training the body {effect}."
     if new_head:
-        return f"{told} It began with a random head: how much of the fall is the body's, --with_control tells."
-    return told
+        return f"{summary} It began with a random head: how much of the fall is the body's, --with_control tells."
+    return summary
 
 
 def write_report(report: RunReport, texts: Unlabelled, causal: bool) -> None:
@@ -119,14 +133,15 @@ def write_report(report: RunReport, texts: Unlabelled, causal: bool) -> None:
 
 
 def _card(report: RunReport, texts: Unlabelled, causal: bool) -> str:
+    """Text of README.md."""
     name, settings = report.output_dir.name, report.settings
     source = settings["model"]["model_name_or_path"]
     local = Path(source).is_dir()
     base = "/".join(Path(source).resolve().parts[-2:]) if local else source
-    training, own = settings["training"], settings["pretrain"]
+    training, arguments = settings["training"], settings["pretrain"]
     task, auto = ("text-generation", "AutoModelForCausalLM") if causal else ("fill-mask", "AutoModelForMaskedLM")
-    how = "LoRA adapters, merged" if settings["lora"]["use_peft"] else "all weights"
-    hidden = "" if causal else f"{own['mlm_probability']:.0%} of the {_units(own)} masked; "
+    weights = "LoRA adapters, merged" if settings["lora"]["use_peft"] else "all weights"
+    hidden = "" if causal else f"{arguments['mlm_probability']:.0%} of the {_units(arguments)} masked; "
     rows = texts.fingerprint["rows"]
     head = ["---", "library_name: transformers", f"pipeline_tag: {task}", *([] if local else [f"base_model: {base}"])]
     return (
@@ -145,7 +160,7 @@ nlp-ft finetune --model_name_or_path {name} --train_file train.csv --output_dir 
 
 ## How it was made
 
-{how} trained on {rows["train"]} texts ({rows["validation"]} held out); {hidden}learning rate \
+{weights} trained on {rows["train"]} texts ({rows["validation"]} held out); {hidden}learning rate \
 {training["learning_rate"]:g}, {training["num_train_epochs"]:g} epochs, {training["per_device_train_batch_size"]} rows a \
 device and step, seed {training["seed"]}. `{auto}` goes on from it. Every argument, the data's fingerprint and all metrics are \
 in run.json.
@@ -157,16 +172,16 @@ A lower loss on such texts does not make a better classifier by itself; compare 
     )
 
 
-def _units(own: dict[str, Any]) -> str:
-    return "words" if own["whole_word_mask"] else "tokens"
+def _units(arguments: Mapping[str, object]) -> str:
+    return "words" if arguments["whole_word_mask"] else "tokens"
 
 
-def describe(report: RunReport, doing: Sequence[str] = ()) -> str:
+def describe(report: RunReport, extra_lines: Sequence[str] = ()) -> str:
     """The report as text."""
     minutes = report.metrics["train_minutes"]
     lines = [
         report.verdict,
-        *doing,
+        *extra_lines,
         f"Trained in {minutes:.1f} minutes. Saved in {report.output_dir}, and checked: a fresh load repeats its logits.",
         f"Use it: nlp-ft finetune --model_name_or_path {report.output_dir} ...",
     ]

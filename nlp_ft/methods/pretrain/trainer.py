@@ -1,4 +1,7 @@
-"""Training a language model on: exact losses over tokens, whatever the batches and processes, and the run that finds them."""
+"""Trainer of language models.
+
+Its losses are exact means over tokens, whatever the batches and processes.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import TrainingArguments
+from transformers import EvalPrediction, PreTrainedTokenizerBase, TrainingArguments
 
 from nlp_ft.config import FitArguments
 from nlp_ft.errors import ConfigError
@@ -29,37 +33,42 @@ _METRICS = ("loss", "perplexity")
 
 @dataclass
 class Task:
-    """What is to be trained: `model` (with adapters or not) on `splits`; masking is None where it predicts the next token.
+    """A language model and the data and arguments to train it with.
 
-    `identity`: what a checkpoint must have in common with the run that goes on from it.
+    model: with adapters or without. masking: None for a model that predicts the next token. identity: of the run, which a
+    checkpoint must share to be resumed.
     """
 
-    model: Any
-    tokenizer: Any
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
     masking: Masking | None
     splits: Mapping[str, Dataset]
     training: TrainingArguments
     fit: FitArguments
-    identity: Mapping[str, Any]
+    identity: Mapping[str, object]
 
 
 @dataclass
 class Trained:
-    """`metrics`: train_*, eval_* and, of the checkpoint as it was, eval_loss_before and eval_perplexity_before."""
+    """A trained model and its metrics.
 
-    model: Any
+    metrics: train_*, eval_* and, of the checkpoint before training, eval_loss_before and eval_perplexity_before.
+    """
+
+    model: nn.Module
     metrics: dict[str, float]
     log_history: list[dict[str, float]]
 
 
 @contextmanager
 def only_at(body: nn.Module, chosen: Tensor) -> Iterator[None]:
-    """Have the head read the body's vectors at the chosen places (rows, tokens) alone, as one row.
+    """Pass only the body's vectors of the chosen tokens to the head, as a single row.
 
-    A masked language model has a use for 15 % of its logits, and for a small encoder they are most of the work.
+    chosen: (rows, tokens), boolean. A masked language model uses 15 % of its logits, and for a small encoder they are most of
+    the work.
     """
 
-    def select(_: nn.Module, __: Any, output: Any) -> Any:
+    def select(_: nn.Module, __: object, output: Any) -> Any:
         vectors = output[0][chosen][None]
         if isinstance(output, tuple):
             return vectors, *output[1:]
@@ -76,7 +85,7 @@ def only_at(body: nn.Module, chosen: Tensor) -> Iterator[None]:
 def token_losses(
     model: nn.Module, body: nn.Module, inputs: Mapping[str, Tensor], causal: bool, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """(losses in nats, the row each is of), both (tokens to predict,).
+    """Losses in nats and the row of each, both (tokens to predict,).
 
     model: it, or what wraps it; body: its base model. inputs: a batch with `labels`; causal: those of the next position.
     """
@@ -86,25 +95,31 @@ def token_losses(
     chosen = labels != IGNORED
     with only_at(body, chosen):
         logits = model(**{name: value for name, value in inputs.items() if name != "labels"}).logits
-    found = cross_entropy(logits[0].float(), labels[chosen], reduction="none", label_smoothing=smoothing)
-    return found, chosen.nonzero()[:, 0]
+    losses = cross_entropy(logits[0].float(), labels[chosen], reduction="none", label_smoothing=smoothing)
+    return losses, chosen.nonzero()[:, 0]
 
 
 class LanguageTrainer(CheckedTrainer):
-    """CheckedTrainer whose loss is a mean over all predicted tokens of an update, on all processes."""
+    """CheckedTrainer whose loss is a mean over all predicted tokens of an update.
+
+    The tokens of all processes count.
+    """
 
     loss_is_scaled_for_ga = True
     causal: bool
 
     @property
     def body(self) -> nn.Module:
-        """The base model inside of whatever wraps it."""
+        """The base model without its wrappers."""
         model: Any = self.model
         plain = model.get_base_model() if hasattr(model, "get_base_model") else model
         return plain.base_model
 
-    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | None:
-        """Tokens to predict in an update, on all processes; the first of a causal text has no label."""
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor | None:
+        """Count the tokens to predict in an update, on all processes.
+
+        The first token of a causal text has no label.
+        """
         if not batch_samples:
             return None
         count: Any = sum((batch["labels"] != IGNORED).sum() for batch in batch_samples).to(device)  # type: ignore[union-attr]
@@ -114,14 +129,27 @@ class LanguageTrainer(CheckedTrainer):
         return count.clamp(min=1)
 
     def compute_loss(
-        self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """This batch's share of the update's mean; DDP takes the mean over processes of what is a sum over them."""
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """The batch's share of the update's mean loss.
+
+        DDP averages over processes where a sum is wanted, so the share is multiplied by their number.
+        """
+        assert num_items_in_batch is not None
         losses, _ = token_losses(model, self.body, inputs, self.causal, self.args.label_smoothing_factor)
         return losses.sum() / num_items_in_batch * self.accelerator.num_processes
 
-    def prediction_step(self, model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> tuple[None, Tensor, Tensor]:
-        """No logits, which would fill the memory: of each row its summed loss, and how many tokens it is over."""
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], *args: object, **kwargs: object
+    ) -> tuple[None, Tensor, Tensor]:
+        """The summed loss of each row, and its number of predicted tokens.
+
+        Logits would fill the memory, and are not returned.
+        """
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             losses, rows = token_losses(model, self.body, inputs, self.causal)
@@ -129,16 +157,20 @@ class LanguageTrainer(CheckedTrainer):
         return None, sums, torch.bincount(rows, minlength=len(sums))
 
 
-def scores(prediction: Any) -> dict[str, float]:
-    """Mean loss over tokens in nats, and its exponential; prediction: summed losses and tokens, both (rows,)."""
-    loss = float(prediction.predictions.astype("float64").sum() / prediction.label_ids.sum())
+def scores(prediction: EvalPrediction) -> dict[str, float]:
+    """Mean loss over tokens in nats, and its exponential.
+
+    prediction: summed losses and numbers of tokens, both (rows,).
+    """
+    sums, counts = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+    loss = float(sums.astype("float64").sum() / counts.sum())
     return {"loss": loss, "perplexity": math.exp(loss)}
 
 
 def choose_schedule(
     args: TrainingArguments, explicit: Collection[str] | None, rows: int, parameters: int, use_peft: bool
 ) -> list[str]:
-    """Set in place what the user left open. Returns: notes.
+    """Set in place the arguments that the user left open. Returns: notes.
 
     Raises: ConfigError for a --metric_for_best_model that is not measured here.
     """
@@ -158,7 +190,7 @@ def choose_schedule(
 
 
 def train(task: Task) -> Trained:
-    """Resume where asked, measure, train, measure again.
+    """Measure, train and measure again; resume from a checkpoint if requested.
 
     Raises: TrainingError if a loss, gradient or weight is not finite; ConfigError if the checkpoint to resume from is not of
     this run.

@@ -1,11 +1,11 @@
-"""Which new rows are made of which, by what: alike for a row whatever else the table holds, and never a text that is there."""
+"""Augment training rows, reproducibly by row and without duplicates of existing texts."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nlp_ft.config.augmentation import AugmentArguments
 from nlp_ft.data.checks.finding import text_key
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from datasets import Dataset
 
-_TRIES = 5  # of an operation, before the next one takes its turn
+_ATTEMPTS = 5  # of an operation, before the next one is used
 _ENGLISH = 0.15  # share of English stop-words: English has about 0.4, German, French and Spanish below 0.1
 _GUARDED = {"swap", "delete", "insert"}
 
@@ -26,17 +26,17 @@ Operation = Callable[[str, Random], str | None]
 
 
 class NewRow(NamedTuple):
-    """A row that augmentation made: its text, pair (or None) and label, the row it came from (from 0), and by what."""
+    """An augmented row: text, pair (or None), label, index of its source row, and operation."""
 
     text: str
     pair: str | None
-    label: Any
+    label: object
     source: int
     operation: str
 
 
 class _Turn(NamedTuple):
-    """One copy to be made of a row: operations and sides (0 the text, 1 its pair) in the order in which they are tried."""
+    """One copy of a row: operations and sides (0: text, 1: pair) in the order in which they are used."""
 
     row: int
     copy: int
@@ -47,19 +47,19 @@ class _Turn(NamedTuple):
 def augment_rows(
     texts: Sequence[str],
     pairs: Sequence[str] | None,
-    labels: Sequence[Any],
+    labels: Sequence[object],
     args: AugmentArguments,
     seed: int,
     *,
     taken: Iterable[str] = (),
     device: str | torch.device = "cpu",
 ) -> list[NewRow]:
-    """New rows with the labels of their sources: `--augment_copies` of each, fewer where nothing in a text may be touched.
+    """Make `--augment_copies` new rows of each row, with its label; fewer if no word of a text may change.
 
-    For training rows alone, after splitting. The operations take turns over a row's copies, from one that seed and text
-    decide; where one can do nothing, the next does. Of a pair one side is changed. A row's copies are the same whatever
-    else is in the table, unless one equals (by `text_key`) a row of it, another new row or a key in `taken`: then it is
-    made anew. taken: keys of validation and test, so that no copy gives one away.
+    For training rows alone, after splitting. The operations rotate over the copies of a row, from a start that depends on seed
+    and text; if one changes nothing, the next is used. One side of a pair is changed. The copies of a row do not depend on
+    other rows, except that a copy equal (by `text_key`) to a row, another copy or a key in `taken` is made again. taken: keys
+    of validation and test, so that no copy leaks one.
 
     Raises: ConfigError if an operation needs a lexicon that is not installed, ModelError for a checkpoint that cannot serve.
     """
@@ -88,10 +88,10 @@ def augment_train(
     others: Sequence[Dataset] = (),
     device: str | torch.device = "cpu",
 ) -> tuple[Dataset, list[str]]:
-    """The training split with its new rows behind it, and what was made, one line each.
+    """Append augmented rows to the training split. Returns: the split, and notes.
 
-    train: columns text, (text_pair,) label; a new row has its source's cells in every other column. others: validation and
-    test, whose texts no new row may equal. Raises: as `augment_rows`.
+    train: columns text, (text_pair,) label; a new row copies the other columns of its source. others: validation and test,
+    whose texts no new row may equal. Raises: as `augment_rows`.
     """
     from datasets import Dataset, concatenate_datasets
 
@@ -114,12 +114,12 @@ def augment_train(
 def describe_rows(
     rows: Sequence[NewRow], texts: Sequence[str], pairs: Sequence[str] | None, args: AugmentArguments
 ) -> list[str]:
-    """What was made, by which operation, with an example of each; what could not be made; a doubt about the language."""
+    """Describe the new rows: counts and an example by operation, missing copies, a warning on the language."""
     counts = Counter(row.operation for row in rows)
     made = ", ".join(f"{counts[name]} by {name}" for name in args.row_operations)
-    lacking = len(texts) * args.augment_copies - len(rows)
-    why = "nothing in their text may be touched, or all that can be made of it is there"
-    few = f"; {lacking} could not be made: {why}" if lacking else ""
+    missing = len(texts) * args.augment_copies - len(rows)
+    reason = "no word of the text may change, or all variants exist"
+    few = f"; {missing} could not be made: {reason}" if missing else ""
     notes = [f"augment: {len(rows)} new rows of {len(texts)} training rows ({made}){few}"]
     for name in args.row_operations:
         if row := next((row for row in rows if row.operation == name), None):
@@ -131,7 +131,7 @@ def describe_rows(
     if share < _ENGLISH and _GUARDED & set(args.row_operations):
         notes.append(
             f"warning: {share:.0%} of the words are English stop-words, so the texts may not be English: swap, delete and "
-            "insert know the negations of English alone, and may turn a label"
+            "insert know the negations of English alone, and may change a label"
         )
     return notes
 
@@ -139,7 +139,7 @@ def describe_rows(
 def _turns(texts: Sequence[str], pairs: Sequence[str] | None, args: AugmentArguments, seed: int) -> list[_Turn]:
     turns, names = [], args.row_operations
     for row, text in enumerate(texts):
-        rng = _chance(seed, text, pairs[row] if pairs else "")
+        rng = _rng(seed, text, pairs[row] if pairs else "")
         order = rng.sample(names, len(names))
         for copy in range(args.augment_copies):
             first = copy % len(order)
@@ -148,36 +148,36 @@ def _turns(texts: Sequence[str], pairs: Sequence[str] | None, args: AugmentArgum
     return turns
 
 
-def _chance(*seed: object) -> Random:
-    """A generator that depends on nothing but these: Random hashes a string by SHA-512, alike in every process."""
+def _rng(*seed: object) -> Random:
+    """Return a generator seeded by these values; Random hashes a string by SHA-512, equal in every process."""
     return Random("\0".join(map(str, seed)))
 
 
 def _operations(args: AugmentArguments) -> dict[str, Operation]:
-    """Those that need no checkpoint. Raises: ConfigError if the lexicon is lacking."""
-    rate, found = args.augment_rate, dict[str, Operation]()
+    """Return the operations that need no checkpoint. Raises: ConfigError if the lexicon is not installed."""
+    rate, operations = args.augment_rate, dict[str, Operation]()
     if {"synonym", "insert"} & set(args.row_operations):
         lexicon = load_lexicon()
-        found["synonym"] = lambda text, rng: eda.replace_synonyms(text, rate, rng, lexicon)
-        found["insert"] = lambda text, rng: eda.insert(text, rate, rng, lexicon)
-    found["swap"] = lambda text, rng: eda.swap(text, rate, rng)
-    found["delete"] = lambda text, rng: eda.delete(text, rate, rng)
-    found["noise"] = lambda text, rng: typos.add_noise(text, rate, rng)
-    return found
+        operations["synonym"] = lambda text, rng: eda.replace_synonyms(text, rate, rng, lexicon)
+        operations["insert"] = lambda text, rng: eda.insert(text, rate, rng, lexicon)
+    operations["swap"] = lambda text, rng: eda.swap(text, rate, rng)
+    operations["delete"] = lambda text, rng: eda.delete(text, rate, rng)
+    operations["noise"] = lambda text, rng: typos.add_noise(text, rate, rng)
+    return operations
 
 
 def _drafts(
     turns: Sequence[_Turn], columns: Sequence[Sequence[str]], args: AugmentArguments, device: str | torch.device
 ) -> dict[str, list[str]]:
-    """Paraphrases of the texts whose turn begins with them."""
-    wanted = dict.fromkeys(columns[t.sides[0]][t.row] for t in turns if t.operations[0] == "paraphrase")
-    if not wanted:
+    """Return paraphrases of the texts whose first operation is paraphrase."""
+    sources = dict.fromkeys(columns[turn.sides[0]][turn.row] for turn in turns if turn.operations[0] == "paraphrase")
+    if not sources:
         return {}
     from nlp_ft.training.augmentation.paraphrase import paraphrase
 
-    # one more than the copies: the likeliest is often the text itself
-    found = paraphrase([*wanted], args.paraphrase_models, args.augment_prefix or [], args.augment_copies + 1, device)
-    return dict(zip(wanted, found, strict=True))
+    # one more than the copies: the most likely one is often the text itself
+    drafts = paraphrase([*sources], args.paraphrase_models, args.augment_prefix or [], args.augment_copies + 1, device)
+    return dict(zip(sources, drafts, strict=True))
 
 
 def _candidates(
@@ -188,15 +188,15 @@ def _candidates(
     args: AugmentArguments,
     seed: int,
 ) -> Iterable[tuple[str, int, str]]:
-    """(operation, side, changed text) after one another, until one is new."""
+    """Yield (operation, side, changed text); the caller takes the first new one."""
     for name in turn.operations:
         for side in turn.sides:
             text = columns[side][turn.row]
             if name == "paraphrase":
                 yield from ((name, side, draft) for draft in drafts.get(text, []))
                 continue
-            for attempt in range(_TRIES):
-                new = operations[name](text, _chance(seed, text, side, turn.copy, name, attempt))
+            for attempt in range(_ATTEMPTS):
+                new = operations[name](text, _rng(seed, text, side, turn.copy, name, attempt))
                 if new is not None:
                     yield name, side, new
 

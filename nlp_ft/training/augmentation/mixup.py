@@ -1,32 +1,31 @@
 """Mixup of sentence embeddings while training (Zhang et al. 2018, arXiv:1710.09412).
 
-senMixup (Guo et al. 2019, arXiv:1905.08941) mixes two rows' embeddings in front of the last, linear layer. As the shares add up
-to one, that layer gives the same mix of the two rows' logits, its bias included: so the logits are mixed, and no architecture,
-adapter or pooling needs to be known. (A decoder's layer reads every position, and each row's last is picked afterwards: mixed
-in front of it, one row's last token would meet another's padding.)
+senMixup (Guo et al. 2019, arXiv:1905.08941) mixes the embeddings of two rows before the last, linear layer. As the shares sum
+to one, that equals mixing their logits, bias included; mixing logits works for every architecture, adapter and pooling. (The
+last layer of a decoder is applied at every position: mixed before it, the last token of one row would meet the padding of
+another.)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from nlp_ft.errors import ConfigError
-from nlp_ft.training.losses import ClassifierLoss
+from nlp_ft.training.losses import ClassifierLoss, Outputs, logits_of
 
 
 class MixupLoss(ClassifierLoss):
-    """`ClassifierLoss` over mixed rows while training, and itself in evaluation.
+    """`ClassifierLoss` of mixed rows in training; in evaluation of the rows themselves.
 
     Row i gets a partner j of its batch, never itself, and a share s_i from Beta(alpha, alpha): its logits become
     s_i z_i + (1 - s_i) z_j and its loss s_i l(., y_i) + (1 - s_i) l(., y_j), which for cross-entropy is that of the mixed
     targets. The batch's loss stays the sum over its rows / num_items_in_batch. Training is told from evaluation by the
-    logits: only in training do they carry a gradient. A batch of one row is left as it is. Chance is torch's global generator
-    of the CPU, which checkpoints keep.
+    logits: only in training do they carry a gradient. A batch of one row is left as it is. Random numbers
+    come from torch's global CPU generator, which checkpoints save.
 
     Args:
         problem_type: of config.PROBLEM_TYPES; any.
@@ -50,9 +49,9 @@ class MixupLoss(ClassifierLoss):
             raise ConfigError(f"--mixup_alpha must be positive and finite, got {alpha}.")
         self.alpha = alpha
 
-    def __call__(self, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-        """Sum of the mixed row losses / num_items_in_batch (their mean where that is None); a scalar."""
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs[1]
+    def __call__(self, outputs: Outputs, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+        """Sum of the mixed row losses / num_items_in_batch (their mean if that is None); a scalar."""
+        logits = logits_of(outputs)
         if not logits.requires_grad or len(labels) < 2:
             return super().__call__(outputs, labels, num_items_in_batch)
         shares, shift = self.draw(len(labels))
@@ -61,16 +60,16 @@ class MixupLoss(ClassifierLoss):
         return losses.sum() / (items.to(losses.device) if isinstance(items, Tensor) else items)
 
     def draw(self, rows: int) -> tuple[Tensor, int]:
-        """A share for each row, shape (rows,), float32, and how many places further its partner stands, 1 to rows - 1."""
+        """Draw a share per row, (rows,) float32, and the offset of the partners, 1 to rows - 1."""
         alpha = torch.tensor(self.alpha)
         shares = torch.distributions.Beta(alpha, alpha).sample((rows,))
         return shares, int(torch.randint(1, rows, ()))
 
     def mixed_losses(self, logits: Tensor, labels: Tensor, shares: Tensor, shift: int) -> Tensor:
-        """The loss of each mixed row, shape (rows,), in nats (regression: squared units).
+        """Return the loss of each mixed row, shape (rows,), in nats (regression: squared units).
 
         logits: (rows, classes); labels: as `row_losses` takes them; shares: (rows,) in [0, 1]; the partner of row i is row
-        i + shift, counted round the batch.
+        (i + shift) modulo the batch size.
         """
         logits, column = logits.float(), shares.reshape(-1, 1)
         mixed = column * logits + (1 - column) * logits.roll(-shift, 0)
@@ -79,7 +78,7 @@ class MixupLoss(ClassifierLoss):
 
 
 def check_batch(rows: int) -> None:
-    """Refuse batches that hold no two rows to mix. Raises: ConfigError."""
+    """Check that a batch has two rows to mix. Raises: ConfigError."""
     if rows < 2:
         raise ConfigError(
             f"--augment mixup mixes rows of one batch; --per_device_train_batch_size is {rows}, set 2 at least."

@@ -1,4 +1,4 @@
-"""Paraphrases by a text-to-text checkpoint of the user's, or by two that translate there and back (Sennrich et al. 2016)."""
+"""Paraphrase by a text-to-text checkpoint, or by back-translation with two (Sennrich et al. 2016)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from tqdm.auto import tqdm
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from nlp_ft.errors import ModelError
 from nlp_ft.models.checkpoint import as_model_error, check_directory, check_weights, quiet
@@ -25,24 +25,25 @@ def paraphrase(
     texts: Sequence[str],
     models: Sequence[str],
     prefixes: Sequence[str],
-    wanted: int,
+    count: int,
     device: str | torch.device = "cpu",
 ) -> list[list[str]]:
-    """At least `wanted` candidates for each text by beam search, likeliest first, less those that `keeps_facts` refuses.
+    """Generate `count` or more candidates per text by beam search, the most likely first.
 
-    models: one checkpoint that rewrites, or one that translates there and one that translates back. prefixes: what each wants
-    in front of a text, or []. A text that a checkpoint cannot hold, or does not bring to an end, has no candidates. The first
-    process generates for all, so that every one trains on the same rows. A candidate may equal its source: callers look.
+    Candidates that `keeps_facts` rejects are left out. models: one checkpoint that rewrites, or one that translates and one
+    that translates back. prefixes: of the inputs of each model, or []. A text that is too long for a checkpoint, or whose
+    output does not end, has no candidates. Rank 0 generates for all processes, so that all train on the same rows. A candidate
+    may equal its source.
 
     Raises: ModelError for a checkpoint that is no sequence-to-sequence model with all its weights, in safetensors.
     """
     found: list[list[str]] = [[] for _ in texts]
     if PartialState().is_main_process:
-        drafts = _generate(texts, models[0], prefixes[0] if prefixes else "", max(wanted, _BEAMS), device)
-        if len(models) == 2:  # the best of the way back for each of the way there
-            flat = [draft for row in drafts for draft in row[:wanted]]
+        drafts = _generate(texts, models[0], prefixes[0] if prefixes else "", max(count, _BEAMS), device)
+        if len(models) == 2:  # the best back-translation of each translation
+            flat = [draft for row in drafts for draft in row[:count]]
             back = iter(_generate(flat, models[1], prefixes[1] if prefixes else "", 1, device))
-            drafts = [[text for _ in row[:wanted] for text in next(back)] for row in drafts]
+            drafts = [[text for _ in row[:count] for text in next(back)] for row in drafts]
         found = [
             [draft for draft in dict.fromkeys(row) if keeps_facts(text, draft)]
             for text, row in zip(texts, drafts, strict=True)
@@ -52,7 +53,10 @@ def paraphrase(
 
 
 def keeps_facts(text: str, other: str) -> bool:
-    """Whether the other text says something, has the same links, mentions, tags and numbers, and a negation if this one has."""
+    """Return whether both texts have the same links, mentions, tags, numbers and presence of a negation.
+
+    A blank `other` has none of the facts.
+    """
     return bool(other.strip()) and fixed_parts(text) == fixed_parts(other) and negated(text) == negated(other)
 
 
@@ -60,15 +64,15 @@ def keeps_facts(text: str, other: str) -> bool:
 def _generate(
     texts: Sequence[str], name: str, prefix: str, sequences: int, device: str | torch.device
 ) -> list[list[str]]:
-    """The likeliest `sequences` outputs for each text, those that come to an end; by text, in the order of the texts."""
+    """Return the `sequences` most likely outputs for each text, in order; only those that end."""
     model, tokenizer, limit = _open(name)
     model.to(device)
     lengths = [len(ids) for ids in tokenizer([prefix + text for text in texts], verbose=False)["input_ids"]]
-    order = [place for place in sorted(range(len(texts)), key=lambda place: lengths[place]) if lengths[place] <= limit]
+    order = [index for index in sorted(range(len(texts)), key=lambda index: lengths[index]) if lengths[index] <= limit]
     found: list[list[str]] = [[] for _ in texts]
     with tqdm(total=len(order), desc=f"Generating with {name}", disable=not sys.stderr.isatty()) as bar:
         for indices in [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]:
-            batch = tokenizer([prefix + texts[place] for place in indices], padding=True, return_tensors="pt").to(
+            batch = tokenizer([prefix + texts[index] for index in indices], padding=True, return_tensors="pt").to(
                 device
             )
             outputs = model.generate(
@@ -78,26 +82,26 @@ def _generate(
                 num_beams=max(sequences, _BEAMS),
                 num_return_sequences=sequences,
                 max_length=None,
-                max_new_tokens=2 * max(lengths[place] for place in indices) + 8,
+                max_new_tokens=2 * max(lengths[index] for index in indices) + 8,
                 early_stopping=True,
             )
             ended = (outputs[:, 1:] == tokenizer.eos_token_id).any(dim=1).tolist()
             decoded = tokenizer.batch_decode(outputs, skip_special_tokens=True)
-            for at, (text, whole) in enumerate(zip(decoded, ended, strict=True)):
-                if whole:
+            for at, (text, complete) in enumerate(zip(decoded, ended, strict=True)):
+                if complete:
                     found[indices[at // sequences]].append(text.strip())
             bar.update(len(indices))
     return found
 
 
-def _open(name: str) -> tuple[Any, Any, int]:
-    """Model, tokenizer, and how many tokens it holds. Raises: ModelError."""
-    place = check_directory(name)
-    check_weights(place)
+def _open(name: str) -> tuple[Any, PreTrainedTokenizerBase, int]:
+    """Load a model and its tokenizer. Returns: both, and the longest input in tokens. Raises: ModelError."""
+    directory = check_directory(name)
+    check_weights(directory)
     with quiet(), as_model_error(name, "text-to-text model"):
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
         model, info = AutoModelForSeq2SeqLM.from_pretrained(
-            place, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, use_safetensors=True
+            directory, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, use_safetensors=True
         )
     if info["missing_keys"]:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Typing errors: a neighbouring key, two letters changed over, one left out, one doubled."""
+"""Typing errors: a neighbouring key, two letters swapped, a letter left out or doubled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHORTEST = 4  # letters of a word that may hold an error
 
 
 def _neighbours() -> dict[str, str]:
-    """The keys around each letter of a QWERTY keyboard, where each row stands half a key to the right of the one above."""
+    """Return the keys around each letter of a QWERTY keyboard; each row is half a key right of the one above."""
     at = {letter: (2 * column + row, row) for row, keys in enumerate(_KEYS) for column, letter in enumerate(keys)}
     return {
         letter: "".join(other for other, (a, b) in at.items() if (abs(a - x), abs(b - y)) in ((2, 0), (1, 1)))
@@ -23,7 +23,7 @@ NEIGHBOURS = _neighbours()
 
 
 def add_noise(text: str, rate: float, rng: Random) -> str | None:
-    """`rate` of the letters get an error, one a word at most and never its first letter; None where no word can take one.
+    """Change `rate` of the letters, at most one per word and never the first; None if no word qualifies.
 
     Words of four letters and more, without an apostrophe, of scripts with capitals (Latin, Greek,
     Cyrillic), that are neither fixed nor negations.
@@ -43,19 +43,19 @@ def _takes_noise(word: Word) -> bool:
 
 
 def _with_error(word: str, rng: Random) -> str:
-    """One error in a word, after its first letter; always another word than before."""
-    place = rng.randrange(1, len(word))
-    letter, kinds = word[place], ["drop", "double"]
+    """Return the word with one error after its first letter; always a different word."""
+    index = rng.randrange(1, len(word))
+    letter, kinds = word[index], ["drop", "double"]
     if letter.lower() in NEIGHBOURS:
         kinds.append("neighbour")
-    if place + 1 < len(word) and word[place + 1] != letter:
+    if index + 1 < len(word) and word[index + 1] != letter:
         kinds.append("swap")
     kind = rng.choice(kinds)
     if kind == "drop":
-        return word[:place] + word[place + 1 :]
+        return word[:index] + word[index + 1 :]
     if kind == "double":
-        return word[:place] + letter + word[place:]
+        return word[:index] + letter + word[index:]
     if kind == "swap":
-        return word[:place] + word[place + 1] + letter + word[place + 2 :]
+        return word[:index] + word[index + 1] + letter + word[index + 2 :]
     near = rng.choice(NEIGHBOURS[letter.lower()])
-    return word[:place] + (near.upper() if letter.isupper() else near) + word[place + 1 :]
+    return word[:index] + (near.upper() if letter.isupper() else near) + word[index + 1 :]

