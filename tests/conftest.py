@@ -179,7 +179,7 @@ def run_process() -> RunCli:
     """
 
     def run(argv: Sequence[object]) -> tuple[int, str, str]:
-        done = ranks.run_alone(argv, timeout=180)
+        done = ranks.run_alone(argv)
         return done.returncode, done.stdout, done.stderr
 
     return run
@@ -191,7 +191,7 @@ def run_cold() -> RunCli:
 
     def run(argv: Sequence[object]) -> tuple[int, str, str]:
         command = [sys.executable, *(str(token) for token in argv)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
         return done.returncode, done.stdout, done.stderr
 
     return run

@@ -68,7 +68,7 @@ def run(
 def run_alone(
     argv: Sequence[object],
     *,
-    timeout: float = 240,
+    timeout: float = 600,
     env: Mapping[str, str] | None = None,
     cwd: Path = ROOT,
     given: str = "",

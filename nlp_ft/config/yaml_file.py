@@ -131,7 +131,7 @@ def _text_of(path: str, flag: str = "--config") -> str:
         raise ConfigError(f"{path}: not UTF-8.") from None
 
 
-def _compose(text: str, where: str) -> yaml.Node | None:
+def _compose(text: str, where: str) -> Any:
     try:
         return yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:

@@ -13,8 +13,8 @@ from nlp_ft.errors import ConfigError, NlpFtError, PushError
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-    from nlp_ft.training.job import Settings
     from nlp_ft.training.run_report import RunReport
+    from nlp_ft.training.settings import Settings
 
 
 _MIN_TIMEOUT, _MIN_BYTES_PER_SECOND = 1800.0, 1e6  # of the default timeout

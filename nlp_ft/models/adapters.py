@@ -19,7 +19,8 @@ from nlp_ft.errors import ModelError
 from nlp_ft.models.checkpoint import as_model_error, check_directory, grow_embeddings, open_classifier, quiet
 from nlp_ft.models.layers import unwrapped
 from nlp_ft.models.lora import GGUF_KEY, inside, merged
-from nlp_ft.models.pooling import POOLING_KEY, HubOptions, pool_by_mean
+from nlp_ft.models.pooling import POOLING_KEY, pool_by_mean
+from nlp_ft.models.pooling_file import HubOptions
 
 
 def load_adapter_directory(directory: Path) -> PreTrainedModel:

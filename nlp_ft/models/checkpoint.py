@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
 from nlp_ft.errors import ModelError, NlpFtError
-from nlp_ft.models.pooling import HubOptions
+from nlp_ft.models.pooling_file import HubOptions
 from nlp_ft.models.safety.weights import read_json, vet_config, vet_index, vet_settings, vet_weights
 
 _MAX_REASON_LENGTH = 400

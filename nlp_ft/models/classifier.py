@@ -24,7 +24,8 @@ from nlp_ft.models.checkpoint import (
 from nlp_ft.models.heads import final_linear
 from nlp_ft.models.layers import pools_by_layer
 from nlp_ft.models.lora import GGUF_KEY, add_lora, merged
-from nlp_ft.models.pooling import HubOptions, dense_is_missing, pass_through
+from nlp_ft.models.pooling import dense_is_missing, pass_through
+from nlp_ft.models.pooling_file import HubOptions
 from nlp_ft.models.tokenizer import load_tokenizer, pad_token_id
 from nlp_ft.utils import Note
 

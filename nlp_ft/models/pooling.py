@@ -10,34 +10,23 @@ has mean pooling built in.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.utils.hub import cached_file
 
 from nlp_ft.errors import ModelError
-from nlp_ft.utils import write_json
+from nlp_ft.models.pooling_file import HubOptions, read_pooling_file
 
 POOLINGS: tuple[str, ...] = ("mean", "cls", "last", "max")
 POOLING_KEY = "nlp_ft_pooling"  # key in config.json: a second run adds no second layer
-POOLING_FILE = "1_Pooling/config.json"
 _ROBERTAS = ("roberta", "xlm-roberta", "camembert")
 _SCALE = 100.0  # factor of the attention output: the first token keeps a weight of about 1 %
 _TANH_SLOPE = 0.5  # of the identity before a tanh: normalised vectors have unit variance, and tanh(0.5) is 0.46
 _RELU_SHIFT = 2.0  # of the identity before a ReLU: 2 % of a normal variable lie below -2
-
-
-class HubOptions(TypedDict, total=False):
-    """Revision and cache directory for reading a checkpoint from the Hub."""
-
-    revision: str
-    cache_dir: str | None
 
 
 class _Layer(NamedTuple):
@@ -266,33 +255,6 @@ def _dense_of(model: Any) -> nn.Linear:
     if model.config.model_type == "bert":
         return model.base_model.pooler.dense
     return model.pre_classifier if model.config.model_type == "distilbert" else model.classifier.dense
-
-
-def read_pooling_file(name: str, **hub: Unpack[HubOptions]) -> dict[str, object] | None:
-    """The checkpoint's 1_Pooling/config.json (the file of sentence-transformers), or None where it has none.
-
-    Raises: ModelError if it is no JSON.
-    """
-    path = cached_file(
-        name,
-        POOLING_FILE,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        **hub,
-    )
-    if path is None:
-        return None
-    try:
-        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ModelError(f"{name}: {POOLING_FILE} is no JSON: {error}.") from None
-
-
-def write_pooling_file(directory: Path, settings: dict[str, object] | None) -> None:
-    """Carry the file over into a saved encoder, for later runs to pool by; nothing where there was none."""
-    if settings is not None:
-        write_json(directory / POOLING_FILE, settings)
 
 
 def _trained_with_mean(name: str, **hub: Unpack[HubOptions]) -> bool:

@@ -1,6 +1,6 @@
 """Hyper-parameters that follow from model and data where the user sets none.
 
-Sources: the figures in README.md ("Defaults, and what they rest on"); enough updates on small sets after Mosbach et al. 2021
+Sources: the figures in recipes/README.md ("Defaults"); enough updates on small sets after Mosbach et al. 2021
 (arXiv:2006.04884) and Zhang et al. 2021 (arXiv:2006.05987); LoRA's rate, about ten times full fine-tuning's, after Schulman
 et al. 2025, "LoRA Without Regret".
 """

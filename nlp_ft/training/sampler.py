@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch.utils.data import Sampler
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState
 
 _STREAM = 2  # of random numbers; masking has others
 _UPDATES_PER_GROUP = 50  # a group is sorted by length
@@ -26,7 +26,7 @@ class Clock(TrainerCallback):
         return int(self._epoch[0])
 
     def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+        self, args: object, state: TrainerState, control: object, **kwargs: object
     ) -> None:
         """Set the epoch; in a resumed run that of the checkpoint."""
         self._epoch[0] = math.floor((state.epoch or 0) + 1e-6)

@@ -175,7 +175,7 @@ from nlp_ft.cli import main as cli
 
 def run(*arguments):
     open(sys.argv[1], "w").write(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(600)
 
 cli.parse = lambda *classes, argv: ()
 cli.launch(types.SimpleNamespace(ARGUMENTS=(), run=run, __name__="waits", __doc__=""), [])
@@ -229,7 +229,7 @@ def test_a_killed_launcher_takes_its_child_along(tmp_path: Path) -> None:
         assert all(map(is_alive, children))
         for launcher, child, (name, number) in zip(launchers, children, KILLED, strict=True):
             launcher.send_signal(number)
-            assert wait_for(lambda child=child: not is_alive(child), 5), (name, number)
+            assert wait_for(lambda child=child: not is_alive(child), 60), (name, number)
     finally:
         for launcher in launchers:
             launcher.kill()
@@ -294,7 +294,7 @@ def started(way: str, config: Path, *flags: object) -> subprocess.CompletedProce
     command = [*WAYS[way], "--config", str(config), *map(str, flags)]
     if way.startswith("accelerate"):  # the launcher is forked with its imports made; what it launches starts cold
         return ranks.run_alone(command[1:])
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.slow

@@ -45,9 +45,10 @@ from nlp_ft.methods.distill.teacher import Teacher, read_unlabelled
 from nlp_ft.methods.distill.trainer import DistillationLoss, attention_losses, evenly_mapped, hidden_losses, soft_losses
 from nlp_ft.training import fit
 from nlp_ft.training.fit import train
-from nlp_ft.training.job import Settings, read
+from nlp_ft.training.job import read
 from nlp_ft.training.losses import ClassifierLoss
 from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.settings import Settings
 
 NAMES = {SINGLE: ["negative", "positive"], MULTI: ["art", "bad", "film", "good"], REGRESSION: []}
 QUICK: dict[str, Any] = {

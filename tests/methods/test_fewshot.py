@@ -31,8 +31,8 @@ from nlp_ft.methods import fewshot
 from nlp_ft.methods.fewshot.arguments import FewshotArguments
 from nlp_ft.methods.fewshot.select import Trial, _decision, title
 from nlp_ft.methods.fewshot.trainer import Pairs, PairTrainer, centroid_weights, collate_pairs, cosine_loss
-from nlp_ft.training.job import Settings
 from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.settings import Settings
 
 QUICK: dict[str, Any] = {"approach": "contrastive", "num_iterations": 4, "learning_rate": 5e-3}
 

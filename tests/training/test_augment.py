@@ -363,7 +363,7 @@ def test_no_new_row_of_a_split_equals_a_text_held_out() -> None:
     assert new["text"][:] == ["so warm story"]
     assert notes == [
         "augment: 0 new rows of 1 training rows (0 by swap); 1 could not be made: no word of the text may change, or all "
-        "that can be made of it is there"
+        "variants exist"
     ]
 
 

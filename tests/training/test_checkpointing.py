@@ -15,8 +15,8 @@ from nlp_ft.config.parser import parse
 from nlp_ft.errors import ConfigError
 from nlp_ft.methods import finetune
 from nlp_ft.training import checkpointing
-from nlp_ft.training.job import Settings
 from nlp_ft.training.run import piece_identity
+from nlp_ft.training.settings import Settings
 
 # Dropout and shuffling are on; every epoch leaves a checkpoint (4 steps each).
 FLAGS: dict[str, Any] = {

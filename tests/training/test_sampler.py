@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import torch
 from conftest import MakeCsv, rows_of
 from running import finetune_tiny, weights_hash
+from transformers import TrainerState
 
 import nlp_ft
 from nlp_ft.errors import ConfigError
@@ -22,7 +22,7 @@ LENGTHS = np.random.default_rng(0).integers(3, 60, 130).tolist()
 
 def order(epoch: float, rows: int = 8, seed: int = 1) -> list[int]:
     clock = Clock()
-    clock.on_epoch_begin(None, SimpleNamespace(epoch=epoch), None)
+    clock.on_epoch_begin(None, TrainerState(epoch=epoch), None)
     return list(LengthGroups(LENGTHS, rows, seed, clock))
 
 

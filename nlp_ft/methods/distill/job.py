@@ -32,7 +32,8 @@ from nlp_ft.training import hyperparameters
 from nlp_ft.training.augmentation.augment import augment_train
 from nlp_ft.training.controls import discard
 from nlp_ft.training.fit import Job
-from nlp_ft.training.job import Settings, make_job
+from nlp_ft.training.job import make_job
+from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log
 
 

@@ -9,8 +9,8 @@ from nlp_ft.errors import ConfigError
 from nlp_ft.methods.distill.arguments import DistillArguments
 
 if TYPE_CHECKING:
-    from nlp_ft.training.job import Settings
     from nlp_ft.training.run_report import RunReport
+    from nlp_ft.training.settings import Settings
 
 
 def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
@@ -25,7 +25,8 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     from nlp_ft.methods.distill.teacher import Teacher
     from nlp_ft.training import controls
     from nlp_ft.training.fit import finish, train
-    from nlp_ft.training.job import Settings, read
+    from nlp_ft.training.job import read
+    from nlp_ft.training.settings import Settings
 
     settings = Settings.of("distill", arguments, DistillArguments)
     _check(settings)

@@ -16,8 +16,8 @@ from nlp_ft.inference.classifier import Classifier
 from nlp_ft.inference.load import load
 from nlp_ft.methods.distill.arguments import DistillArguments
 from nlp_ft.models.classifier import count_parameters
-from nlp_ft.training.job import Settings
 from nlp_ft.training.run_report import RunReport, write_report
+from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log
 
 # Metrics for the ratio student / teacher: those whose zero is chance level or no correlation.

@@ -23,7 +23,8 @@ from nlp_ft.models.compare import ROWS_COMPARED, compute_logits, largest_differe
 from nlp_ft.models.pooling import choose_pooling, set_pooling
 from nlp_ft.training import losses, setup
 from nlp_ft.training.fit import Fitted, Job
-from nlp_ft.training.job import Settings, check_thresholds
+from nlp_ft.training.job import check_thresholds
+from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log, without_topic
 
 _SPLITS: tuple[str, ...] = ("train", "validation", "test")

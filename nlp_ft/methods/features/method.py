@@ -9,8 +9,8 @@ from nlp_ft.methods.features.arguments import FeaturesArguments
 
 if TYPE_CHECKING:
     from nlp_ft.data import TextData
-    from nlp_ft.training.job import Settings
     from nlp_ft.training.run_report import RunReport
+    from nlp_ft.training.settings import Settings
 
 
 def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
@@ -19,7 +19,8 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     arguments: as `parse(*ARGUMENTS)` returns them. frames: data frames by split (train, validation, test), in place of files.
     """
     from nlp_ft.hub.push import push_if_asked
-    from nlp_ft.training.job import Settings, cross_validated, read
+    from nlp_ft.training.job import cross_validated, read
+    from nlp_ft.training.settings import Settings
 
     settings = Settings.of("features", arguments, FeaturesArguments)
     data = read(settings, frames)

@@ -9,7 +9,7 @@ from nlp_ft.errors import ConfigError
 from nlp_ft.methods.fewshot.arguments import FewshotArguments
 
 if TYPE_CHECKING:
-    from nlp_ft.training.job import Settings
+    from nlp_ft.training.settings import Settings
 
 _FINETUNE_FLAGS = (  # no effect on training with pairs or on a fitted head
     "class_weights",

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from nlp_ft.data import TextData
-    from nlp_ft.training.job import Settings
     from nlp_ft.training.run_report import RunReport
+    from nlp_ft.training.settings import Settings
 
 _TEMPLATE = "This sentence is {label}."  # SetFit's
 
@@ -33,7 +33,7 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     from nlp_ft.methods.fewshot import checks, select
     from nlp_ft.training import controls
     from nlp_ft.training.fit import fit
-    from nlp_ft.training.job import Settings
+    from nlp_ft.training.settings import Settings
 
     settings = Settings.of("fewshot", arguments, FewshotArguments)
     frames = dict(frames or {})
@@ -187,7 +187,7 @@ def _add_templates(data: TextData, templates: list[str]) -> TextData:
     return replace(data, notes=[*data.notes, note])
 
 
-def _zero_shot(settings: Settings[FewshotArguments], frames: dict[str, object]) -> RunReport:
+def _zero_shot(settings: Settings[FewshotArguments], frames: Mapping[str, object]) -> RunReport:
     """Make a head of the labels' names, and save it.
 
     It is evaluated where there are test rows. Raises: ConfigError.

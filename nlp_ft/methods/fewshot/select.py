@@ -27,7 +27,8 @@ from nlp_ft.models.linear_probe import probe_obstacle
 from nlp_ft.training import hyperparameters
 from nlp_ft.training.controls import discard
 from nlp_ft.training.fit import Job, train
-from nlp_ft.training.job import Settings, make_job
+from nlp_ft.training.job import make_job
+from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log, without_topic
 
 TITLES = {  # the cheapest first: no pass back, 20 passes over the rows at most, 40 pairs (80 texts) a row

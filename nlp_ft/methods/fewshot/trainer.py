@@ -35,7 +35,7 @@ _MAX_DRAWS = 100  # of two rows, until they have no common label
 Draw = Callable[[np.random.Generator, int], tuple[int, int, float]]
 
 
-class Pairs(TorchDataset[dict[str, object]]):
+class Pairs(TorchDataset[Mapping[str, object]]):
     """Pairs of training rows with their target similarity.
 
     No pair is stored: pair i follows from seed and i alone.
@@ -71,7 +71,7 @@ class Pairs(TorchDataset[dict[str, object]]):
             raise IndexError(f"pair {number} of {self.count}")
         return self._draw(np.random.default_rng((self.seed, number)), number)
 
-    def __getitem__(self, number: int) -> dict[str, object]:
+    def __getitem__(self, number: int) -> Mapping[str, object]:
         first, second, similarity = self.draw(int(number))
         left, right = self.rows[first], self.rows[second]
         return {name: [left[name], right[name]] for name in self.columns} | {"labels": similarity}

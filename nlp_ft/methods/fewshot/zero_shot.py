@@ -16,10 +16,11 @@ from nlp_ft.data import TextData
 from nlp_ft.methods.fewshot.arguments import FewshotArguments
 from nlp_ft.methods.fewshot.trainer import TemplateTrainer
 from nlp_ft.training.fit import Fitted, Job
-from nlp_ft.training.job import Settings, make_job
+from nlp_ft.training.job import make_job
 from nlp_ft.training.run import complete
 from nlp_ft.training.run_report import RunReport
 from nlp_ft.training.save import save_and_verify
+from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log, without_topic
 
 

@@ -11,8 +11,8 @@ from nlp_ft.config.augmentation import AugmentArguments
 
 if TYPE_CHECKING:
     from nlp_ft.data import TextData
-    from nlp_ft.training.job import Settings
     from nlp_ft.training.run_report import RunReport
+    from nlp_ft.training.settings import Settings
 
 
 def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
@@ -24,7 +24,8 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     the user did not set them. frames: a data frame for train, validation or test, in place of its file.
     """
     from nlp_ft.hub.push import push_if_asked
-    from nlp_ft.training.job import Settings, cross_validated, read
+    from nlp_ft.training.job import cross_validated, read
+    from nlp_ft.training.settings import Settings
 
     settings = Settings.of("finetune", arguments, NoneType)
     if settings.fit.with_control:
@@ -50,6 +51,6 @@ def _plain(settings: Settings) -> Settings:
 
     It trains all layers at one learning rate, without augmented rows. Raises: ConfigError if the run does so itself.
     """
-    from nlp_ft.training.job import control_settings
+    from nlp_ft.training.settings import control_settings
 
     return control_settings(settings, augment=AugmentArguments(), freeze=FreezeArguments())

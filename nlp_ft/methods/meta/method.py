@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from nlp_ft.methods.meta.episodes import EpisodeDataset, Tasks
     from nlp_ft.methods.meta.learner import MetaLearner
     from nlp_ft.methods.meta.report import Arm
-    from nlp_ft.training.job import Settings
     from nlp_ft.training.run_report import RunReport
+    from nlp_ft.training.settings import Settings
 
 
 _FILES = "data sets are named by --meta_train_file and --meta_test_file"
@@ -52,8 +52,8 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     """
     from nlp_ft.methods.meta import report, trainer
     from nlp_ft.methods.meta.episodes import read_tasks
-    from nlp_ft.training.job import Settings
     from nlp_ft.training.run import claim_directory
+    from nlp_ft.training.settings import Settings
     from nlp_ft.utils import log
 
     settings = Settings.of("meta", arguments, MetaArguments)

@@ -34,9 +34,9 @@ from nlp_ft.models.tokenizer import save_tokenizer
 from nlp_ft.training import hyperparameters
 from nlp_ft.training.controls import FOLDER, discard
 from nlp_ft.training.cross_validation import arguments_for
-from nlp_ft.training.job import Settings
 from nlp_ft.training.run import TrainerRun, identity, rows_per_update, run_trainer
 from nlp_ft.training.save import save_verified
+from nlp_ft.training.settings import Settings
 from nlp_ft.training.trainer import CheckedTrainer
 from nlp_ft.utils import log, without_topic
 

@@ -19,8 +19,8 @@ from nlp_ft.errors import ConfigError, DataError, did_you_mean
 from nlp_ft.evaluation.metrics import MULTI, REGRESSION, SINGLE, compute_metrics
 from nlp_ft.methods.multitask.arguments import MultitaskArguments
 from nlp_ft.methods.multitask.trainer import MultiTaskLoss, TaskKind
-from nlp_ft.training.job import Settings
 from nlp_ft.training.losses import ClassifierLoss
+from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log
 
 SCORE = {SINGLE: "f1_macro", MULTI: "f1_micro", REGRESSION: "r2"}  # greater is better; their mean picks the checkpoint

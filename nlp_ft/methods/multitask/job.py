@@ -26,7 +26,8 @@ from nlp_ft.models import classifier
 from nlp_ft.models.layers import LayerwiseSchedule, reinitialise, top_layers
 from nlp_ft.training import hyperparameters, setup
 from nlp_ft.training.fit import Job
-from nlp_ft.training.job import Settings, load_model, make_loss, make_rows, parameters_note, schedule_layers
+from nlp_ft.training.job import load_model, make_loss, make_rows, parameters_note, schedule_layers
+from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log
 
 _LESS_IS_BETTER = ("loss", "mse", "rmse", "mae")

@@ -20,8 +20,8 @@ def run(*arguments: object, frames: Mapping[str, Mapping[str, object]] | None = 
     from nlp_ft.methods.multitask.job import make_group
     from nlp_ft.methods.multitask.report import report_tasks
     from nlp_ft.training.fit import train
-    from nlp_ft.training.job import Settings
     from nlp_ft.training.run import claim_directory
+    from nlp_ft.training.settings import Settings
 
     settings = Settings.of("multitask", arguments, MultitaskArguments)
     claim_directory(settings.training, settings.explicit)

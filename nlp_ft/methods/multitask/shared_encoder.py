@@ -14,9 +14,10 @@ from transformers import AutoModel
 from nlp_ft.errors import TrainingError
 from nlp_ft.methods.multitask.data import TableRow
 from nlp_ft.methods.multitask.job import Group
+from nlp_ft.methods.multitask.trainer import MultiTask
 from nlp_ft.models.checkpoint import quiet
 from nlp_ft.models.compare import ROWS_COMPARED
-from nlp_ft.models.pooling import read_pooling_file, write_pooling_file
+from nlp_ft.models.pooling_file import read_pooling_file, write_pooling_file
 from nlp_ft.models.tokenizer import save_tokenizer
 from nlp_ft.training.save import save_verified
 
@@ -28,7 +29,9 @@ def save_body(group: Group, directory: Path, rows: Sequence[TableRow]) -> None:
 
     Raises: TrainingError if it does not load whole, or does not repeat its hidden states.
     """
-    job, body = group.job, group.job.model.body
+    job, model = group.job, group.job.model
+    assert isinstance(model, MultiTask)
+    body = model.body
     body.config = copy.deepcopy(body.config)  # the first classifier's keeps its labels
     names = {number: f"LABEL_{number}" for number in range(2)}  # what a configuration without labels says
     body.config.id2label, body.config.label2id = names, {name: number for number, name in names.items()}

@@ -32,7 +32,8 @@ from nlp_ft.errors import ModelError, TrainingError
 from nlp_ft.models.checkpoint import as_model_error, check_directory, check_weights, grow_embeddings, quiet
 from nlp_ft.models.classifier import set_dropout
 from nlp_ft.models.lora import merged
-from nlp_ft.models.pooling import POOLING_FILE, POOLING_KEY, HubOptions, read_pooling_file, write_pooling_file
+from nlp_ft.models.pooling import POOLING_KEY
+from nlp_ft.models.pooling_file import POOLING_FILE, HubOptions, read_pooling_file, write_pooling_file
 from nlp_ft.models.tokenizer import load_tokenizer
 from nlp_ft.training.save import save_verified
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from nlp_ft.methods.pretrain.language_model import Body
     from nlp_ft.methods.pretrain.report import Probes
     from nlp_ft.methods.pretrain.trainer import Task, Trained
-    from nlp_ft.training.job import Settings
     from nlp_ft.training.run_report import RunReport
+    from nlp_ft.training.settings import Settings
 
 _NO_HEAD = "a body has no classifier head; give it to the run that fine-tunes the body"
 _NO_LABELS = "texts are read without labels, and one part of them is held out at random; leave it out"
@@ -45,8 +45,8 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     probe (labelled rows).
     """
     from nlp_ft.methods.pretrain import trainer
-    from nlp_ft.training.job import Settings
     from nlp_ft.training.run import claim_directory
+    from nlp_ft.training.settings import Settings
     from nlp_ft.utils import log
 
     settings = Settings.of("pretrain", arguments, PretrainArguments)

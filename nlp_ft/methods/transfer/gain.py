@@ -23,7 +23,8 @@ from nlp_ft.inference.load import load
 from nlp_ft.methods.transfer.arguments import TransferArguments
 from nlp_ft.training import checkpointing
 from nlp_ft.training.fit import Job, job_identity, train
-from nlp_ft.training.job import Settings, make_job
+from nlp_ft.training.job import make_job
+from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log
 
 ALONE = "target alone"

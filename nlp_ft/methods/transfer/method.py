@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from nlp_ft.data import TextData
     from nlp_ft.evaluation.baselines import Baseline
-    from nlp_ft.training.job import Settings
     from nlp_ft.training.run_report import RunReport
+    from nlp_ft.training.settings import Settings
 
 
 _TARGET_ONLY = (  # data flags for the location, splits, mixing and sampling of the target's rows
@@ -47,8 +47,9 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     from nlp_ft.methods.transfer.gain import measure, start_from
     from nlp_ft.training import controls
     from nlp_ft.training.fit import fit
-    from nlp_ft.training.job import Settings, cross_validated, make_job, read
+    from nlp_ft.training.job import cross_validated, make_job, read
     from nlp_ft.training.run import restart
+    from nlp_ft.training.settings import Settings
     from nlp_ft.utils import log
 
     settings = Settings.of("transfer", arguments, TransferArguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nlp_ft.config.augmentation import AugmentArguments
 from nlp_ft.data.checks.finding import text_key
@@ -30,7 +30,7 @@ class NewRow(NamedTuple):
 
     text: str
     pair: str | None
-    label: object
+    label: Any
     source: int
     operation: str
 
