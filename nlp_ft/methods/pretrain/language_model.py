@@ -144,9 +144,10 @@ def _load(
     **options: object,
 ) -> tuple[PreTrainedModel, LoadingInfo]:
     with quiet(), as_model_error(name, "weights"):
-        return model_class.from_pretrained(
+        loaded: Any = model_class.from_pretrained(
             source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **options
         )
+    return loaded
 
 
 def _check(name: str, model: PreTrainedModel, info: LoadingInfo, prefix: str, accept: bool) -> list[str]:

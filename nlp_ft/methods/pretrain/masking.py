@@ -46,7 +46,8 @@ class Masking:
             raise ConfigError("this encoder's tokenizer has no mask token, which pre-training hides words behind.")
         special = np.array(sorted(set(tokenizer.all_special_ids)), np.int64)
         ordinary = np.setdiff1d(np.arange(len(tokenizer)), special)
-        return cls(probability, tokenizer.mask_token_id, special, ordinary)
+        mask: Any = tokenizer.mask_token_id  # transformers types it as any special token
+        return cls(probability, mask, special, ordinary)
 
     def draw(self, ids: Ids, words: Ids | None, rng: np.random.Generator) -> tuple[Ids, Ids]:
         """Inputs and labels of a text: the ids of the chosen tokens, IGNORED elsewhere.

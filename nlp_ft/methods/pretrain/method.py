@@ -209,6 +209,7 @@ def _finish(
     probes: Probes | None = None
     if labelled is not None:
         length = task.identity["max_seq_length"]
+        assert isinstance(length, int)
         probes = pretrain_report.probes(labelled, settings.model, directory, length, settings.training)
         sentences, metrics = [*sentences, *probes.sentences()], metrics | probes.metrics()
         overlap = pretrain_report.seen_in_training(texts, labelled.test)

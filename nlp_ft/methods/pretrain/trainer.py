@@ -202,6 +202,7 @@ def train(task: Task) -> Trained:
     metrics |= {f"eval_{name}_before": first[f"eval_{name}"] for name in _METRICS}
     validation: Any = task.splits["validation"]
     metrics |= trainer.predict(validation, metric_key_prefix="eval").metrics or {}
+    assert trainer.model is not None
     return Trained(trainer.model, metrics, trainer.state.log_history)
 
 
