@@ -20,7 +20,7 @@ TEXTS = ["a", "b", "A", "b", "c"]
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NLP_FT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(feature_cache, "_told", set())
+    monkeypatch.setattr(feature_cache, "_logged", set())
     return tmp_path / "cache" / "rows"
 
 
@@ -123,7 +123,7 @@ def test_what_was_used_longest_ago_makes_room(cache: Path, monkeypatch: pytest.M
         then = shard.stat().st_mtime - age
         os.utime(shard, (then, then))
     rows(TEXTS, "older but read")
-    monkeypatch.setattr(feature_cache, "_LIMIT", int(3.5 * shard.stat().st_size))
+    monkeypatch.setattr(feature_cache, "_MAX_BYTES", int(3.5 * shard.stat().st_size))
     rows(TEXTS, "new")
     assert {path.parent.name for path in cache.rglob("*.npy")} == {"older but read", "young", "new"}
 
@@ -132,7 +132,7 @@ def test_files_of_others_in_the_same_folder_are_left_alone(cache: Path, monkeypa
     letter = cache.parent / "a" / "b" / "letter.npy"
     letter.parent.mkdir(parents=True)
     letter.write_text("dear")
-    monkeypatch.setattr(feature_cache, "_LIMIT", 1)
+    monkeypatch.setattr(feature_cache, "_MAX_BYTES", 1)
     rows(TEXTS)
     assert letter.exists()
 

@@ -81,7 +81,7 @@ def test_a_second_run_reads_every_text_from_the_cache_and_ends_the_same(
     tiny_bert: Path, tiny_csv: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = features_tiny(tmp_path / "first", tiny_bert, tiny_csv)
-    monkeypatch.setattr("nlp_ft.inference.encode.inputs_of", lambda *_: pytest.fail("the encoder ran again"))
+    monkeypatch.setattr("nlp_ft.inference.encode.layer_inputs", lambda *_: pytest.fail("the encoder ran again"))
     second = features_tiny(tmp_path / "second", tiny_bert, tiny_csv, "--seed", 7)  # another random head at the start
     assert first.test_logits.tobytes() == second.test_logits.tobytes()
     features_tiny(tmp_path / "third", tiny_bert, tiny_csv, "--head", "mlp")
@@ -101,7 +101,7 @@ def test_a_cache_that_is_not_this_models_is_found_out(
 ) -> None:
     monkeypatch.setattr("nlp_ft.inference.encode.weights_key", lambda *_, **__: "the same for all")
     features_tiny(tmp_path / "run", tiny_bert, tiny_csv)
-    with pytest.raises(TrainingError, match=r"^the features in .*rows are not this model's \(its logits are off by "):
+    with pytest.raises(TrainingError, match=r"^the features in .*rows do not belong to this model \(its logits differ by "):
         features_tiny(tmp_path / "other", tiny_bert, tiny_csv, "--pooling", "mean")
 
 
@@ -119,7 +119,7 @@ def test_flags_without_effect_are_named(
 ) -> None:
     features_tiny(tmp_path / "run", tiny_bert, tiny_csv, "--learning_rate", 1, "--head_start", "random")
     assert (
-        "without effect, as the encoder stays frozen and its head is fitted as a whole: --head_start, --learning_rate\n"
+        "without effect, as the encoder is frozen and the head is fitted in one step: --head_start, --learning_rate\n"
     ) in capsys.readouterr().out
 
 

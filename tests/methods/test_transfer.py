@@ -216,7 +216,7 @@ def test_source_rows_of_the_targets_validation_are_told(
     warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
     assert " of the 30 validation rows of the target are among its rows, the first " in warnings[0]
-    assert warnings[0].endswith("which flatters this source")
+    assert warnings[0].endswith("which biases both towards this source")
 
 
 def test_what_says_which_rows_are_the_targets_does_not_hold_for_a_source() -> None:
@@ -287,7 +287,7 @@ def test_a_source_of_other_settings_or_rows_is_refused_and_the_same_is_taken(
         run_method(transfer, **{**flags, "num_train_epochs": 2})
     with pytest.raises(KeyboardInterrupt):  # of the target
         run_method(transfer, **{**flags, "freeze_layers": 1})  # which holds for the target alone
-    assert "is finished and taken as it is" in capsys.readouterr().out
+    assert "is finished and reused" in capsys.readouterr().out
     write_csv(files["source"], rows_of(40, 77))
     with pytest.raises(ConfigError, match=r"of another run: it was made from other data \(\w+\) than this one"):
         run_method(transfer, **flags)
