@@ -360,4 +360,4 @@ def test_the_command_prints_and_writes_what_explain_says(tmp_path: Path, capsys:
         explain_command([*flags, "--html", str(written[0])])
     with pytest.raises(ConfigError) as caught:
         explain_command([*flags, "--text_pair", "one"])
-    assert str(caught.value) == "nlp-ft explain: 2 --text and 1 --text_pair; give as many."
+    assert str(caught.value) == "nlp-ft explain: 2 --text and 1 --text_pair; wanted the same number."

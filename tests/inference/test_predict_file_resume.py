@@ -298,11 +298,11 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import nlp_ft
-from nlp_ft.inference.files import answer_file, check_file
+from nlp_ft.inference.files import predict_to_file, check_file
 source, model, *outputs = sys.argv[1:]
 classifier = nlp_ft.load(model)
 for output in outputs:
-    found = answer_file(check_file(source, output, block_rows=30), classifier, classifier.predict)
+    found = predict_to_file(check_file(source, output, block_rows=30), classifier, classifier.predict)
     assert Path(output).exists() and found.rows == 100
 """
 

@@ -275,10 +275,10 @@ def test_a_teacher_with_its_labels_in_another_order_gives_the_same_answers(
         (
             ["negative", "mixed", "other"],
             SINGLE,
-            "its labels are not the data's; it lacks positive and adds mixed, other. Use a teacher that was fine-tuned on "
+            "its labels are not those of the data; it lacks positive and adds mixed, other. Use a teacher that was fine-tuned on "
             "these labels.",
         ),
-        ([], REGRESSION, "it is for regression, this problem is single_label_classification."),
+        ([], REGRESSION, "its problem type is regression, that of the data single_label_classification."),
     ],
 )
 def test_a_teacher_of_other_labels_is_refused(
@@ -497,7 +497,7 @@ def test_a_decoder_teaches_an_encoder(tiny_bert: Path, files: Any, tmp_path: Pat
     with pytest.raises(ConfigError) as error:
         run(tmp_path / "two", tiny_bert, files(), ["--match", "hidden"], teacher_name_or_path=teacher)
     assert str(error.value) == (
-        "--match hidden compares layers token by token, and the teacher's tokenizer is not the student's; leave --match out."
+        "--match hidden compares layers token by token, but teacher and student have different tokenizers; leave --match out."
     )
 
 
@@ -594,11 +594,11 @@ def test_two_processes_teach_as_one_does(teacher: Path, files: Any, make_csv: Ma
         ),
         (
             {"alpha": 0, "unlabelled_file": "a.csv"},
-            "--alpha 0 asks nothing of the teacher, and --unlabelled_file has nothing else to learn from.",
+            "--alpha 0 does not use the teacher's logits, and --unlabelled_file has no labels to train on.",
         ),
         (
             {"augment": "mixup"},
-            "--augment mixup: the teacher has not read the mixed rows; use operations that write new texts.",
+            "--augment mixup: the teacher has no logits for mixed rows; use operations that write new texts.",
         ),
         (
             {"num_folds": 3},
@@ -606,11 +606,11 @@ def test_two_processes_teach_as_one_does(teacher: Path, files: Any, make_csv: Ma
         ),
         (
             {"match": "attention", "attn_implementation": "sdpa"},
-            "--match attention needs --attn_implementation eager, got sdpa; the others do not tell their probabilities.",
+            "--match attention needs --attn_implementation eager, got sdpa; the others do not return attention probabilities.",
         ),
         (
             {"alpha": 0, "with_control": True},
-            "--with_control: with --alpha 0 and no --match there is no teacher to be measured.",
+            "--with_control: with --alpha 0 and no --match the teacher has no effect to measure.",
         ),
     ],
 )
@@ -621,7 +621,7 @@ def test_flags_that_make_no_sense_are_refused(tmp_path: Path, flags: dict[str, A
 
 
 def test_a_temperature_is_refused_for_a_regression(tiny_bert: Path, files: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--temperature softens the answers of classes; this problem is a regression"):
+    with pytest.raises(ConfigError, match="--temperature applies to classes; this problem is a regression"):
         run(tmp_path / "run", tiny_bert, files(REGRESSION), teacher_name_or_path="t", temperature=3)
 
 

@@ -101,7 +101,9 @@ def test_a_cache_that_is_not_this_models_is_found_out(
 ) -> None:
     monkeypatch.setattr("nlp_ft.inference.encode.weights_key", lambda *_, **__: "the same for all")
     features_tiny(tmp_path / "run", tiny_bert, tiny_csv)
-    with pytest.raises(TrainingError, match=r"^the features in .*rows do not belong to this model \(its logits differ by "):
+    with pytest.raises(
+        TrainingError, match=r"^the features in .*rows do not belong to this model \(its logits differ by "
+    ):
         features_tiny(tmp_path / "other", tiny_bert, tiny_csv, "--pooling", "mean")
 
 

@@ -708,12 +708,12 @@ def test_the_seed_of_the_order_is_its_own(tmp_path: Path) -> None:
     from datasets import Dataset
 
     tasks: list[Any] = [SimpleNamespace(name=n, splits={"train": range(12)}) for n in ("a", "b")]
-    own = SimpleNamespace(sampling="proportional", sampling_temperature=2.0)
+    sampling: Any = SimpleNamespace(sampling="proportional", sampling_temperature=2.0)
     rows = Dataset.from_dict({"length": [3] * 24})
 
     def order(**seeds: Any) -> list[int]:
         args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **seeds)
-        return [*make_sampler(tasks, rows, args, own)[0]]
+        return [*make_sampler(tasks, rows, args, sampling)[0]]
 
     assert order(seed=1, data_seed=5) == order(seed=2, data_seed=5) == order(seed=5)
     assert order(seed=5) != order(seed=1)

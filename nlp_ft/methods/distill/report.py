@@ -16,7 +16,8 @@ from nlp_ft.inference.classifier import Classifier
 from nlp_ft.inference.load import load
 from nlp_ft.methods.distill.arguments import DistillArguments
 from nlp_ft.models.classifier import count_parameters
-from nlp_ft.training.run_report import RunReport, write_report
+from nlp_ft.training import run
+from nlp_ft.training.run_report import RunReport, per_class, write_report
 from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log
 
@@ -143,6 +144,7 @@ def complete(report: RunReport, data: TextData, settings: Settings[DistillArgume
     report.verdict = "\n".join([report.verdict, *lines])
     if state.is_main_process:
         write_report(report, data)
+        run.complete(report, settings.explicit or (), data=data.fingerprint, per_class=per_class(report, data))
     state.wait_for_everyone()
     log("\n".join(lines))
     return report

@@ -20,6 +20,7 @@ from nlp_ft.methods.features.compare_poolings import compare_poolings
 from nlp_ft.methods.features.head import Head, fit_head
 from nlp_ft.models import classifier
 from nlp_ft.models.compare import ROWS_COMPARED, compute_logits, largest_difference
+from nlp_ft.models.layers import unwrapped
 from nlp_ft.models.pooling import choose_pooling, set_pooling
 from nlp_ft.training import losses, setup
 from nlp_ft.training.fit import Fitted, Job
@@ -129,7 +130,7 @@ def encode_splits(job: Job, head: Head, *, poolings: bool) -> Features:
     texts = [text for split in _SPLITS for text in texts_or_pairs(getattr(job.data, split))]
     tokens = concatenate_datasets([job.splits[split].remove_columns("labels") for split in _SPLITS])
     features = encode_cached(
-        job.model, job.tokenizer, texts, tokens, job.max_seq_length, layer=head.first, poolings=poolings
+        unwrapped(job.model), job.tokenizer, texts, tokens, job.max_seq_length, layer=head.first, poolings=poolings
     )
     seconds = time.monotonic() - started
     _note(job, f"encoding: {seconds:.1f} s for {len(texts):,} texts (earlier ones come from the cache)")
@@ -145,7 +146,9 @@ def log_poolings(job: Job, features: Features, requested: str) -> None:
     labels = np.asarray(job.splits["train"]["labels"][:])
     _note(
         job,
-        *compare_poolings(features.poolings, labels, job.model, requested, job.data.problem_type, _weights(job)),
+        *compare_poolings(
+            features.poolings, labels, unwrapped(job.model), requested, job.data.problem_type, _weights(job)
+        ),
     )
 
 

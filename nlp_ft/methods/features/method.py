@@ -30,10 +30,11 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
 def _fit_one(data: TextData, settings: Settings[FeaturesArguments], scores: Mapping[str, float] | None) -> RunReport:
     from nlp_ft.methods.features import fit
     from nlp_ft.methods.features.head import classifier_head
+    from nlp_ft.models.layers import unwrapped
     from nlp_ft.training.fit import finish
 
     job = fit.make_job(data, settings, silent=scores is None)
-    head = classifier_head(job.model, settings.method_arguments.head)
+    head = classifier_head(unwrapped(job.model), settings.method_arguments.head)
     features = fit.encode_splits(job, head, poolings=settings.method_arguments.compare_poolings)
     if settings.method_arguments.compare_poolings:
         fit.log_poolings(job, features, settings.model.pooling)
