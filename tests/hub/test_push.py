@@ -190,7 +190,7 @@ def test_a_file_with_a_token_is_refused(model: Path, staging: Staging, name: str
     (model / name).write_text(held)
     own = token if token != CANARY else None
     assert (
-        _refusal(staging, model, own) == f"{name} holds an access token of the Hub; take it out, and revoke the token."
+        _refusal(staging, model, own) == f"{name} holds an access token of the Hub; remove it and revoke the token."
     )
 
 
@@ -210,7 +210,7 @@ def test_too_little_room_is_told_before_anything_is_copied(
     finished: Path, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
-    assert "set TMPDIR to a directory with more room" in _refusal(staging, finished)
+    assert "set TMPDIR to a directory with more space" in _refusal(staging, finished)
 
 
 # ---- paths of the machine

@@ -202,7 +202,7 @@ def test_a_run_whose_push_fails_is_trained_all_the_same(
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("nlp-ft: trained, not pushed: this token may not write to stranger/mine")
-    assert last.endswith(f"then: nlp-ft push --model {tmp_path / 'mine'} --hub_model_id stranger/mine")
+    assert last.endswith(f"to push it: nlp-ft push --model {tmp_path / 'mine'} --hub_model_id stranger/mine")
     assert (tmp_path / "mine" / "model.safetensors").is_file()
 
 

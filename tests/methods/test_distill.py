@@ -275,8 +275,8 @@ def test_a_teacher_with_its_labels_in_another_order_gives_the_same_answers(
         (
             ["negative", "mixed", "other"],
             SINGLE,
-            "its labels are not those of the data; it lacks positive and adds mixed, other. Use a teacher that was fine-tuned on "
-            "these labels.",
+            "its labels are not those of the data; it lacks positive and adds mixed, other. Use a teacher that was "
+            "fine-tuned on these labels.",
         ),
         ([], REGRESSION, "its problem type is regression, that of the data single_label_classification."),
     ],
