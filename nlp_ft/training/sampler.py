@@ -25,9 +25,7 @@ class Clock(TrainerCallback):
         """Index of the epoch, from 0."""
         return int(self._epoch[0])
 
-    def on_epoch_begin(
-        self, args: object, state: TrainerState, control: object, **kwargs: object
-    ) -> None:
+    def on_epoch_begin(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
         """Set the epoch; in a resumed run that of the checkpoint."""
         self._epoch[0] = math.floor((state.epoch or 0) + 1e-6)
 

@@ -28,7 +28,7 @@ from nlp_ft.models.heads import final_linear
 from nlp_ft.models.pooling import POOLINGS, set_pooling
 from nlp_ft.training.run_report import RunReport
 
-REFUSES = {"lora": "the encoder stays as it is here, and adapters would train it"}
+REFUSES = {"lora": "the encoder is frozen here, and adapters would train it"}
 
 
 def contract_argv(world: Any) -> list[str]:
