@@ -14,11 +14,8 @@ from nlp_ft.utils import write_json
 POOLING_FILE = "1_Pooling/config.json"
 
 
-def read_pooling_file(name: str, **hub: Unpack[HubOptions]) -> dict[str, object] | None:
-    """The checkpoint's 1_Pooling/config.json (the file of sentence-transformers), or None where it has none.
-
-    Raises: ModelError if it is no JSON.
-    """
+def find_pooling_file(name: str, **hub: Unpack[HubOptions]) -> Path | None:
+    """Path of the checkpoint's pooling file, or None where it has none."""
     path = cached_file(
         name,
         POOLING_FILE,
@@ -27,16 +24,25 @@ def read_pooling_file(name: str, **hub: Unpack[HubOptions]) -> dict[str, object]
         _raise_exceptions_for_connection_errors=False,
         **hub,
     )
+    return None if path is None else Path(path)
+
+
+def read_pooling_file(name: str, **hub: Unpack[HubOptions]) -> dict[str, object] | None:
+    """Content of the checkpoint's pooling file, or None. Raises: ModelError if it is no JSON."""
+    path = find_pooling_file(name, **hub)
     if path is None:
         return None
     try:
-        return dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise ModelError(f"{name}: {POOLING_FILE} is no JSON: {error}.") from None
 
 
 def write_pooling_file(directory: Path, settings: dict[str, object] | None) -> None:
-    """Carry the file over into a saved encoder, for later runs to pool by; nothing where there was none."""
+    """Copy the pooling file into a saved encoder, for later runs to pool by.
+
+    Nothing is written where there was none.
+    """
     if settings is not None:
         write_json(directory / POOLING_FILE, settings)
 

@@ -43,7 +43,7 @@ def check_metric_name(args: TrainingArguments, problem_type: str) -> None:
     name = (args.metric_for_best_model or "loss").removeprefix("eval_")
     if name not in (*known, "loss"):
         raise ConfigError(
-            f"--metric_for_best_model {name} is not computed here; it can be {', '.join(known)} or loss."
+            f"--metric_for_best_model {name} is not measured here; it can be {', '.join(known)} or loss."
             f"{did_you_mean(name, known)}"
         )
 

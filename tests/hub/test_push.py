@@ -189,9 +189,7 @@ def test_a_file_with_a_token_is_refused(model: Path, staging: Staging, name: str
     held = json.dumps({"a": token}) if name.endswith(".json") else f"a {token} b"
     (model / name).write_text(held)
     own = token if token != CANARY else None
-    assert (
-        _refusal(staging, model, own) == f"{name} holds an access token of the Hub; remove it and revoke the token."
-    )
+    assert _refusal(staging, model, own) == f"{name} holds an access token of the Hub; remove it and revoke the token."
 
 
 def test_a_token_across_the_pieces_a_file_is_read_in_is_found(model: Path, staging: Staging) -> None:

@@ -410,7 +410,9 @@ def test_a_regression_model_answers_with_its_number(family: str, tmp_path: Path)
 
 @every_family
 def test_a_body_without_a_head_is_refused(family: str) -> None:
-    with pytest.raises(ModelError, match="is not in its weights, so its predictions would be random; fine-tune it first"):
+    with pytest.raises(
+        ModelError, match="is not in its weights, so its predictions would be random; fine-tune it first"
+    ):
         load(checkpoint(family))
 
 
@@ -425,7 +427,7 @@ def test_a_directory_whose_head_was_lost_is_refused(bert_path: Path, tmp_path: P
     with pytest.raises(ModelError) as caught:
         load(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path} is no fine-tuned classifier: classifier.bias, classifier.weight is not in its weights, so its answers "
+        f"{tmp_path} is no fine-tuned classifier: classifier.bias, classifier.weight is not in its weights, so its predictions "
         "would be random; fine-tune it first (nlp-ft finetune)."
     )
 

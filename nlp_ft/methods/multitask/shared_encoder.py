@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from nlp_ft.methods.multitask.job import Group
 from nlp_ft.methods.multitask.trainer import MultiTask
 from nlp_ft.models.checkpoint import quiet
 from nlp_ft.models.compare import ROWS_COMPARED
-from nlp_ft.models.pooling_file import read_pooling_file, write_pooling_file
+from nlp_ft.models.pooling_file import POOLING_FILE, find_pooling_file
 from nlp_ft.models.tokenizer import save_tokenizer
 from nlp_ft.training.save import save_verified
 
@@ -40,14 +41,16 @@ def save_body(group: Group, directory: Path, rows: Sequence[TableRow]) -> None:
     batch = job.tokenizer(texts, truncation=True, max_length=job.max_seq_length, padding=True, return_tensors="pt")
 
     start = job.settings["model"]
-    pooling = read_pooling_file(
+    pooling = find_pooling_file(
         start["model_name_or_path"], revision=start["model_revision"], cache_dir=start["cache_dir"]
     )
 
     def write(stage: Path) -> None:
         body.save_pretrained(stage)
         save_tokenizer(job.tokenizer, stage, job.max_seq_length)
-        write_pooling_file(stage, pooling)
+        if pooling is not None:  # later runs pool by it
+            (stage / POOLING_FILE).parent.mkdir()
+            shutil.copyfile(pooling, stage / POOLING_FILE)
         (stage / "README.md").write_text(card(job.settings["model"]["model_name_or_path"], rows), encoding="utf-8")
 
     save_verified(
