@@ -35,10 +35,10 @@ def without_topic(notes: Iterable[str], topic: str) -> list[str]:
     return [note for note in notes if getattr(note, "topic", None) != topic]
 
 
-def log(text: str) -> None:
+def log(*lines: str) -> None:
     """Print on rank 0 alone, and at once, however the output is buffered."""
-    if PartialState().is_main_process:
-        print(text, flush=True)
+    if lines and PartialState().is_main_process:
+        print(*lines, sep="\n", flush=True)
 
 
 def versions() -> dict[str, str]:

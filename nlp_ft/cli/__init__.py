@@ -1,1 +1,4 @@
-"""The command line `nlp-ft`: one file per verb, and the methods in `nlp_ft/methods`."""
+"""The command line `nlp-ft`.
+
+One file per verb; the methods are in `nlp_ft/methods`.
+"""

@@ -1,4 +1,4 @@
-"""Shared by the verbs of `nlp-ft`: the parser, its common flags, and the check of output paths."""
+"""Parser, common flags and check of output paths for the verbs of `nlp-ft`."""
 
 from __future__ import annotations
 

@@ -94,7 +94,10 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _progress() -> Callable[[str], Callable[[int, int], None]] | None:
-    """Return a callback that shows the running check and its progress, or None without a terminal."""
+    """Return a callback that shows the running check and its progress.
+
+    None without a terminal.
+    """
     if not sys.stderr.isatty():
         return None
 
@@ -114,7 +117,10 @@ def _progress() -> Callable[[str], Callable[[int, int], None]] | None:
 
 
 def token_counter(model_name_or_path: str) -> CountTokens:
-    """Return a function that counts tokens with the tokenizer of a checkpoint. Raises: ModelError."""
+    """Return a function that counts tokens with the tokenizer of a checkpoint.
+
+    Raises: ModelError.
+    """
     from nlp_ft.config import ModelArguments
     from nlp_ft.models.classifier import load_tokenizer
 

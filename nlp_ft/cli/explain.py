@@ -1,4 +1,7 @@
-"""`nlp-ft explain`: word attributions of a prediction, in the terminal, as HTML or as JSON."""
+"""`nlp-ft explain`: word attributions of a prediction.
+
+They are shown in the terminal, or written as HTML or JSON.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from nlp_ft.errors import ConfigError
 
 
 def explain_command(argv: Sequence[str]) -> None:
-    """Show which words of a text support its label, and which oppose it (integrated gradients)."""
+    """Show the words that support or oppose a label, by integrated gradients."""
     parser = Parser(prog="nlp-ft explain", description=explain_command.__doc__, allow_abbrev=False)
     parser.add_argument("--model", required=True, help="a fine-tuned directory or a name on the Hub")
     parser.add_argument("--revision", default="main", help="branch, tag or commit of a Hub name (default main)")
@@ -36,12 +39,11 @@ def explain_command(argv: Sequence[str]) -> None:
             f"nlp-ft explain: {len(args.text)} --text and {len(args.text_pair)} --text_pair; wanted the same number."
         )
     from nlp_ft.inference.explain.explanation import page
-    from nlp_ft.inference.explain.integrated_gradients import explain
     from nlp_ft.inference.load import load
 
     texts = args.text if args.text_pair is None else list(zip(args.text, args.text_pair, strict=True))
     classifier = load(args.model, args.revision)
-    explanations = explain(classifier, texts, target=args.target, steps=args.steps, batch_size=args.batch_size)
+    explanations = classifier.explain(texts, target=args.target, steps=args.steps, batch_size=args.batch_size)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     print("\n\n".join(explanation.to_terminal(colour) for explanation in explanations))
     if args.html:

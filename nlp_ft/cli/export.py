@@ -87,7 +87,10 @@ def _output(args: argparse.Namespace) -> Path:
 
 @contextmanager
 def staged(output: Path) -> Iterator[Path]:
-    """Yield a new directory beside the output; renamed to the output at the end, removed on an error."""
+    """Yield a new directory beside the output.
+
+    It is renamed to the output at the end, and removed on an error.
+    """
     stage = output.absolute().with_name(f"{output.name}.unfinished")
     shutil.rmtree(stage, ignore_errors=True)  # left by an export that was killed
     stage.mkdir()

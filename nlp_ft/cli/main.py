@@ -100,7 +100,9 @@ def _one_line(error: BaseException) -> str:
 
 
 def _exit_with_launcher() -> None:
-    """Ask Linux to terminate this process with its launcher (`accelerate launch` or torchrun).
+    """Ask Linux to terminate this process with its launcher.
+
+    The launcher is `accelerate launch` or torchrun.
 
     Without it this process trains on after the launcher is killed. A launcher that ended before the request is detected by
     a changed parent, or a parent that is the init process.

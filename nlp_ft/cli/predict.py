@@ -61,14 +61,20 @@ def _lines(texts: Sequence[str], predictions: Sequence[Prediction]) -> str:
 
 
 def _label(prediction: Prediction) -> str:
-    """Format a label: a class name, names joined by `;`, a number, or `-` if it was withheld."""
+    """Format a label.
+
+    A class name, names joined by `;`, a number, or `-` if it was withheld.
+    """
     if prediction.label is None or isinstance(prediction.label, str):
         return prediction.label or "-"
     return ";".join(prediction.label) if isinstance(prediction.label, list) else f"{prediction.label:.6g}"
 
 
 def _predict_file(args: argparse.Namespace, options: Mapping[str, object]) -> None:
-    """Predict a file; it is checked before the model is loaded, so that an error in it comes at once."""
+    """Predict a file.
+
+    It is checked before the model is loaded, so that an error in it comes at once.
+    """
     from functools import partial
 
     from nlp_ft.inference.files import check_file, predict_to_file

@@ -13,7 +13,10 @@ OPERATIONS = (*ROW_OPERATIONS, "mixup")
 
 @dataclass(kw_only=True)
 class AugmentArguments:
-    """Augment: more training rows out of few, made after splitting; validation and test stay as they are."""
+    """Augment: more training rows out of few; validation and test stay as they are.
+
+    The rows are made after splitting.
+    """
 
     augment: list[str] | None = field(
         default=None,

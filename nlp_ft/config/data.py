@@ -120,7 +120,10 @@ class DataArguments:
 
 @dataclass(kw_only=True)
 class LongTextArguments:
-    """Long texts: what becomes of those of more than --max_seq_length tokens; of those methods that can read windows."""
+    """Long texts: the reading of texts of more than --max_seq_length tokens.
+
+    Of those methods that can read windows.
+    """
 
     long_documents: Literal["truncate", "window"] = field(
         default="truncate",
@@ -139,8 +142,8 @@ class LongTextArguments:
     def __post_init__(self) -> None:
         """Check the values. Raises: ConfigError."""
         at_least_one("max_windows", self.max_windows)
-        asked = {"window_stride": None, "window_pooling": "mean", "max_windows": 16}
-        idle = [name for name, default in asked.items() if getattr(self, name) != default]
+        defaults = {"window_stride": None, "window_pooling": "mean", "max_windows": 16}
+        idle = [name for name, default in defaults.items() if getattr(self, name) != default]
         if idle and self.long_documents == "truncate":
             raise ConfigError(f"--{idle[0]} needs --long_documents window.")
         if self.window_stride is not None and self.window_stride < 0:

@@ -1,4 +1,4 @@
-"""Which flags there are, without importing torch or transformers.
+"""The flags by name, without importing torch or transformers.
 
 Which names of elsewhere are refused, and why.
 """
@@ -73,7 +73,7 @@ class Flag(NamedTuple):
 
     name: str
     type: str
-    default: Any
+    default: object
     help: str
     required: bool = False
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from nlp_ft.config.flags import REFUSED, Flag, flags_of, training_flags
 from nlp_ft.config.parser import TRAINING_DEFAULTS
@@ -42,7 +41,7 @@ def help_text(command: str, about: str, classes: Sequence[type]) -> str:
 
 
 def _add_group(
-    parser: argparse.ArgumentParser, title: str, about: str, flags: Iterable[Flag], changed: dict[str, Any]
+    parser: argparse.ArgumentParser, title: str, about: str, flags: Iterable[Flag], changed: Mapping[str, object]
 ) -> None:
     group = parser.add_argument_group(title, about[:1].upper() + about[1:])
     for flag in flags:
@@ -53,7 +52,7 @@ def _add_group(
             group.add_argument(f"--{flag.name}", metavar=_shape(flag), help=text)
 
 
-def _default(flag: Flag, changed: dict[str, Any]) -> str:
+def _default(flag: Flag, changed: Mapping[str, object]) -> str:
     """`(default 16)`; nothing for None, and for a switch that is off."""
     if flag.required:
         return "(required)"
@@ -65,7 +64,7 @@ def _default(flag: Flag, changed: dict[str, Any]) -> str:
 
 
 def _shape(flag: Flag) -> str:
-    """How a value looks: {a,b} for a choice, else INT, FLOAT, STR, JSON.
+    """The form of a value: {a,b} for a choice, else INT, FLOAT, STR, JSON.
 
     `...` where there may be several.
     """

@@ -58,7 +58,10 @@ class ModelArguments:
 
 @dataclass(kw_only=True)
 class LoraArguments:
-    """LoRA: low-rank adapters (Hu et al. 2021, arXiv:2106.09685) in place of full fine-tuning; the head trains whole."""
+    """LoRA: low-rank adapters in place of full fine-tuning; the head trains whole.
+
+    Source: Hu et al. 2021, arXiv:2106.09685.
+    """
 
     use_peft: bool = field(default=False, metadata={"help": "Train LoRA adapters and the head, not the whole model."})
     lora_r: int = field(default=16, metadata={"help": "Rank."})

@@ -17,7 +17,7 @@ from nlp_ft.config.yaml_file import Setting, read_settings
 from nlp_ft.errors import ConfigError
 
 # What nlp_ft sets where the user does not; learning rate, epochs and batch size follow from model and data (recipe.py).
-TRAINING_DEFAULTS: dict[str, Any] = {
+TRAINING_DEFAULTS: dict[str, object] = {
     "eval_strategy": "epoch",
     "save_strategy": "epoch",
     "save_total_limit": 2,
@@ -41,16 +41,16 @@ def parse(*classes: type, argv: Sequence[str] | None = None) -> tuple[Any, ...]:
     """
     flags = all_flags(classes)
     settings = read_settings(sys.argv[1:] if argv is None else argv, flags, unsupported_flags(classes))
-    given = frozenset(setting.name for setting in settings)
+    explicit = frozenset(setting.name for setting in settings)
     for flag in flags:
-        if (flag.required or flag.name == "output_dir") and flag.name not in given:
+        if (flag.required or flag.name == "output_dir") and flag.name not in explicit:
             raise ConfigError(f"--{flag.name} is needed: {flag.help}")
     try:
-        *instances, training = _instances(classes, [*_defaults(settings), *_precision(given), *settings])
-        check_training(training, given)
+        *instances, training = _instances(classes, [*_defaults(settings), *_precision(explicit), *settings])
+        check_training(training, explicit)
     except ConfigError as error:
         raise ConfigError(_origin(str(error), settings) + str(error)) from None
-    return (*instances, training, given)
+    return (*instances, training, explicit)
 
 
 def all_flags(classes: Sequence[type]) -> list[Flag]:
@@ -82,8 +82,8 @@ def _instances(classes: Sequence[type], settings: Sequence[Setting]) -> list[Any
 
 def _origin(message: str, settings: Sequence[Setting]) -> str:
     """`a.yaml: ` if the first flag a message names was last set there."""
-    found = re.search(r"--(\w+)", message)
-    return next((s.where for s in reversed(settings) if found and s.name == found[1]), "")
+    flag = re.search(r"--(\w+)", message)
+    return next((s.where for s in reversed(settings) if flag and s.name == flag[1]), "")
 
 
 def _defaults(settings: Sequence[Setting]) -> list[Setting]:
@@ -92,20 +92,20 @@ def _defaults(settings: Sequence[Setting]) -> list[Setting]:
     Where only one of evaluating and saving is set to steps or epochs, the other follows, for the best checkpoint must be one
     that was measured; without evaluating or saving there is none to go back to.
     """
-    given = {setting.name: setting.values[0] for setting in settings}
+    explicit = {setting.name: setting.values[0] for setting in settings}
     chosen = dict(TRAINING_DEFAULTS)
-    for one, other in (("eval", "save"), ("save", "eval")):
-        strategy = given.get(f"{one}_strategy")
+    for kind, other in (("eval", "save"), ("save", "eval")):
+        strategy = explicit.get(f"{kind}_strategy")
         if strategy in ("steps", "epoch"):
             chosen[f"{other}_strategy"] = strategy
-            if f"{one}_steps" in given:
-                chosen[f"{other}_steps"] = given[f"{one}_steps"]
-    if "no" in (given.get("eval_strategy"), given.get("save_strategy")):
+            if f"{kind}_steps" in explicit:
+                chosen[f"{other}_steps"] = explicit[f"{kind}_steps"]
+    if "no" in (explicit.get("eval_strategy"), explicit.get("save_strategy")):
         chosen["load_best_model_at_end"] = False
-    return [Setting(name, [str(value)]) for name, value in chosen.items() if name not in given]
+    return [Setting(name, [str(value)]) for name, value in chosen.items() if name not in explicit]
 
 
-def _precision(given: frozenset[str]) -> list[Setting]:
+def _precision(explicit: frozenset[str]) -> list[Setting]:
     """Turn on `--bf16` where the GPU has it and the user chose no precision.
 
     It takes half the memory and has the range of float32.
@@ -113,6 +113,6 @@ def _precision(given: frozenset[str]) -> list[Setting]:
     import torch
 
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true")
-    if on_cpu or given & {"bf16", "fp16", "use_cpu"}:
+    if on_cpu or explicit & {"bf16", "fp16", "use_cpu"}:
         return []
     return [Setting("bf16", ["true"])] if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else []

@@ -14,7 +14,7 @@ from nlp_ft.errors import ConfigError
 
 @dataclass(kw_only=True)
 class FreezeArguments:
-    """Layers: which of them train, how fast, and from what; with LoRA it is their adapters."""
+    """Layers: their freezing, learning rates and start; of adapters with LoRA."""
 
     freeze_layers: str | None = field(
         default=None,
@@ -55,7 +55,7 @@ class FreezeArguments:
 
 @dataclass(kw_only=True)
 class FitArguments:
-    """Fit: what the run does beyond TrainingArguments; shared by every method that fits a classifier."""
+    """Fit: options beyond TrainingArguments, of methods that fit a classifier."""
 
     class_weights: str | None = field(
         default=None,
@@ -88,7 +88,10 @@ class FitArguments:
 
 @dataclass(kw_only=True)
 class HubArguments:
-    """Hub: how --push_to_hub sends the model, once the run is reported; of those methods that end in one classifier."""
+    """Hub: options of --push_to_hub, which sends the model of a reported run.
+
+    Of those methods that end in one classifier.
+    """
 
     hub_create_pr: bool = field(
         default=False, metadata={"help": "Opens a pull request, and does not commit to the branch."}

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from nlp_ft.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
+_Made = TypeVar("_Made")
 _LEAST = {
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"), 1),
     **dict.fromkeys(("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps"), 0),
@@ -33,10 +34,10 @@ def is_sharded(args: TrainingArguments) -> bool:
     )
 
 
-def check_training(args: TrainingArguments, given: frozenset[str]) -> None:
+def check_training(args: TrainingArguments, explicit: frozenset[str]) -> None:
     """Check numbers, trackers, early stopping, optimizer and scheduler.
 
-    given: the names the user set.
+    explicit: the names the user set.
 
     Raises: ConfigError.
     """
@@ -47,17 +48,17 @@ def check_training(args: TrainingArguments, given: frozenset[str]) -> None:
     if not args.num_train_epochs > 0 and args.max_steps <= 0:
         raise ConfigError(f"--num_train_epochs must be above 0, got {args.num_train_epochs}.")
     for name in ("do_train", "do_eval", "do_predict"):
-        if name in given and not getattr(args, name):
+        if name in explicit and not getattr(args, name):
             raise ConfigError(f"--{name} false: a run always trains, validates and tests.")
-    if "early_stopping_patience" in given and not args.load_best_model_at_end:
+    if "early_stopping_patience" in explicit and not args.load_best_model_at_end:
         raise ConfigError("--early_stopping_patience needs an --eval_strategy, and --load_best_model_at_end.")
     if args.fsdp and args.parallel_mode.value != "distributed":
         raise ConfigError("--fsdp needs several processes; start them with accelerate launch.")
     _check_trackers(args)
-    _check_push(args, given)
-    if given & {"optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon"} and not args.optim_target_modules:
+    _check_push(args, explicit)
+    if explicit & {"optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon"} and not args.optim_target_modules:
         _check_optimizer(args)
-    if given & {"lr_scheduler_type", "lr_scheduler_kwargs"}:
+    if explicit & {"lr_scheduler_type", "lr_scheduler_kwargs"}:
         _check_scheduler(args)
 
 
@@ -70,11 +71,11 @@ def _check_trackers(args: TrainingArguments) -> None:
             raise ConfigError(f"--report_to {name}: not installed; there is {', '.join(installed) or 'none'}.")
 
 
-def _check_push(args: TrainingArguments, given: frozenset[str]) -> None:
+def _check_push(args: TrainingArguments, explicit: frozenset[str]) -> None:
     """Refuse a push that could only fail hours later, when the model is trained."""
     if args.push_to_hub:
         check_destination(args.hub_model_id)
-    elif idle := sorted(given & {"hub_model_id", "hub_private_repo", "hub_revision"}):
+    elif idle := sorted(explicit & {"hub_model_id", "hub_private_repo", "hub_revision"}):
         raise ConfigError(f"--{idle[0]} says where a push goes, and needs --push_to_hub.")
 
 
@@ -132,7 +133,7 @@ def _check_scheduler(args: TrainingArguments) -> None:
     )
 
 
-def _tried(flags: str, make: Callable[[], Any]) -> Any:
+def _tried(flags: str, make: Callable[[], _Made]) -> _Made:
     try:
         return make()
     except (ImportError, TypeError, ValueError) as error:

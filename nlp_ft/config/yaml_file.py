@@ -39,7 +39,7 @@ class Setting(NamedTuple):
 def read_settings(
     argv: Sequence[str], flags: Iterable[Flag], unsupported: Mapping[str, str] = MappingProxyType({})
 ) -> list[Setting]:
-    """What the user set: first each `--config FILE` in turn, then the other flags.
+    """The user's settings: first each `--config FILE` in turn, then the other flags.
 
     Every name checked.
 

@@ -10,7 +10,7 @@ from nlp_ft.data.readers.bad_rows import BadRow, write_rejected
 from nlp_ft.data.readers.blocks import Block, Size
 from nlp_ft.data.readers.table import SOURCE, Table
 from nlp_ft.data.readers.table_reader import read_table
-from nlp_ft.data.rows import text_digest, text_key, texts_of, texts_or_pairs
+from nlp_ft.data.rows import text_columns, text_digest, text_key, texts_of, texts_or_pairs
 from nlp_ft.data.schema.encode_labels import encode_labels
 from nlp_ft.data.splits.folds import fold_rows
 from nlp_ft.data.splits.split import split_rows
@@ -43,6 +43,7 @@ __all__ = [
     "read_table",
     "sampled",
     "split_rows",
+    "text_columns",
     "text_digest",
     "text_key",
     "texts_for_prediction",

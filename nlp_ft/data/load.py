@@ -114,7 +114,7 @@ def load_data(
 
 def _split_off_missing(
     splits: dict[str, Rows], labelled: Labelled, args: DataArguments, seed: int, split_off: Collection[str]
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, object], list[str]]:
     """Add validation and test, where they are missing, out of train.
 
     Returns: how, for the record; and notes.

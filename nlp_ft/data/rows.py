@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +51,11 @@ def make_rows(
     pairs: Sequence[str] | None,
     labels: list[Any],
     problem: str,
-    others: dict[str, Sequence[Any]] | None = None,
+    others: Mapping[str, Sequence[object]] | None = None,
 ) -> Rows:
     """Rows of these columns; `others` are kept beside them as strings."""
     features = {"text": Value("string")}
-    columns: dict[str, Any] = {"text": as_column(texts).arrow(pa.string())}
+    columns = {"text": as_column(texts).arrow(pa.string())}
     if pairs is not None:
         features["text_pair"] = Value("string")
         columns["text_pair"] = as_column(pairs).arrow(pa.string())
@@ -114,6 +114,11 @@ def rows_of(
     texts, pairs = texts_of(table, columns)
     others = {name: table.columns[column] for name, column in (kept or {}).items()}
     return make_rows(texts, pairs, labels, problem, others)
+
+
+def text_columns(split: Dataset) -> tuple[list[str], list[str] | None]:
+    """The texts of a split, and the second texts of pairs or None."""
+    return list(split["text"]), list(split["text_pair"]) if "text_pair" in split.column_names else None
 
 
 def texts_or_pairs(split: Dataset) -> list[Any]:

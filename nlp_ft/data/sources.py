@@ -36,8 +36,11 @@ def read_sources(args: DataArguments, frames: Mapping[str, Source] | None = None
         raise ConfigError(f"give --train_file or --dataset_name, one of the two; {named} came.")
     if args.dataset_name is not None:
         return _dataset_tables(args, args.dataset_name)
-    how: dict[str, Any] = {"delimiter": args.delimiter, "skip_bad_rows": args.skip_bad_rows}
-    tables = {split: read_table(file, **how) for split, file in files.items() if file is not None}
+    tables = {
+        split: read_table(file, delimiter=args.delimiter, skip_bad_rows=args.skip_bad_rows)
+        for split, file in files.items()
+        if file is not None
+    }
     return tables, [note for table in tables.values() for note in table.notes]
 
 

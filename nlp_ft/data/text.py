@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 
 def cut(text: str, length: int = 200) -> str:
     """A text as an example shows it: on one line, cut."""
@@ -11,7 +9,7 @@ def cut(text: str, length: int = 200) -> str:
     return line if len(line) <= length else line[: length - 3] + "..."
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value as an error quotes it: its repr, cut to 40 characters."""
     text = repr(value)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -32,7 +31,7 @@ _LONG = 2**53  # from here on a float does not hold every whole number
 
 @dataclass
 class TextFile:
-    """What one pass over a file has shown, and its blocks.
+    """A file that one pass has gone over, and its blocks.
 
     They are the same ones whenever they are read.
 
@@ -66,7 +65,7 @@ class TextFile:
             yield block
         bad.settle(self.source)
 
-    def texts(self, block: Block) -> list[Any]:
+    def texts(self, block: Block) -> list[str] | list[tuple[str, str]]:
         """The texts of a block, or pairs of them.
 
         Raises: DataError for one that is no string, with its place.
@@ -139,7 +138,7 @@ def _table_blocks(table: Table, rows: int, bad: BadRows) -> Iterator[Block]:
     """Blocks of a table that is held, whose bad rows were refused when it was read."""
     cells = {name: iter(column) for name, column in table.columns.items()}
     for start in range(0, len(table), rows):
-        columns: dict[str, Sequence[Any]] = {name: list(islice(column, rows)) for name, column in cells.items()}
+        columns: dict[str, Sequence[object]] = {name: list(islice(column, rows)) for name, column in cells.items()}
         place = partial(_place, table, start)
         yield Block(Table(table.source, columns, place=place))
 
@@ -170,7 +169,7 @@ def _add_kinds(kinds: dict[str, set[str]], block: Block) -> None:
             column_kinds.update(map(_kind, cells))
 
 
-def _kind(cell: Any) -> str:
+def _kind(cell: object) -> str:
     if cell is None:
         return "null"
     if type(cell) is int:
@@ -193,7 +192,7 @@ def _digest_of_rows(table: Table) -> str:
 
 def _stamps(source: str) -> list[tuple[int, int]]:
     """Size and time of every file of a source that is there."""
-    files: Sequence[Any] = expanded(source) if "://" not in source else []
+    files = [str(file) for file in expanded(source)] if "://" not in source else []
     return [(info.st_size, info.st_mtime_ns) for info in map(os.stat, filter(os.path.exists, files))]
 
 

@@ -5,8 +5,6 @@ Batches are padded to their own longest row later.
 
 from __future__ import annotations
 
-from typing import Any
-
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
@@ -42,7 +40,7 @@ def tokenize(
     Raises: DataError for rows without a single token (a blank text, and a tokenizer that adds none).
     """
     limit = min(max_seq_length or _DEFAULT_LENGTH, tokenizer.model_max_length)
-    options: dict[str, Any] = {"tokenizer": tokenizer, "limit": limit}
+    options: dict[str, object] = {"tokenizer": tokenizer, "limit": limit}
     tokens = data.map(
         _tokenize_batch if windows is None else _window_batch,
         batched=True,
@@ -53,7 +51,7 @@ def tokenize(
         desc=f"Tokenizing {split}",
     ).rename_column("label", "labels")
     lengths = tokens["length"]
-    if empty := [place for place, length in enumerate(lengths) if length == 0]:
+    if empty := [index for index, length in enumerate(lengths) if length == 0]:
         raise DataError(
             f"{split}: {counted(len(empty), 'text')} without a single token (the first is row {empty[0] + 1}); this "
             "tokenizer adds none to a blank text, so take such rows out."
@@ -65,9 +63,7 @@ def tokenize(
     return tokens.remove_columns("cut"), Note(note + (hint if cut else ""), "cut texts" if cut else "tokens")
 
 
-def _tokenize_batch(
-    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, limit: int
-) -> dict[str, list[Any]]:
+def _tokenize_batch(batch: dict[str, list[str]], tokenizer: PreTrainedTokenizerBase, limit: int) -> dict[str, object]:
     """Tokens of a batch, whole first, so that rows that must be cut are known.
 
     Those are then done again.
@@ -75,30 +71,30 @@ def _tokenize_batch(
     texts, pairs = batch["text"], batch.get("text_pair")
     tokens = dict(tokenizer(texts, pairs, verbose=False))
     cut = [len(ids) > limit for ids in tokens["input_ids"]]
-    if long := [place for place, is_long in enumerate(cut) if is_long]:
-        some_pairs = None if pairs is None else [pairs[place] for place in long]
-        again = tokenizer([texts[place] for place in long], some_pairs, truncation=True, max_length=limit)
+    if long := [index for index, is_long in enumerate(cut) if is_long]:
+        some_pairs = None if pairs is None else [pairs[index] for index in long]
+        again = tokenizer([texts[index] for index in long], some_pairs, truncation=True, max_length=limit)
         for name, values in again.items():
-            for place, value in zip(long, values, strict=True):
-                tokens[name][place] = value
+            for index, value in zip(long, values, strict=True):
+                tokens[name][index] = value
     return {**tokens, "length": [len(ids) for ids in tokens["input_ids"]], "cut": cut}
 
 
 def _window_batch(
-    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, limit: int, windows: Windows
-) -> dict[str, list[Any]]:
+    batch: dict[str, list[str]], tokenizer: PreTrainedTokenizerBase, limit: int, windows: Windows
+) -> dict[str, list[object]]:
     """Windows of a batch.
 
     `held`: how many there were before some were left out, 0 for a text that fits.
     """
     texts, pairs = batch["text"], batch.get("text_pair")
     whole = dict(tokenizer(texts, pairs, verbose=False))
-    features: dict[str, list[Any]] = {name: [] for name in (*whole, "windows", "held", "length")}
-    for place, ids in enumerate(whole["input_ids"]):
-        parts = [{name: values[place] for name, values in whole.items()}]
+    features: dict[str, list[object]] = {name: [] for name in (*whole, "windows", "held", "length")}
+    for index, ids in enumerate(whole["input_ids"]):
+        parts = [{name: values[index] for name, values in whole.items()}]
         held = 0
         if len(ids) > limit:
-            every = cut(tokenizer, texts[place], None if pairs is None else pairs[place], limit, windows.stride)
+            every = cut(tokenizer, texts[index], None if pairs is None else pairs[index], limit, windows.stride)
             held, parts = len(every), spread(every, windows.most)
         for name in whole:
             features[name].append([part[name] for part in parts])

@@ -5,10 +5,8 @@ A text a row, or texts put together into blocks of one length.
 
 from __future__ import annotations
 
-from typing import Any
-
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from nlp_ft.data.readers.arrow_store import file_for
 from nlp_ft.data.text import counted
@@ -63,29 +61,26 @@ def tokenize_texts(
     return rows.remove_columns("cut"), note
 
 
-def _cut(
-    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, limit: int, words: bool
-) -> dict[str, list[Any]]:
-    """Whole first, so that texts that must be cut are known.
+def _cut(batch: dict[str, list[str]], tokenizer: PreTrainedTokenizerBase, limit: int, words: bool) -> dict[str, object]:
+    """Tokens of a batch, whole first, so that texts that must be cut are known.
 
     The cut keeps the tokens at the end that close a text.
     """
     whole = tokenizer(batch["text"], verbose=False)
     cut = [len(ids) > limit for ids in whole["input_ids"]]
     tokens = tokenizer(batch["text"], truncation=True, max_length=limit) if any(cut) else whole
-    features: dict[str, list[Any]] = {"input_ids": tokens["input_ids"], "cut": cut}
-    if words:
-        features["words"] = [_word_numbers(tokens, place) for place in range(len(cut))]
-    return {**features, "length": [len(ids) for ids in features["input_ids"]]}
+    numbers = {"words": [_word_numbers(tokens, row) for row in range(len(cut))]} if words else {}
+    ids = tokens["input_ids"]
+    return {"input_ids": ids, "cut": cut, **numbers, "length": [len(row) for row in ids]}
 
 
 def _grouped(
-    batch: dict[str, list[Any]],
+    batch: dict[str, list[str]],
     tokenizer: PreTrainedTokenizerBase,
     limit: int,
     words: bool,
     around: tuple[list[int], list[int]],
-) -> dict[str, list[Any]]:
+) -> dict[str, object]:
     """Texts one after another, in pieces that begin and end as a text does.
 
     Each text is closed by what closes a text.
@@ -95,17 +90,17 @@ def _grouped(
     close = after or [tokenizer.eos_token_id][: tokenizer.eos_token_id is not None]
     ids: list[int] = []
     numbers: list[int] = []
-    for place, text in enumerate(tokens["input_ids"]):
+    for row, text in enumerate(tokens["input_ids"]):
         if words:
             start = max(numbers, default=-1) + 1
-            numbers += [number + start if number >= 0 else -1 for number in _word_numbers(tokens, place)]
+            numbers += [number + start if number >= 0 else -1 for number in _word_numbers(tokens, row)]
             numbers += [-1] * len(close)
         ids += [*text, *close]
     if after:  # the end of the last block is what closes it
         ids, numbers = ids[: -len(after)], numbers[: -len(after)]
     size = limit - len(before) - len(after)
     pieces = [slice(start, start + size) for start in range(0, len(ids), size)]
-    features: dict[str, list[Any]] = {"input_ids": [[*before, *ids[piece], *after] for piece in pieces]}
+    features = {"input_ids": [[*before, *ids[piece], *after] for piece in pieces]}
     if words:
         features["words"] = [[*[-1] * len(before), *numbers[piece], *[-1] * len(after)] for piece in pieces]
     return {**features, "length": [len(row) for row in features["input_ids"]]}
@@ -119,17 +114,20 @@ def _around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     return whole[:start], whole[start + len(bare) :]
 
 
-def _word_numbers(tokens: Any, place: int) -> list[int]:
-    return [-1 if word is None else word for word in tokens.word_ids(place)]
+def _word_numbers(tokens: BatchEncoding, row: int) -> list[int]:
+    return [-1 if word is None else word for word in tokens.word_ids(row)]
 
 
 def _check_words(texts: Dataset, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Some tokenizers take a whole text for one word, and would have it masked whole."""
+    """Refuse a tokenizer that does not tell words apart. Raises: ConfigError.
+
+    Some take a whole text for one word, and would have it masked whole.
+    """
     if not tokenizer.is_fast:
         raise ConfigError("--whole_word_mask: this tokenizer does not say which tokens make up a word; leave it out.")
     some = list(texts["text"][:_LOOKED_AT])
     tokens = tokenizer(some, add_special_tokens=False, verbose=False)
-    told = sum(len(set(tokens.word_ids(place))) for place in range(len(some)))
+    told = sum(len(set(tokens.word_ids(row))) for row in range(len(some)))
     spaced = sum(len(text.split()) for text in some)
     if told < spaced / 2:
         raise ConfigError(

@@ -74,7 +74,7 @@ def load_texts(
     for split, parts in tables.items():
         tables_by_split[split], text_notes = _texts(parts, args)
         splits[split] = make_rows(
-            tables_by_split[split].columns["text"], None, [0] * len(tables_by_split[split]), SINGLE
+            tables_by_split[split].texts("text", TEXT_FLAG), None, [0] * len(tables_by_split[split]), SINGLE
         )
         notes += [
             *text_notes,

@@ -218,7 +218,7 @@ def _features(train: Texts, test: Texts) -> tuple[Matrix, Matrix] | None:
 
 def _vectorizer(texts: Sequence[str]) -> TfidfVectorizer:
     """Words, or characters where most texts have no word (emoticons, say)."""
-    settings: Any = {"ngram_range": (1, 2), "sublinear_tf": True, "max_features": 50000}
+    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True, max_features=50000)
     if 2 * sum(bool(_WORD.search(text)) for text in texts) >= len(texts):
-        return TfidfVectorizer(token_pattern=_WORD.pattern, **settings)
-    return TfidfVectorizer(analyzer="char", **settings)
+        vectorizer.set_params(analyzer="word", token_pattern=_WORD.pattern)
+    return vectorizer

@@ -62,17 +62,17 @@ def fit_thresholds(logits: ArrayLike, labels: ArrayLike, metric: str) -> np.ndar
     """
     scores, labels = probabilities(MULTI, logits), np.asarray(labels).astype(bool)
     thresholds = np.full(scores.shape[1], 0.5)
-    given = scores > thresholds
+    assigned = scores > thresholds
     occurring = [label for label in range(scores.shape[1]) if labels[:, label].any()]
     for _ in range(1 if metric == "f1_macro" else 10):
         before = thresholds.copy()
         for label in occurring:
-            best = _score(metric, given, labels, label)
+            best = _score(metric, assigned, labels, label)
             for threshold in _between(scores[:, label]):
-                trial = given.copy()
+                trial = assigned.copy()
                 trial[:, label] = scores[:, label] > threshold
                 if (score := _score(metric, trial, labels, label)) > best:
-                    best, given, thresholds[label] = score, trial, threshold
+                    best, assigned, thresholds[label] = score, trial, threshold
         if (thresholds == before).all():
             break
     return thresholds
@@ -137,11 +137,11 @@ def _between(values: np.ndarray) -> np.ndarray:
     return middles
 
 
-def _score(metric: str, given: np.ndarray, labels: np.ndarray, label: int) -> float:
+def _score(metric: str, assigned: np.ndarray, labels: np.ndarray, label: int) -> float:
     """Metric of the given labels, by hand: scikit-learn is too slow for so many calls."""
     if metric == "subset_accuracy":
-        return float((given == labels).all(axis=1).mean())
+        return float((assigned == labels).all(axis=1).mean())
     if metric == "f1_macro":
-        given, labels = given[:, label], labels[:, label]
-    both = (given & labels).sum()
-    return float(2 * both / max(given.sum() + labels.sum(), 1))
+        assigned, labels = assigned[:, label], labels[:, label]
+    both = (assigned & labels).sum()
+    return float(2 * both / max(assigned.sum() + labels.sum(), 1))

@@ -1,5 +1,6 @@
-"""How a saved model's logits become answers: what `inference.json` beside its weights says, if it is there.
+"""`inference.json`: the steps from a saved model's logits to its answers.
 
+It lies beside the weights, where any value differs from its default.
 The file is read by nlp_ft alone; transformers loads the directory as if it were not there.
 """
 
@@ -22,7 +23,9 @@ POOLINGS = ("mean", "max", "attention")
 
 @dataclass(frozen=True)
 class LongDocuments:
-    """How a text of more tokens than the model holds is read: in windows, whose logits are pooled.
+    """Reading of a text of more tokens than the model holds.
+
+    It is read in windows, whose logits are pooled.
 
     stride: tokens that a window shares with the one before it (as tokenizers call it); a quarter of a window where None.
     pooling: mean or max of the logits, or attention: a mean weighted by the softmax of features times `query`
@@ -45,15 +48,17 @@ class LongDocuments:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """What `inference.json` may hold.
+    """The content of `inference.json`.
 
     temperature: divides the logits before the softmax of a single-label model. thresholds: by label, the probability above
-    which a multi-label model gives it. long_documents: how texts longer than the model are read.
+    which a multi-label model gives it. long_documents: how texts longer than the model are read. text_pair: whether the model
+    was trained on pairs of texts; None: not known, as of a model from elsewhere.
     """
 
     temperature: float = 1.0
     thresholds: Mapping[str, float] | None = None
     long_documents: LongDocuments = LongDocuments()
+    text_pair: bool | None = None
 
     def limits(self, labels: Sequence[str]) -> np.ndarray:
         """The thresholds in the order of the labels, (classes,)."""
@@ -61,7 +66,10 @@ class InferenceConfig:
         return np.array([held.get(label, 0.5) for label in labels])
 
     def applied(self, problem_type: str, logits: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-        """Logits that say by themselves what the answers are: divided by the temperature, 0 at each label's threshold."""
+        """Logits that need no settings to be read.
+
+        They are divided by the temperature, and 0 at each label's threshold.
+        """
         if problem_type == SINGLE:
             return logits / self.temperature
         if problem_type == MULTI and self.thresholds:
@@ -70,7 +78,10 @@ class InferenceConfig:
         return logits
 
     def write(self, directory: Path) -> None:
-        """Write `inference.json`, or nothing where every value is the default; an older file goes."""
+        """Write `inference.json`; an older file goes.
+
+        Nothing is written where every value is the default.
+        """
         path = directory / FILE
         if self == InferenceConfig():
             path.unlink(missing_ok=True)
@@ -79,7 +90,10 @@ class InferenceConfig:
 
 
 def read_inference_config(directory: Path, labels: Sequence[str]) -> InferenceConfig:
-    """What the directory says, or the defaults. Raises: ModelError for a file that says anything else, naming the key."""
+    """Read the `inference.json` of a directory; the defaults where there is none.
+
+    Raises: ModelError for a file that says anything else, naming the key.
+    """
     path = directory / FILE
     if not path.is_file():
         return InferenceConfig()
@@ -93,13 +107,16 @@ def read_inference_config(directory: Path, labels: Sequence[str]) -> InferenceCo
         raise ModelError(f"{path}: temperature must be a number above 0, got {temperature!r}.")
     if thresholds is not None:
         _check_thresholds(path, thresholds, labels)
+    text_pair = held.get("text_pair")
+    if text_pair is not None and not isinstance(text_pair, bool):
+        raise ModelError(f"{path}: text_pair must be true, false or null, got {text_pair!r}.")
     long = held.get("long_documents") or {}
     _only(path, long, LongDocuments)
     query = long.get("query")
     if query is not None and not (isinstance(query, list) and all(map(_is_number, query))):
         raise ModelError(f"{path}: query must be a list of numbers.")
     documents = LongDocuments(**{**long, "query": None if query is None else tuple(map(float, query))})
-    return InferenceConfig(float(temperature), thresholds, documents)
+    return InferenceConfig(float(temperature), thresholds, documents, text_pair)
 
 
 def _only(path: Path, held: object, kind: type) -> None:

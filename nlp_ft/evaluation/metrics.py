@@ -283,8 +283,13 @@ def _precision_recall_f1(
     ids: Sequence[int] = range(classes)
     if problem_type == MULTI and classes == 1:  # a single column means two classes to scikit-learn
         choice, labels, ids = choice[:, 0], labels[:, 0], [1]
-    zero: Any = 0  # the signature says str
-    scores = sk.precision_recall_fscore_support(labels, choice, labels=ids, average=average, zero_division=zero)
+    scores = sk.precision_recall_fscore_support(
+        labels,
+        choice,
+        labels=ids,
+        average=average,
+        zero_division=0,  # type: ignore[arg-type]
+    )
     return [np.asarray(score) for score in scores if score is not None]
 
 

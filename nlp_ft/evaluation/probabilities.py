@@ -10,7 +10,9 @@ SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classifi
 
 
 def probabilities(problem_type: str, logits: ArrayLike, temperature: float = 1.0) -> np.ndarray:
-    """Softmax, sigmoid, or the values themselves as (rows,); float64, without overflow.
+    """Softmax, sigmoid, or the values themselves as (rows,).
+
+    They are float64, without overflow.
 
     temperature: divides the logits of a softmax (Guo et al. 2017, arXiv:1706.04599); it changes no answer.
     """
@@ -21,7 +23,9 @@ def probabilities(problem_type: str, logits: ArrayLike, temperature: float = 1.0
 
 
 def predicted(problem_type: str, logits: ArrayLike, thresholds: ArrayLike = 0.5) -> np.ndarray:
-    """Class ids (rows,); 0/1 (rows, classes), yes above the thresholds; or the values (rows,) of a regression.
+    """Predictions of each row, by problem type.
+
+    Class ids (rows,); 0/1 (rows, classes), 1 above the thresholds; or the values (rows,) of a regression.
 
     thresholds: probabilities above which a label of a multi-label problem is given, one for all or (classes,).
     """

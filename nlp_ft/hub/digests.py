@@ -16,7 +16,10 @@ _CHUNK_BYTES = 2**20
 
 
 class Digest(NamedTuple):
-    """`sha256` of the content (identifies an LFS file) and `blob`, git's SHA-1 (identifies a small file)."""
+    """Digests of a file.
+
+    `sha256` of the content identifies an LFS file; `blob`, git's SHA-1, a small one.
+    """
 
     sha256: str
     blob: str

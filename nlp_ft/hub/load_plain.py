@@ -1,4 +1,6 @@
-"""Load a staged directory with plain transformers, as another user would. A script; never imported.
+"""Load a staged directory with plain transformers, as another user would.
+
+A script; never imported.
 
 Arguments: the directory, then `adapter` for an adapter over a base. Input: a JSON list of texts. Output: their logits.
 """

@@ -22,7 +22,10 @@ _MIN_TIMEOUT, _MIN_BYTES_PER_SECOND = 1800.0, 1e6  # of the default timeout
 
 @dataclass(frozen=True)
 class Destination:
-    """The destination of a push, named as the `--hub_*` flags. timeout: seconds for all requests together."""
+    """The destination of a push, named as the `--hub_*` flags.
+
+    timeout: seconds for all requests together.
+    """
 
     repo: str
     private: bool | None = None
@@ -48,8 +51,9 @@ def after_run(
     licence: str | None = None,
     timeout: float | None = None,
 ) -> None:
-    """Push the directory of a finished run if `--push_to_hub` is set; to be called on rank 0 only.
+    """Push the directory of a finished run if `--push_to_hub` is set.
 
+    To be called on rank 0 only.
     Raises: PushError, which says that the model is trained and gives the command that pushes it.
     """
     if not training.push_to_hub:

@@ -8,7 +8,10 @@ from typing import Self, TypedDict
 
 
 class PushResult(TypedDict):
-    """A finished push. `sent`, `removed`: file names, both empty if the Hub had the same files; `notes`: for the user."""
+    """A finished push.
+
+    `sent`, `removed`: file names, both empty if the Hub had the same files; `notes`: for the user.
+    """
 
     commit: str
     url: str

@@ -34,7 +34,10 @@ class TemporaryError(Exception):
 
 
 class OutOfTime(Exception):
-    """The next attempt would start after the deadline. `wait`: seconds until that attempt."""
+    """The next attempt would start after the deadline.
+
+    `wait`: seconds until that attempt.
+    """
 
     def __init__(self, wait: float) -> None:
         super().__init__(f"{wait:.0f} s")
@@ -42,8 +45,9 @@ class OutOfTime(Exception):
 
 
 def install_client(read_timeout: float) -> None:
-    """Make every request of huggingface_hub time out, and raise TemporaryError in place of its own retries.
+    """Set timeouts for every request of huggingface_hub, and replace its retries.
 
+    A failure that may pass raises TemporaryError.
     read_timeout: seconds without a byte after which a response counts as lost.
     """
     limits = httpx2.Timeout(read_timeout, connect=min(read_timeout, 30.0)).as_dict()
@@ -98,7 +102,10 @@ def error_text(response: httpx2.Response) -> str:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Return the response or connection error behind an exception, which an upload wraps into others."""
+    """Return the response or connection error behind an exception.
+
+    An upload wraps it into others.
+    """
     current: BaseException | None = error
     while current is not None:
         if isinstance(
@@ -110,7 +117,10 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def delay_before(error: BaseException, attempt: int, backoff: float) -> float | None:
-    """Return the seconds before the next attempt; None if no attempt is left, or another would fail alike."""
+    """Return the seconds before the next attempt.
+
+    None if no attempt is left, or another would fail alike.
+    """
     error = root_cause(error)
     if attempt >= MAX_ATTEMPTS - 1 or isinstance(error, OutOfTime | OfflineModeIsEnabled):
         return None
@@ -124,20 +134,29 @@ def delay_before(error: BaseException, attempt: int, backoff: float) -> float | 
 
 
 def _is_stale_upload(error: HfHubHTTPError) -> bool:
-    """Return whether an upload URL expired or a file arrived incomplete: a new request can succeed."""
+    """Return whether an upload URL expired or a file arrived incomplete.
+
+    A new request can succeed then.
+    """
     request = error.response.request
     return request.method == "PUT" or "/lfs/verify" in str(request.url) or str(request.url).endswith("/verify")
 
 
 class Retries:
-    """Run the requests of one push, one after another. `step`: the name of the request in progress."""
+    """Run the requests of one push, one after another.
+
+    `step`: the name of the request in progress.
+    """
 
     def __init__(self, deadline: float, backoff: float, on_step: Callable[[str], None]) -> None:
         self.deadline, self.backoff, self.on_step = deadline, backoff, on_step
         self.step = ""
 
     def __call__(self, step: str, call: Callable[[], T]) -> T:
-        """Return the result of the call. Raises: the error of the last attempt, or OutOfTime."""
+        """Return the result of the call.
+
+        Raises: the error of the last attempt, or OutOfTime.
+        """
         self.begin(step)
         for attempt in range(MAX_ATTEMPTS):
             try:
@@ -152,7 +171,10 @@ class Retries:
         self.on_step(step)
 
     def wait(self, error: Exception, attempt: int) -> None:
-        """Sleep before the next attempt. Raises: the error itself if there is no next attempt, OutOfTime."""
+        """Sleep before the next attempt.
+
+        Raises: the error itself if there is no next attempt, OutOfTime.
+        """
         delay = delay_before(error, attempt, self.backoff)
         if delay is None:
             raise error

@@ -17,7 +17,9 @@ _GRACE = 0.5  # seconds after the deadline in which the process may still report
 
 
 def send(request: PushRequest, timeout: float) -> PushResult:
-    """Run one push until it ends or the deadline passes. Returns: as `upload.Push.run`.
+    """Run one push until it ends or the deadline passes.
+
+    Returns: as `upload.Push.run`.
 
     timeout: seconds in total. Raises: PushError, one line without a full stop.
     """
@@ -54,7 +56,10 @@ def send(request: PushRequest, timeout: float) -> PushResult:
 
 
 def _environment(show_bars: bool) -> dict[str, str]:
-    """Return the user's environment, token included, with library logs off and this package on PYTHONPATH."""
+    """Return the environment of the push, the user's token included.
+
+    Library logs are off, and this package is on PYTHONPATH.
+    """
     package = str(Path(__file__).resolve().parents[2])
     env = {**os.environ, "HF_HUB_VERBOSITY": "critical", "PYTHONUNBUFFERED": "1"}
     env["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,4 +1,7 @@
-"""Scan staged files for tokens, pickles, and content that does not match the file name."""
+"""Scan staged files for tokens, pickles, and content of another format.
+
+The format is that of the file name.
+"""
 
 from __future__ import annotations
 

@@ -73,7 +73,10 @@ def is_weight_file(name: str) -> bool:
 
 
 def _partition_files(directory: Path) -> tuple[list[str], list[str]]:
-    """Return the names to push and the names to skip, sorted; a skipped folder is one name."""
+    """Return the names to push and the names to skip, sorted.
+
+    A skipped folder is one name.
+    """
     pushed, skipped = [], []
     for path in sorted(directory.iterdir()):
         if path.is_dir() and not path.is_symlink() and path.name in FOLDERS:
@@ -86,7 +89,7 @@ def _partition_files(directory: Path) -> tuple[list[str], list[str]]:
 
 
 def _drop_local_adapter(directory: Path, pushed: list[str], skipped: list[str]) -> list[str]:
-    """Skip an adapter whose base is a directory of this machine: nobody else can load it.
+    """Skip an adapter whose base is a local directory: nobody else can load it.
 
     Changes both lists in place. Returns: notes. Raises: PushError if there are no other weights.
     """

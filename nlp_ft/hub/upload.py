@@ -1,4 +1,7 @@
-"""One push: compare with the branch head, upload the differences, commit, verify the commit."""
+"""One push to the Hub.
+
+It compares with the branch head, uploads the differences, commits, and verifies the commit.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,9 @@ class Push:
         self.digests: dict[str, Digest] = {}
 
     def run(self) -> PushResult:
-        """Push. Returns: the commit; `sent` and `removed` are empty if the head has the same files.
+        """Push, and return the commit.
+
+        `sent` and `removed` are empty if the head has the same files.
 
         Raises: PushRefused.
         """
@@ -87,14 +92,20 @@ class Push:
         )
 
     def _check_token(self) -> None:
-        """Read the accounts of the token. Raises: PushRefused for a token with read access only."""
+        """Read the accounts of the token.
+
+        Raises: PushRefused for a token with read access only.
+        """
         account = self.retries("whoami", self.api.whoami)
         self.names = [account["name"], *(organisation["name"] for organisation in account.get("orgs", ()))]
         if account.get("auth", {}).get("accessToken", {}).get("role") == "read":
             raise PushRefused("this token only reads; create one with write access and set HF_TOKEN")
 
     def _create_repository(self) -> None:
-        """Create the repository and the branch if missing. Raises: PushRefused for an unexpected public one."""
+        """Create the repository and the branch if missing.
+
+        Raises: PushRefused for an unexpected public one.
+        """
         request, info = self.request, self._info()
         if info is None:
             private = request.private is not False
@@ -128,7 +139,10 @@ class Push:
         return self.retries("look at the branch", self._read_head)
 
     def _differences(self, revision: str) -> tuple[list[str], list[str]]:
-        """Return the files that differ from a revision, and the files of an earlier model that it still has."""
+        """Return the files that differ from a revision, and those to remove from it.
+
+        The latter are files of an earlier model.
+        """
         remote = self.retries("look at the files", lambda: self._tree(revision))
         changed = [
             name for name, local in self.digests.items() if name not in remote or not local.matches(remote[name])

@@ -27,7 +27,9 @@ _TIMEOUT = 1800  # seconds
 
 
 def verify(directory: Path, staged: Staged) -> float:
-    """Compare the logits of a few fixed sentences. Returns: the largest absolute difference.
+    """Compare the logits of a few fixed sentences.
+
+    Returns: the largest absolute difference.
 
     Raises: PushError if the staged copy does not load or gives other logits; ModelError if the directory does not load.
     """

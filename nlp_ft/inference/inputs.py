@@ -12,12 +12,15 @@ from nlp_ft.errors import DataError
 Texts = Iterable[object]  # strings, or (text, pair) tuples; checked row by row
 
 
-def texts_and_pairs(texts: Texts) -> tuple[list[str], list[str] | None]:
+def texts_and_pairs(texts: Texts, wants_pairs: bool | None = None) -> tuple[list[str], list[str] | None]:
     """First and second texts of a list, tuple, iterator or column.
 
     Columns may be of NumPy, pandas, polars, Arrow or datasets. A pair is a tuple or list of two.
 
-    Raises: TypeError for what is no sequence of texts, naming the row; DataError for a text that is not whole characters.
+    wants_pairs: whether the model was trained on pairs; None: not known, and both are taken.
+
+    Raises: TypeError for what is no sequence of texts, or not what the model reads, naming the row; DataError for a text that
+    is not whole characters.
     """
     if isinstance(texts, str):
         raise TypeError("predict() takes a sequence of texts; for one text use predict([text])[0].")
@@ -25,6 +28,8 @@ def texts_and_pairs(texts: Texts) -> tuple[list[str], list[str] | None]:
         raise TypeError(f"predict() takes a sequence of texts, got {type(texts).__name__}.")
     rows = _as_list(texts)
     firsts: list[str] = []
+    if rows and wants_pairs is not None:
+        _require_kind(rows, wants_pairs)
     if not rows or not isinstance(rows[0], tuple | list):
         for i, row in enumerate(rows):
             if not isinstance(row, str):
@@ -44,6 +49,24 @@ def texts_and_pairs(texts: Texts) -> tuple[list[str], list[str] | None]:
         firsts.append(first)
         seconds.append(second)
     return firsts, seconds
+
+
+def _require_kind(rows: list[object], wants_pairs: bool) -> None:
+    """Refuse single texts for a model of pairs, and the reverse.
+
+    The first row is looked at; the others must be like it. Raises: TypeError.
+    """
+    row = rows[0]
+    if wants_pairs and isinstance(row, str):
+        hint = "; for one pair use predict([(text, pair)])[0]" if len(rows) == 2 else ""
+        raise TypeError(
+            f"row 0: this model was trained on pairs; wanted a (text, pair) tuple, got the text {row[:40]!r}{hint}."
+        )
+    if not wants_pairs and isinstance(row, tuple | list):
+        hint = "; use [row[0] for row in texts]" if len(row) == 1 else ""
+        raise TypeError(
+            f"row 0: this model was trained on single texts; wanted a str, got a {type(row).__name__} of {len(row)}{hint}."
+        )
 
 
 def _as_list(texts: Texts) -> list[object]:

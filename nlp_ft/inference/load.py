@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
-from accelerate import PartialState
 from huggingface_hub import snapshot_download
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -18,6 +17,7 @@ from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.evaluation.inference_config import read_inference_config
 from nlp_ft.evaluation.probabilities import REGRESSION
 from nlp_ft.inference.classifier import AdapterSetup, Classifier
+from nlp_ft.inference.device import default_device
 from nlp_ft.inference.export.runtime import GraphModel, is_export, open_export
 from nlp_ft.models.adapters import SwitchableAdapters, adapter_settings, load_adapter_directory
 from nlp_ft.models.checkpoint import as_model_error, check_directory, open_classifier
@@ -26,6 +26,7 @@ from nlp_ft.models.safety.weights import vet
 from nlp_ft.models.tokenizer import has_tokenizer, open_tokenizer, set_padding_side
 
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # everything of a repository but its weights
+_DOWNLOADING = threading.Lock()
 _WEIGHTS = ["model*.safetensors", "adapter_model.safetensors"]
 
 
@@ -41,7 +42,7 @@ def load(
         name: a directory, an export, an adapter directory (its base is found by its adapter_config.json), a name on the Hub,
             or several adapter directories over one base by name, of which the first is in use until `Classifier.use`.
         revision: branch, tag or commit of a name on the Hub.
-        device: as torch names it; if None, by Accelerate's rules: CUDA, MPS, or the CPU.
+        device: as torch names it; if None, the accelerator (of several, that of LOCAL_RANK), or the CPU.
         dtype: of the weights; if None, bfloat16 on CUDA devices that support it, float32 elsewhere.
 
     Raises: ModelError if it is no checkpoint, has no tokenizer, or lacks its classification head: a head that is not in the
@@ -75,14 +76,15 @@ def _directory(name: str, revision: str) -> Path:
 @contextmanager
 def _bars_on_a_terminal() -> Iterator[None]:
     """Context: progress bars of downloads appear on a terminal alone."""
-    if sys.stderr.isatty() or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
+    with _DOWNLOADING:  # the setting is the whole process's
+        if sys.stderr.isatty() or are_progress_bars_disabled():
+            yield
+            return
+        disable_progress_bars()
+        try:
+            yield
+        finally:
+            enable_progress_bars()
 
 
 def _load_single(name: str, directory: Path, device: torch.device) -> Classifier:
@@ -145,7 +147,7 @@ def _agree_on_pad(name: str, config: PreTrainedConfig, tokenizer: PreTrainedToke
     one.
     """
     set_padding_side(tokenizer, config.model_type)
-    text: Any = config.get_text_config()
+    text = config.get_text_config()
     if text.pad_token_id is None:
         if tokenizer.pad_token_id is None:
             raise ModelError(
@@ -162,7 +164,7 @@ def _device(requested: torch.device | str | None) -> torch.device:
     Raises: ConfigError for a device that cannot be used.
     """
     if requested is None:
-        return torch.device(PartialState().device or "cpu")
+        return default_device()
     try:
         device = torch.device(requested)
         torch.empty(0, device=device)

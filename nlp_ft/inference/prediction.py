@@ -15,6 +15,7 @@ class Prediction:
     scores: probability of every class by name, or of the `top_k` likeliest; empty for a regression.
     windows: number of windows the text was read in, 1 unless it is longer than the model.
     logits: one a class, where `return_logits` is set; before temperature and thresholds.
+    cut: number of tokens that no window has: of a text that was truncated, or of a pair whose shorter part fills the window.
     """
 
     label: str | list[str] | float | None
@@ -22,3 +23,4 @@ class Prediction:
     scores: dict[str, float]
     windows: int = 1
     logits: tuple[float, ...] | None = None
+    cut: int = 0

@@ -1,1 +1,1 @@
-"""One file a transfer-learning method; each is a subcommand of `nlp-ft` by its file name."""
+"""Transfer-learning methods: a folder each, and a subcommand of `nlp-ft`."""

@@ -13,7 +13,7 @@ from peft import PeftModel, get_peft_model_state_dict
 from peft.utils import ModulesToSaveWrapper
 from safetensors import safe_open
 from torch import nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from nlp_ft.errors import ModelError
 from nlp_ft.models.checkpoint import as_model_error, check_directory, grow_embeddings, open_classifier, quiet
@@ -131,7 +131,7 @@ def _add(model: PreTrainedModel | PeftModel, directory: Path, adapter: str) -> t
     return model, sorted(wanted - saved)
 
 
-def _base_signature(directory: Path, config: Any) -> tuple[object, ...]:
+def _base_signature(directory: Path, config: PreTrainedConfig) -> tuple[object, ...]:
     """Base, revision and shape that adapters over one base must share."""
     settings = adapter_settings(directory)
     name = settings["base_model_name_or_path"] or ""
@@ -168,7 +168,9 @@ def _linear(like: nn.Linear, classes: int) -> nn.Linear:
     return nn.Linear(like.in_features, classes, like.bias is not None, like.weight.device, like.weight.dtype)
 
 
-def _load_base(directory: Path, name: str, revision: str | None, config: Any) -> tuple[PreTrainedModel, list[str]]:
+def _load_base(
+    directory: Path, name: str, revision: str | None, config: PreTrainedConfig
+) -> tuple[PreTrainedModel, list[str]]:
     """Load the base as it was when the adapters were put on it.
 
     Returns: the base, and the names of the weights that its files lack.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -17,23 +18,26 @@ from nlp_ft.models.pooling_file import HubOptions
 from nlp_ft.models.safety.weights import read_json, vet_config, vet_index, vet_settings, vet_weights
 
 _MAX_REASON_LENGTH = 400
+_LOADING = threading.RLock()
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Context: transformers' load report and progress bars are off.
 
-    What matters in the report is checked here, and logged or raised.
+    What matters in the report is checked here, and logged or raised. One thread at a time: these settings, and others that
+    transformers changes while it loads, are of the whole process, and two that overlap would restore each other's.
     """
-    level, had_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if had_bars:
-            transformers_logging.enable_progress_bar()
+    with _LOADING:
+        level, had_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            transformers_logging.set_verbosity(level)
+            if had_bars:
+                transformers_logging.enable_progress_bar()
 
 
 @contextlib.contextmanager
@@ -127,11 +131,11 @@ def open_classifier(name: str, gguf_file: str | None = None, **options: Any) -> 
             name, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **source, **options
         )
     if gguf_file:
-        _unset_quantization(model)
+        unset_quantization(model)
     return model, info
 
 
-def _unset_quantization(model: PreTrainedModel) -> None:
+def unset_quantization(model: PreTrainedModel) -> None:
     """Remove the quantization marks of a model loaded from a GGUF file.
 
     Its weights are float32 once loaded, yet a model marked as quantized would neither save nor train in full.

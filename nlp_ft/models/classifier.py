@@ -121,12 +121,12 @@ def label_names(config: PreTrainedConfig) -> list[str]:
     return [names.get(str(number), str(number)) for number in range(config.num_labels or 0)]
 
 
-def _set_pad(config: Any, pad_token_id: int) -> None:
+def _set_pad(config: PreTrainedConfig, pad_token_id: int) -> None:
     """Set the pad token, by which decoders pool: it must be the tokenizer's."""
     config.pad_token_id = config.get_text_config().pad_token_id = pad_token_id
 
 
-def set_dropout(config: Any, value: float) -> None:
+def set_dropout(config: PreTrainedConfig, value: float) -> None:
     """Set every dropout probability of a configuration, its head's included.
 
     Raises: ConfigError if it has none.

@@ -28,7 +28,10 @@ def find_pooling_file(name: str, **hub: Unpack[HubOptions]) -> Path | None:
 
 
 def read_pooling_file(name: str, **hub: Unpack[HubOptions]) -> dict[str, object] | None:
-    """Content of the checkpoint's pooling file, or None. Raises: ModelError if it is no JSON."""
+    """Content of the checkpoint's pooling file, or None.
+
+    Raises: ModelError if it is no JSON.
+    """
     path = find_pooling_file(name, **hub)
     if path is None:
         return None

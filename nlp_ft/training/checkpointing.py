@@ -98,10 +98,10 @@ def fault(directory: Path) -> str | None:
 
 def numbered(output_dir: Path) -> list[Path]:
     """Checkpoints of a directory, the highest step first; links are not followed."""
-    found = [
+    checkpoints = [
         p for p in output_dir.glob("checkpoint-*") if _NAME.fullmatch(p.name) and p.is_dir() and not p.is_symlink()
     ]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("checkpoint-")), reverse=True)
+    return sorted(checkpoints, key=lambda p: int(p.name.removeprefix("checkpoint-")), reverse=True)
 
 
 def choose(resume: str, output_dir: Path, run: Mapping[str, object]) -> tuple[Path, list[str]]:
@@ -128,13 +128,13 @@ def choose(resume: str, output_dir: Path, run: Mapping[str, object]) -> tuple[Pa
     raise ConfigError(f"--resume_from_checkpoint: {output_dir} holds no whole checkpoint{detail}.")
 
 
-def finished(directory: Path, asked: Mapping[str, object]) -> bool:
+def finished(directory: Path, identity: Mapping[str, object]) -> bool:
     """Return whether a piece of a run (a fold, a source) is finished.
 
     A resumed run takes such a piece as it is.
 
 
-    asked: what `begin` kept of it. Raises: ConfigError if it was made with other settings or rows, or does not say.
+    identity: that which `begin` kept of it. Raises: ConfigError if it was made with other settings or rows, or does not say.
     """
     if not (directory / "run.json").exists():
         return False
@@ -143,17 +143,17 @@ def finished(directory: Path, asked: Mapping[str, object]) -> bool:
         saved = json.loads((directory / ASKED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise ConfigError(f"{directory} is finished, but does not say with which settings; {mend}") from None
-    if (differs := _difference(saved, asked)) is None:
+    if (differs := _difference(saved, identity)) is None:
         return True
     raise ConfigError(f"{directory} is finished, and of another run: {_told(*differs)}; {mend}")
 
 
-def begin(directory: Path, asked: Mapping[str, object]) -> None:
+def begin(directory: Path, identity: Mapping[str, object]) -> None:
     """Keep what a piece of a run is made with, for `finished`; before it is made."""
     if PartialState().is_main_process:
         directory.mkdir(parents=True, exist_ok=True)
         part = directory / f"{ASKED}.part"
-        part.write_text(json.dumps(dict(asked), indent=1), encoding="utf-8")
+        part.write_text(json.dumps(dict(identity), indent=1), encoding="utf-8")
         part.replace(directory / ASKED)
 
 
@@ -176,7 +176,7 @@ def weights_of(checkpoint: str) -> str | None:
     if not folder.is_dir():
         return None
     key = hashlib.sha256()
-    for path in sorted(p for place in (folder, folder / "adapter") for p in place.glob("*.*")):
+    for path in sorted(p for parent in (folder, folder / "adapter") for p in parent.glob("*.*")):
         if path.suffix in (".safetensors", ".bin", ".gguf"):
             key.update(f"{path.name} {_sha256(path)};".encode())
     return key.hexdigest()

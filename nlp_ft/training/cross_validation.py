@@ -1,4 +1,7 @@
-"""k-fold cross-validation: mean and standard deviation of every test metric over the folds."""
+"""k-fold cross-validation.
+
+It gives the mean and standard deviation of every test metric over the folds.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def cross_validate(
     fit_one: Callable[[TextData, TrainingArguments], RunReport],
     identity: Mapping[str, object] | None = None,
 ) -> dict[str, float]:
-    """For each fold, fit on the others and test on it; the test split is not used.
+    """Fit on all folds but one and test on that, for each; no test split is used.
 
     The results of a fold are kept in `folds/1`, ... of the output directory, its weights are not; the predictions of all rows
     are written to `out_of_fold_predictions.csv`. A resumed run skips finished folds.
@@ -67,7 +70,9 @@ def cross_validate(
 
 
 def fold_data(data: TextData, folds: int, seed: int, validation_share: float) -> Iterator[TextData]:
-    """Yield the data of each fold: its rows are the test split, the others train and validation.
+    """Yield the data of each fold.
+
+    The rows of the fold are the test split, the others train and validation.
 
     A given validation split is used as it is; one that was split off takes part in the folds. Equal texts, and rows of one
     group, are in one fold. Raises: DataError for too few rows.
@@ -99,7 +104,7 @@ def fold_data(data: TextData, folds: int, seed: int, validation_share: float) ->
 
 
 def _fold_identity(part: TextData, args: TrainingArguments, validation_share: float) -> dict[str, object]:
-    """Return rows and training arguments that a finished fold must share with this run."""
+    """Return what a finished fold must share with this run: rows and arguments."""
     names = (*checkpointing.RESULT, "learning_rate", "num_train_epochs")
     arguments = json.loads(json.dumps(args.to_dict(), default=str))
     return {
@@ -110,7 +115,10 @@ def _fold_identity(part: TextData, args: TrainingArguments, validation_share: fl
 
 
 def arguments_for(args: TrainingArguments, directory: Path) -> TrainingArguments:
-    """Return a copy for another directory, which is resumed only if it has a checkpoint."""
+    """Return a copy for another directory.
+
+    It is resumed only if it has a checkpoint.
+    """
     args = copy.copy(args)
     args.output_dir = str(directory)
     if not any(directory.glob("checkpoint-*")):
@@ -131,7 +139,10 @@ def _remove_weights(directory: Path) -> None:
 
 
 def _join_predictions(output: Path, folds: int) -> None:
-    """Write the test predictions of every fold to one file, with the fold in the first column."""
+    """Write the test predictions of every fold to one file.
+
+    The fold is in the first column.
+    """
     part = output / f"{PREDICTIONS}.part"
     with part.open("w", encoding="utf-8", newline="") as joined:
         writer = csv.writer(joined)

@@ -15,7 +15,7 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset
 from torch import nn
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, TrainingArguments
+from transformers import DataCollatorWithPadding, EvalPrediction, PreTrainedTokenizerBase, TrainingArguments
 
 from nlp_ft.config import FitArguments
 from nlp_ft.config.training_arguments import is_sharded
@@ -37,7 +37,7 @@ from nlp_ft.utils import log
 
 @dataclass
 class Job:
-    """What a method hands to `train` and `finish`.
+    """Input of `train` and `finish`, made by a method.
 
     `settings`: every resolved argument by group, for run.json; `explicit`: the names the user set; `notes`: what was decided.
     `silent`: one of several fits of a run, which logs one line. `layerwise`: learning rates by layer, and gradual unfreezing.
@@ -101,20 +101,25 @@ def train(job: Job) -> Fitted:
     trained = run.run_trainer(trainer, job_identity(job), job.fit)
     metrics, logits = dict(trained.metrics), {}
     for prefix, split in (("eval", "validation"), ("test", "test")):
-        logits[split], found = trainer.predict_in_order(job.splits[split], prefix)
-        metrics |= found
+        logits[split], split_metrics = trainer.predict_in_order(job.splits[split], prefix)
+        metrics |= split_metrics
     long_documents = detach_attention(trainer.model, job.long_documents)  # type: ignore[arg-type]
     assert trainer.model is not None
     return Fitted(trainer.model, logits, metrics, trained.log_history, long_documents)
 
 
 def finish(
-    job: Job, fitted: Fitted, scores: Mapping[str, float] | None = None, controls: Sequence[Baseline] = ()
+    job: Job,
+    fitted: Fitted,
+    scores: Mapping[str, float] | None = None,
+    controls: Sequence[Baseline] = (),
+    measure: Callable[[RunReport], tuple[Mapping[str, float], Sequence[str]]] | None = None,
 ) -> RunReport:
     """Compare with baselines and controls, save and verify, write the report.
 
     scores: metrics found elsewhere (in cross-validation), to be reported with the rest. controls: other ways to answer the
-    same test rows, each with a row and a sentence of its own.
+    same test rows, each with a row and a sentence of its own. measure: further metrics and sentences about the saved
+    directory; every process calls it, and rank 0 alone records what it returns.
 
     Raises: TrainingError if a weight is not finite, or the saved model does not repeat its logits.
     """
@@ -128,21 +133,26 @@ def finish(
             metrics |= {f"{kind}_{reference.name}_{key}": value for key, value in reference.metrics.items()}
     truth = data.test["label"]
     sentences = [verdict(data.problem_type, answers, truth, references, job.doing)]
-    sentences += [against_control(data.problem_type, answers, truth, one, job.doing) for one in controls]
-    inference_config, found, said = _calibrate(job, fitted)
-    metrics |= found
-    sentences += said
+    sentences += [against_control(data.problem_type, answers, truth, control, job.doing) for control in controls]
+    inference_config, calibrated, calibration_lines = _calibrate(job, fitted)
+    metrics |= calibrated
+    sentences += calibration_lines
     if state.is_main_process:
         output_dir.mkdir(parents=True, exist_ok=True)
-        replace(inference_config, long_documents=fitted.long_documents).write(output_dir)
         save_and_verify(
-            fitted.model, job.tokenizer, output_dir, data.validation, job.max_seq_length, job.save_adapter_only
+            fitted.model,
+            job.tokenizer,
+            output_dir,
+            data.validation,
+            job.max_seq_length,
+            job.save_adapter_only,
+            replace(inference_config, long_documents=fitted.long_documents),
         )
     state.wait_for_everyone()
     report = RunReport(
         output_dir=output_dir,
         metrics=metrics,
-        baselines=references | {one.name: one for one in controls},
+        baselines=references | {control.name: control for control in controls},
         verdict="\n".join(sentences),
         notes=job.notes,
         settings=job.settings,
@@ -151,6 +161,10 @@ def finish(
         title=job.title,
         inference_config=inference_config,
     )
+    if measure is not None:
+        more, lines = measure(report)
+        report.metrics |= more
+        report.verdict = "\n".join([report.verdict, *lines])
     if state.is_main_process:
         write_report(report, data)
         run.complete(report, job.explicit, data=data.fingerprint, per_class=per_class(report, data))
@@ -186,13 +200,13 @@ def job_identity(job: Job) -> dict[str, object]:
 def _trainer(job: Job) -> ClassifierTrainer:
     args, problem_type, labels = job.training, job.data.problem_type, job.data.labels
 
-    def scores(prediction: Any) -> dict[str, float]:
-        found = compute_metrics(problem_type, prediction.predictions, prediction.label_ids, labels)
+    def scores(prediction: EvalPrediction) -> dict[str, float]:
+        metrics = compute_metrics(problem_type, prediction.predictions, prediction.label_ids, labels)
         # Trainer's own mean counts the rows twice with which several processes fill up their last batches
         loss = job.loss.row_losses(
             torch.as_tensor(prediction.predictions), torch.as_tensor(prediction.label_ids)
         ).mean()
-        return {**found, "loss": loss.item()}
+        return {**metrics, "loss": loss.item()}
 
     args.remove_unused_columns = True
     collate = DataCollatorWithPadding(job.tokenizer, pad_to_multiple_of=8 if args.bf16 or args.fp16 else None)

@@ -37,8 +37,9 @@ def batch_rows(rows: int) -> int:
 
 
 def epochs(updates: int, problem_type: str, use_peft: bool = False) -> int:
-    """Passes over the data: enough for about 250 updates, and 2 to 20; updates: of one pass.
+    """Passes over the data: enough for about 250 updates, and 2 to 20.
 
+    updates: of one pass.
     Regression and LoRA go on gaining: at least 3.
     """
     fewest = _FEWEST_EPOCHS + (problem_type == REGRESSION or use_peft)

@@ -8,17 +8,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
 
-from nlp_ft.config import (
-    FitArguments,
-    FreezeArguments,
-    LongTextArguments,
-)
+from nlp_ft.config import FitArguments, FreezeArguments, LongTextArguments
 from nlp_ft.data import TextData, load_data
 from nlp_ft.data.checks import run_checks
 from nlp_ft.data.windows import Windows, check_stride
@@ -41,22 +37,26 @@ from nlp_ft.utils import Note, log
 _HINT = " (--long_documents window reads such texts whole)"
 
 
-def read(settings: Settings, frames: Mapping[str, Any] | None = None) -> TextData:
-    """Read the rows in three splits, and log the decisions and the data check.
+def read(settings: Settings, frames: Mapping[str, object] | None = None) -> TextData:
+    """Claim the output directory, and read the rows in three splits.
 
-    The output directory is claimed before.
-
-
-    frames: a data frame for train, validation or test, in place of its file.
+    Logs the decisions and the data check. frames: a data frame for train, validation or test, in place of its file.
     Raises: ConfigError, DataError.
     """
     run.claim_directory(settings.training, settings.explicit)
-    data = load_data(settings.data, seed=settings.training.seed, frames=frames)
-    for note in data.notes:
-        log(note)
-    summary = run_checks.summary(data)
-    log(summary)
-    data.notes.append(summary)
+    return load(settings, frames)
+
+
+def load(
+    settings: Settings, frames: Mapping[str, object] | None = None, split_off: Sequence[str] = ("validation", "test")
+) -> TextData:
+    """Read the rows as `read` does, in a directory that is claimed already.
+
+    split_off: the splits that are taken from the training rows where they are not given.
+    """
+    data = load_data(settings.data, settings.training.seed, frames, split_off=split_off)
+    data.notes.append(run_checks.summary(data))
+    log(*data.notes)
     return data
 
 
@@ -98,8 +98,8 @@ def make_job(data: TextData, settings: Settings, *, silent: bool = False) -> Job
     schedule = choose_schedule(data, settings, loaded.model, len(rows.train), training)
     started = start_training(data, settings, loaded, rows, training)
     notes = [*rows.notes, *loaded.notes, *schedule, *started.notes]
-    for note in () if silent else notes:
-        log(note)
+    if not silent:
+        log(*notes)
     return Job(
         model=started.model,
         tokenizer=loaded.tokenizer,
@@ -188,16 +188,17 @@ def make_rows(
     return Rows(splits, len(data.train), [*added, *cut])
 
 
-def make_loss(data: TextData, settings: Settings) -> losses.ClassifierLoss:
-    """Build the loss, with class weights, smoothing and mixup as asked for.
+def make_loss(data: TextData, settings: Settings, label_smoothing: float | None = None) -> losses.ClassifierLoss:
+    """Build the loss of the settings: class weights, smoothing and mixup.
 
-    Raises: ConfigError.
+    label_smoothing: in place of that of the settings. Raises: ConfigError.
     """
     check_thresholds(data, settings.fit)
     weights = losses.class_weights(
         settings.fit.class_weights, data.problem_type, data.labels, setup.label_counts(data), len(data.train)
     )
-    kinds = (data.problem_type, weights, settings.training.label_smoothing_factor)
+    smoothing = settings.training.label_smoothing_factor if label_smoothing is None else label_smoothing
+    kinds = (data.problem_type, weights, smoothing)
     if settings.augment.mixes:
         return MixupLoss(*kinds, alpha=settings.augment.mixup_alpha)
     return losses.ClassifierLoss(*kinds)
@@ -263,12 +264,14 @@ def start_training(
 
 
 def parameters_note(model: nn.Module) -> Note:
-    """How many weights train."""
+    """Number of weights that train."""
     trained, parameters = classifier.count_parameters(model)
     return Note(f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})", "parameters")
 
 
-def _windows(args: LongTextArguments | None, tokenizer: Any, limit: int, data: TextData) -> Windows | None:
+def _windows(
+    args: LongTextArguments | None, tokenizer: PreTrainedTokenizerBase, limit: int, data: TextData
+) -> Windows | None:
     """Windows for long texts, or None where they are cut.
 
     Raises: ConfigError for windows that hold nothing new.

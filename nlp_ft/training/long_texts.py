@@ -1,4 +1,7 @@
-"""Long documents in training: all windows of a document through the model, one row of logits."""
+"""Long documents in training.
+
+All windows of a document go through the model, and give one row of logits.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,9 @@ class WindowAttention(nn.Module):
 def add_attention(
     model: PreTrainedModel, args: LongTextArguments | None, training: TrainingArguments, splits: Mapping[str, Dataset]
 ) -> tuple[LongDocuments | None, list[str]]:
-    """Choose how long documents are read; for attention add the query to the model, before adapters.
+    """Choose the reading of long documents; for attention add its query to the model.
+
+    The query is added before adapters are.
 
     Returns: None if texts are truncated, else the setting for `inference.json` with the initial query; and notes.
     Raises: ConfigError if the query would be sharded over processes.
@@ -66,15 +71,21 @@ def has_windows(splits: Mapping[str, Dataset]) -> bool:
 
 
 class WindowCollator:
-    """Collate documents: their windows stacked and padded by `collate`, and the number of windows each."""
+    """Collate documents in windows.
+
+    The windows of all are stacked and padded by `collate`; the number of each is in `COUNTS`.
+    """
 
     def __init__(
-        self, names: Sequence[str], collate: Callable[[list[dict[str, Any]]], MutableMapping[str, Any]]
+        self, names: Sequence[str], collate: Callable[[list[dict[str, Any]]], MutableMapping[str, Tensor]]
     ) -> None:
         self.names, self.collate = names, collate
 
-    def __call__(self, rows: list[dict[str, Any]]) -> MutableMapping[str, Any]:
-        """rows: of a split with windows. Returns: names (windows, tokens); labels and others (documents, ...)."""
+    def __call__(self, rows: list[dict[str, Any]]) -> MutableMapping[str, Tensor]:
+        """Return the batch of these rows, which are of a split with windows.
+
+        Shapes: names (windows, tokens); labels and others (documents, ...).
+        """
         names = [name for name in rows[0] if name in self.names]
         batch = self.collate(
             [{name: row[name][i] for name in names} for row in rows for i in range(len(row["input_ids"]))]
@@ -86,7 +97,9 @@ class WindowCollator:
 
 
 def read_windows(model: nn.Module, pooling: str, training: TrainingArguments) -> None:
-    """Make the classifier accept batches of `WindowCollator` and return one row of logits per document.
+    """Make the classifier accept batches of `WindowCollator`.
+
+    It then returns one row of logits per document.
 
     Windows are processed in slices of as many rows as a batch has. In training all slices but the last use activation
     checkpointing (Chen et al. 2016, arXiv:1604.06174): memory is that of about one slice, for one more forward pass.
@@ -139,7 +152,10 @@ def pool(logits: Tensor, counts: list[int], pooling: str, scores: Tensor | None 
 
 
 def detach_attention(model: nn.Module, setting: LongDocuments | None) -> LongDocuments:
-    """Restore the plain classifier, in place. Returns: the setting of long documents for `inference.json`."""
+    """Restore the plain classifier, in place.
+
+    Returns: the setting of long documents for `inference.json`.
+    """
     if setting is None:
         return LongDocuments()
     plain = unwrapped(model)

@@ -1,4 +1,6 @@
-"""The loss: sum of the row losses / number of rows in the whole accumulated, distributed batch.
+"""The loss: sum of the row losses / number of rows.
+
+The rows are those of the whole accumulated, distributed batch.
 
 The heads of transformers return the mean of each micro-batch and ignore `num_items_in_batch`, while Trainer assumes that they
 divide by it: the loss is then too large by accumulation steps x processes (huggingface/transformers#47688).
@@ -20,7 +22,9 @@ Outputs = Mapping[str, Tensor] | Sequence[Tensor]  # of a forward pass: by name,
 
 
 class ClassifierLoss:
-    """Callable for Trainer's `compute_loss_func`: cross-entropy, binary cross-entropy or squared error by problem type.
+    """Loss by problem type, for Trainer's `compute_loss_func`.
+
+    Cross-entropy (single-label), binary cross-entropy (multi-label) or squared error (regression).
 
     Args:
         problem_type: one of config.PROBLEM_TYPES.
@@ -42,7 +46,9 @@ class ClassifierLoss:
         self.class_weights = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
 
     def row_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each row, shape (batch,), in nats (regression: squared units of the target).
+        """Return the loss of each row, shape (batch,).
+
+        Units: nats; of regression, squared units of the target.
 
         logits: (batch, classes), or (batch, 1) for regression. labels: (batch,) integers, (batch, classes) 0/1 floats, or
         (batch,) floats. Multi-label: the mean over the labels of a row.
@@ -65,12 +71,22 @@ class ClassifierLoss:
         return smoothed * weights[labels]
 
     def __call__(self, outputs: Outputs, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-        """Sum of the row losses / num_items_in_batch (rows); their mean if that is None, as in evaluation."""
-        losses = self.row_losses(logits_of(outputs), labels)
-        if num_items_in_batch is None:
-            return losses.mean()
-        items = num_items_in_batch
-        return losses.sum() / (items.to(losses.device) if isinstance(items, Tensor) else items)
+        """Sum of the row losses / num_items_in_batch (rows).
+
+        Their mean if that is None, as in evaluation.
+        """
+        return mean_loss(self.row_losses(logits_of(outputs), labels), num_items_in_batch)
+
+
+def mean_loss(losses: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    """Sum of the losses / num_items_in_batch; their mean if that is None.
+
+    As in `ClassifierLoss`.
+    """
+    if num_items_in_batch is None:
+        return losses.mean()
+    items = num_items_in_batch
+    return losses.sum() / (items.to(losses.device) if isinstance(items, Tensor) else items)
 
 
 def logits_of(outputs: Outputs) -> Tensor:
@@ -81,7 +97,9 @@ def logits_of(outputs: Outputs) -> Tensor:
 def class_weights(
     spec: str | None, problem_type: str, label_names: Sequence[str], row_counts: Sequence[float], rows: int
 ) -> list[float] | None:
-    """Return weights in label order from `balanced` or a JSON object of label: weight; None if spec is None.
+    """Return class weights in label order; None if spec is None.
+
+    spec: `balanced`, or a JSON object of label: weight.
 
     row_counts: training rows that carry each label; rows: all training rows. Single-label: `balanced` is
     rows / (classes * count), as in scikit-learn, so that every class adds the same to the loss; all weights are scaled to a

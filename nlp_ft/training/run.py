@@ -22,6 +22,7 @@ from pathlib import Path
 
 from accelerate import PartialState
 from datasets import disable_progress_bars
+from torch import nn
 from transformers import TrainingArguments, set_seed
 from transformers.utils.logging import disable_progress_bar
 
@@ -42,7 +43,6 @@ def claim_directory(args: TrainingArguments, explicit: Iterable[str] | None = No
     """Claim the output directory, check the processes, and set the seed.
 
     Before anything is read. Bars are shown on terminals only.
-
 
     Raises: ConfigError if the directory holds a run already, or several GPUs would be driven by one process.
     """
@@ -172,17 +172,21 @@ def _arguments(
     settings: Mapping[str, dict[str, object]], groups: Sequence[str], ignored: Collection[str]
 ) -> dict[str, object]:
     method = settings.get(str(settings["method"]["name"]), {})
-    found: dict[str, object] = dict(checkpointing.start_of(settings))
+    shared: dict[str, object] = dict(checkpointing.start_of(settings))
     for group in groups:
-        found |= settings.get(group, {})
-    found |= {name: value for name, value in method.items() if name not in ignored}
-    return found | {name: settings["training"][name] for name in checkpointing.RESULT}
+        shared |= settings.get(group, {})
+    shared |= {name: value for name, value in method.items() if name not in ignored}
+    return shared | {name: settings["training"][name] for name in checkpointing.RESULT}
 
 
 @dataclass
 class TrainerRun:
-    """Metrics of `Trainer.train` as train_*, minutes among them, and its log."""
+    """A trained model, its metrics and its log.
 
+    metrics: those of `Trainer.train` as train_*, with minutes.
+    """
+
+    model: nn.Module
     metrics: dict[str, float]
     log_history: list[dict[str, float]]
 
@@ -210,7 +214,8 @@ def run_trainer(
     result = trainer.train(resume_from_checkpoint=resume)
     metrics = {f"train_{k.removeprefix('train_')}": v for k, v in result.metrics.items()}
     metrics["train_minutes"] = (time.monotonic() - started) / 60
-    return TrainerRun(metrics, trainer.state.log_history)
+    assert trainer.model is not None
+    return TrainerRun(trainer.model, metrics, trainer.state.log_history)
 
 
 def _checkpoint(args: TrainingArguments, identity: Mapping[str, object]) -> str | None:
@@ -218,9 +223,7 @@ def _checkpoint(args: TrainingArguments, identity: Mapping[str, object]) -> str 
     if not args.resume_from_checkpoint:
         return None
     path, warnings = checkpointing.choose(str(args.resume_from_checkpoint), Path(str(args.output_dir)), identity)
-    for warning in warnings:
-        log(f"warning: {warning}")
-    log(f"resuming from {path}")
+    log(*(f"warning: {warning}" for warning in warnings), f"resuming from {path}")
     return str(path)
 
 
@@ -228,7 +231,6 @@ def complete(report: RunReport, explicit: Collection[str], **facts: object) -> N
     """Write the record, done-marker last, and remove the checkpoints.
 
     On rank 0, after all else.
-
 
     explicit: the names the user set; checkpoints asked for by a flag stay. facts: what the method has to record (`data`, at
     least). Numbers that are not finite become null in the log, for which JSON has no word: fp16 logs such a gradient norm

@@ -34,20 +34,18 @@ _SHOWN = {
 class RunReport:
     """Results of a run.
 
-    `metrics`: as all_results.json has them; `test_logits`: (rows, classes), raw; `title`: its row.
-
-
-    `answering`: what `inference.json` says, by which test_predictions.csv answers as `load` will.
+    `metrics`: as all_results.json has them; `test_logits`: (rows, classes), raw; `title`: its row in the table;
+    `inference_config`: what `inference.json` says, by which test_predictions.csv answers as `load` will.
     """
 
     output_dir: Path
     metrics: dict[str, float]
-    baselines: dict[str, Baseline]
     verdict: str
     notes: list[str]
     settings: dict[str, Any]
-    log_history: list[dict[str, float]]
-    test_logits: np.ndarray
+    log_history: list[dict[str, float]] = field(default_factory=list)
+    test_logits: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    baselines: dict[str, Baseline] = field(default_factory=dict)
     title: str = "fine-tuned"
     inference_config: InferenceConfig = field(default_factory=InferenceConfig)
 
@@ -69,7 +67,7 @@ def per_class(report: RunReport, data: TextData) -> list[ClassScores]:
     return per_class_table(data.problem_type, report.test_logits, data.test["label"], data.labels)
 
 
-def _card_facts(report: RunReport, data: TextData) -> dict[str, Any]:
+def _card_facts(report: RunReport, data: TextData) -> dict[str, object]:
     return {
         "settings": report.settings,
         "metrics": report.metrics,
@@ -120,7 +118,7 @@ def named(value: Any, labels: list[str]) -> str:
 def describe(report: RunReport, data: TextData, *, silent: bool = False) -> str:
     """Format the report: metrics beside the baselines', classes, confusions.
 
-    brief: the test metrics alone, in one line.
+    silent: the test metrics alone, in one line.
     """
     shown = [name for name in _SHOWN[data.problem_type] if f"test_{name}" in report.metrics]
     if silent:
@@ -142,12 +140,28 @@ def describe(report: RunReport, data: TextData, *, silent: bool = False) -> str:
     if data.problem_type == "single_label_classification":
         matrix = confusion_matrix(report.test_logits, data.test["label"], data.labels)
         blocks.append(format_confusion(matrix, data.labels))
-    minutes = report.metrics["train_minutes"]
-    blocks.append(
-        f"{report.verdict}\nTrained in {minutes:.1f} minutes. Saved in {report.output_dir}, and checked: a fresh load repeats "
-        f'its logits.\nTry it: nlp-ft predict --model {report.output_dir} --text "..."'
-    )
+    try_it = f'Try it: nlp-ft predict --model {report.output_dir} --text "..."'
+    blocks.append(f"{report.verdict}\n{saved_line(report)}\n{try_it}")
     return "\n\n" + "\n\n".join(blocks)
+
+
+def saved_line(report: RunReport, repeated: str = "logits") -> str:
+    """A line on the saved and verified model.
+
+    repeated: the outputs compared.
+    """
+    minutes = report.metrics.get("train_minutes")
+    trained = "" if minutes is None else f"Trained in {minutes:.1f} minutes. "
+    return f"{trained}Saved in {report.output_dir}, and checked: a fresh load repeats its {repeated}."
+
+
+def base_model(name: str) -> tuple[str | None, str]:
+    """Name the checkpoint that a card is based on.
+
+    Returns: its name on the Hub, None for a local directory; and the name to show.
+    """
+    path = Path(name).expanduser()
+    return (None, "/".join(path.resolve().parts[-2:])) if path.exists() else (name, name)
 
 
 def _sources(rows: Dataset) -> dict[str, int]:
@@ -158,13 +172,13 @@ def _sources(rows: Dataset) -> dict[str, int]:
 
 def source_metrics(rows: Dataset, logits: np.ndarray, problem_type: str, labels: list[str]) -> dict[str, float]:
     """Metrics by source of the test rows, such as `test_accuracy@movies`."""
-    found = {}
+    by_source = {}
     for source in _sources(rows):
-        indices = [place for place, name in enumerate(rows["source"]) if name == source]
+        indices = [index for index, name in enumerate(rows["source"]) if name == source]
         cells = rows.select(indices)["label"][:]
         metrics = compute_metrics(problem_type, logits[indices], cells, labels)
-        found |= {f"test_{name}@{source}": value for name, value in metrics.items()}
-    return found
+        by_source |= {f"test_{name}@{source}": value for name, value in metrics.items()}
+    return by_source
 
 
 def _cell(value: float | None) -> str:
@@ -173,7 +187,7 @@ def _cell(value: float | None) -> str:
 
 def settings_of(**groups: Any) -> dict[str, Any]:
     """Resolved arguments by group, as JSON can hold them, without tokens."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, dict[str, object]] = {}
     for group, arguments in groups.items():
         held = arguments.to_dict() if hasattr(arguments, "to_dict") else dataclasses.asdict(arguments)
         settings[group] = {

@@ -1,4 +1,7 @@
-"""The order of training rows: equal in every process, in a resumed run, and for any number of processes."""
+"""The order of training rows.
+
+It is equal in every process, in a resumed run, and for any number of processes.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Clock(TrainerCallback):
 
 
 class LengthGroups(Sampler[int]):
-    """Rows of similar length in one batch, in an order that depends on (seed, epoch) alone.
+    """Sampler of batches of similar length, by (seed, epoch) alone.
 
     The sampler of Trainer uses the generator of each process, which dropout advances by different amounts: after the first
     epoch, two processes on CPUs read some rows twice and others not at all. It also groups by the batch of one process, so
@@ -46,8 +49,9 @@ class LengthGroups(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        """Shuffle rows, sort them by length within groups of 50 updates, shuffle the updates.
+        """Yield rows shuffled, and sorted by length within groups of 50 updates.
 
+        The updates are shuffled then.
         An incomplete update is the last.
         """
         rng = np.random.default_rng([self.seed, _STREAM, self.clock.epoch])

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from nlp_ft.errors import TrainingError
+from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.models.adapters import load_adapter_directory
 from nlp_ft.models.checkpoint import open_classifier, quiet
 from nlp_ft.models.compare import ROWS_COMPARED, compute_logits, largest_difference
@@ -31,13 +33,14 @@ def save_and_verify(
     rows: Dataset,
     max_length: int,
     adapter_only: bool = False,
+    inference_config: InferenceConfig | None = None,
 ) -> None:
-    """Save a classifier and its tokenizer; verify logits and labels.
+    """Save a classifier, its tokenizer and `inference.json`; verify logits and labels.
 
     LoRA: merged weights at the root (the model itself is merged by this) and the adapter in `adapter/`; with adapter_only,
     adapter, head and labels at the root.
 
-    rows: a split with `text` (and `text_pair`), of which the first 32 are compared.
+    rows: a split with `text` (and `text_pair`), of which the first 32 are compared; whether they are pairs is saved, too.
 
     Raises: TrainingError if a weight is not finite, a key is missing on reload, the logits differ by more than rounding, or
     the labels did not survive.
@@ -46,6 +49,8 @@ def save_and_verify(
     labels = dict(plain.config.id2label)
     texts = list(rows["text"][:ROWS_COMPARED])
     pairs = list(rows["text_pair"][:ROWS_COMPARED]) if "text_pair" in rows.column_names else None
+
+    config = replace(inference_config or InferenceConfig(), text_pair=pairs is not None)
 
     def load(stage: Path) -> PreTrainedModel:
         loaded = load_saved(stage)
@@ -56,7 +61,7 @@ def save_and_verify(
         directory,
         plain,
         tokenizer,
-        write=lambda stage: _write(plain, tokenizer, stage, max_length, adapter_only),
+        write=lambda stage: _write(plain, tokenizer, stage, max_length, adapter_only, config),
         load=load,
         outputs=lambda module, reader: compute_logits(module, reader, texts, pairs, max_length),
         compared="model's logits",
@@ -90,9 +95,9 @@ def save_verified(
             wanted, outputs(loaded, open_tokenizer(str(stage), trust_remote_code=False))
         )
         if not difference <= bound:
-            name, _, given = compared.partition("'s ")
+            name, _, quantity = compared.partition("'s ")
             raise TrainingError(
-                f"{stage}: the saved {name} does not repeat the trained one's {given} (off by {difference:.3g}, {bound:.3g} "
+                f"{stage}: the saved {name} does not repeat the trained one's {quantity} (off by {difference:.3g}, {bound:.3g} "
                 "allowed); do not use it, and report this."
             )
 
@@ -126,13 +131,21 @@ def check_finite(model: nn.Module) -> None:
 
 
 def _write(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, stage: Path, max_length: int, adapter_only: bool
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    stage: Path,
+    max_length: int,
+    adapter_only: bool,
+    inference_config: InferenceConfig,
 ) -> None:
-    """Write what the directory is to hold."""
-    has_adapter = save_adapter(model, stage if adapter_only else stage / "adapter")
+    """Write what the directory is to hold; its adapter/ can be copied away as it is."""
+    adapter = stage if adapter_only else stage / "adapter"
+    has_adapter = save_adapter(model, adapter)
     if not (has_adapter and adapter_only):
         merged(model).save_pretrained(stage)
-    save_tokenizer(tokenizer, stage, max_length)
+    for directory in {stage, adapter} if has_adapter else {stage}:
+        save_tokenizer(tokenizer, directory, max_length)
+        inference_config.write(directory)
 
 
 def publish(stage: Path, directory: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from transformers import TrainingArguments
 
 from nlp_ft.config import (
+    GROUPS,
+    AugmentArguments,
     DataArguments,
     FitArguments,
     FreezeArguments,
@@ -17,26 +19,19 @@ from nlp_ft.config import (
     LoraArguments,
     ModelArguments,
 )
-from nlp_ft.config.augmentation import AugmentArguments
 from nlp_ft.errors import ConfigError
 from nlp_ft.training.run_report import settings_of
 
-_GROUPS = {
-    "model": ModelArguments,
-    "data": DataArguments,
-    "long_texts": LongTextArguments,
-    "augment": AugmentArguments,
-    "lora": LoraArguments,
-    "freeze": FreezeArguments,
-    "fit": FitArguments,
-    "hub": HubArguments,
-    "training": TrainingArguments,
-}
-
+_GROUPS = {**GROUPS, "training": TrainingArguments}
+# What decides the training of a body, besides its adapters and layers; without effect where no body is trained.
+OPTIMIZATION_FLAGS = (
+    *("learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("train_sampling_strategy", "data_seed", "optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon"),
+    *("weight_decay", "max_grad_norm", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps"),
+    *("neftune_noise_alpha", "gradient_checkpointing"),
+)
 
 Method = TypeVar("Method", covariant=True)
-
-
 Kind = TypeVar("Kind")
 
 
@@ -65,11 +60,9 @@ class Settings(Generic[Method]):
     def of(cls, method: str, arguments: Sequence[object], kind: type[Kind]) -> Settings[Kind]:
         """Settings from the result of `parse(*ARGUMENTS)`.
 
-        arguments: instances in any order, and the names the user set.
-
-
-        A group that is not among them has its defaults. kind: the type of the method's own arguments; NoneType for a method
-        that has none. Raises: ConfigError for --push_to_hub where the method does not end in one classifier.
+        arguments: instances in any order, and the names the user set. A group that is not among them has its
+        defaults. kind: the type of the method's own arguments; NoneType for a method that has none. Raises: ConfigError for
+        --push_to_hub where the method does not end in one classifier.
         """
         held: dict[str, Any] = {"method_arguments": None}
         for argument in arguments:
@@ -87,6 +80,12 @@ class Settings(Generic[Method]):
             )
         return Settings(method=method, **held)
 
+    def refuse(self, names: Iterable[str], reason: str) -> None:
+        """Refuse flags that the user set. Raises: ConfigError."""
+        for name in names:
+            if name in (self.explicit or ()):
+                raise ConfigError(f"--{name} {reason}")
+
     def to_dict(self, training: TrainingArguments) -> dict[str, Any]:
         """Every resolved argument by group, for run.json.
 
@@ -103,7 +102,7 @@ class Settings(Generic[Method]):
         }
 
 
-def control_settings(settings: Settings, **groups: Any) -> Settings:
+def control_settings(settings: Settings, **groups: object) -> Settings:
     """Settings of a control: the same but for some groups.
 
     Raises: ConfigError if nothing differs.

@@ -1,14 +1,18 @@
-"""Preparation between data and training: token ids, the start of the head, the metric name."""
+"""Preparation between data and training.
+
+Token ids, the start of the head, the metric name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
 from nlp_ft.config import ModelArguments
@@ -33,19 +37,26 @@ _EXAMPLE: dict[str, list[int] | list[float] | list[list[float]]] = {
 
 
 def check_metric_name(args: TrainingArguments, problem_type: str) -> None:
-    """Check --metric_for_best_model against the metrics of the problem. Raises: ConfigError."""
-    labels = ["a", "b"]
-    known = [
-        *compute_metrics(
-            problem_type, np.zeros((2, 2 if problem_type != "regression" else 1)), _EXAMPLE[problem_type], labels
-        )
-    ]
+    """Check --metric_for_best_model against the metrics of the problem.
+
+    Raises: ConfigError.
+    """
+    blank = np.zeros((2, 2 if problem_type != "regression" else 1))
+    check_measured(args, [*compute_metrics(problem_type, blank, _EXAMPLE[problem_type], ["a", "b"]), "loss"])
+
+
+def check_measured(args: TrainingArguments, metrics: Sequence[str]) -> str:
+    """Return the name of --metric_for_best_model.
+
+    Raises: ConfigError if it is not among the metrics.
+    """
     name = (args.metric_for_best_model or "loss").removeprefix("eval_")
-    if name not in (*known, "loss"):
+    if name not in metrics:
         raise ConfigError(
-            f"--metric_for_best_model {name} is not measured here; it can be {', '.join(known)} or loss."
-            f"{did_you_mean(name, known)}"
+            f"--metric_for_best_model {name} is not measured here; it can be {', '.join(metrics[:-1])} or {metrics[-1]}."
+            f"{did_you_mean(name, metrics)}"
         )
+    return name
 
 
 def tokenize_splits(
@@ -57,7 +68,9 @@ def tokenize_splits(
     windows: Windows | None = None,
     hint: str = "",
 ) -> tuple[dict[str, Dataset], list[str]]:
-    """Tokenize the three splits. Returns: token ids by split, and notes on truncated texts.
+    """Tokenize the three splits.
+
+    Returns: token ids by split, and notes on truncated texts.
 
     windows: windows of long texts in place of truncation; the maximum per document applies to training rows alone. If no text
     is long, the rows have no windows. hint: appended to the first note on truncation.
@@ -79,11 +92,22 @@ def tokenize_splits(
 
 
 def label_counts(data: TextData) -> list[int]:
-    """Return the number of training rows with each label, in label order; [] for regression."""
+    """Return the number of training rows with each label, in label order.
+
+    It is [] for regression.
+    """
     labels = np.asarray(data.train["label"][:])
     if data.problem_type == "multi_label_classification":
         return labels.sum(axis=0).astype(int).tolist()
     return np.bincount(labels.astype(int), minlength=len(data.labels)).tolist() if data.labels else []
+
+
+def start_pooling(model: PreTrainedModel, args: ModelArguments) -> str:
+    """Set the pooling of a classifier, in place. Returns: a note."""
+    options = {"revision": args.model_revision, "cache_dir": args.cache_dir}
+    pooling, reason = choose_pooling(args.pooling, model, args.model_name_or_path, **options)
+    set_pooling(model, pooling)
+    return f"pooling: {pooling}, {reason}"
 
 
 def start_head(
@@ -94,14 +118,13 @@ def start_head(
     tokenizer: PreTrainedTokenizerBase,
     training: TrainingArguments,
 ) -> list[str]:
-    """Set the pooling, then fit the last layer as a linear probe on frozen features, in place.
+    """Set the pooling, then fit the last layer as a linear probe, in place.
+
+    The features are frozen.
 
     rows: the tokenized training split. In a resumed run the checkpoint overwrites these weights. Returns: notes.
     """
-    options = {"revision": args.model_revision, "cache_dir": args.cache_dir}
-    pooling, reason = choose_pooling(args.pooling, model, args.model_name_or_path, **options)
-    set_pooling(model, pooling)
-    notes = [f"pooling: {pooling}, {reason}"]
+    notes = [start_pooling(model, args)]
     if args.head_start == "random":
         return notes
     labels = np.asarray(rows["labels"][:])
@@ -129,7 +152,7 @@ def start_head(
 
 def _start_from_windows(
     model: PreTrainedModel, rows: Dataset, tokenizer: PreTrainedTokenizerBase, labels: np.ndarray, problem_type: str
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """`heads.start_from_probe` on documents in windows.
 
     The mean of features gives the mean of logits, as the layer is linear.
@@ -144,9 +167,12 @@ def _start_from_windows(
 
 
 def _mean_features(
-    model: PreTrainedModel, linear: Any, part: Any, tokenizer: PreTrainedTokenizerBase, dropout: bool
+    model: PreTrainedModel, linear: nn.Linear, part: Any, tokenizer: PreTrainedTokenizerBase, dropout: bool
 ) -> np.ndarray:
-    """Return the inputs of the last layer, (documents, width), averaged over the windows of a document."""
+    """Return the inputs of the last layer, (documents, width).
+
+    They are averaged over the windows of a document.
+    """
     names = [name for name in part if name in tokenizer.model_input_names]
     windows = {name: [window for document in part[name] for window in document] for name in names}
     count = len(windows["input_ids"])
@@ -158,7 +184,7 @@ def _mean_features(
     return torch.stack([windows.mean(dim=0) for windows in features.split(part[COUNTS])]).numpy()
 
 
-def _batches(rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, Any]]:
+def _batches(rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, torch.Tensor]]:
     """Yield padded batches of token ids, without labels, in the order of the rows."""
     names = [name for name in rows.column_names if name in tokenizer.model_input_names]
     for start in range(0, len(rows), _PROBE_BATCH):

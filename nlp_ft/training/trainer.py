@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class CheckedTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.add_callback(self.clock)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+    def _get_train_sampler(self, train_dataset: torch.utils.data.Dataset[object] | None = None) -> Sampler[int] | None:
         args, rows = self.args, self.train_dataset
         if args.train_sampling_strategy != "group_by_length" or not isinstance(rows, Dataset):
             return super()._get_train_sampler(train_dataset)
@@ -60,9 +60,9 @@ class CheckedTrainer(Trainer):
         """Do nothing: a run pushes once, at its end, and never Trainer's own files."""
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Nothing: checkpoints stay at home."""
+        """Do nothing: checkpoints are not pushed."""
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """Give each parameter its share of the learning rate.
 
         It depends on the layer, and with adapters on the kind.
@@ -90,7 +90,12 @@ class CheckedTrainer(Trainer):
                 optimizer.add_param_group({**group, "params": parameters, "lr": rate * more})
         return optimizer
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor | Any],
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
         """Refuse a loss that is not finite.
 
         Trainer would log it as 0 and save what it leads to.
@@ -99,9 +104,9 @@ class CheckedTrainer(Trainer):
         Layers that wait for gradual unfreezing lose their gradients here: they then neither move, nor decay, nor count in the
         clipping, and no process is left without a gradient to share.
         """
-        loss = super().training_step(*args, **kwargs)
+        loss = super().training_step(model, inputs, num_items_in_batch)
         if self.layerwise is not None:
-            parameters: Any = self.model.parameters()  # type: ignore[union-attr]
+            parameters = self.model.parameters()  # type: ignore[union-attr]
             for parameter in self.layerwise.frozen_at(parameters, self.state.global_step / self.state.max_steps):
                 parameter.grad = None
         if not torch.isfinite(loss):
@@ -111,19 +116,18 @@ class CheckedTrainer(Trainer):
             )
         return loss
 
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Refuse a gradient norm that is not finite, then log."""
         norm = logs.get("grad_norm")
         if norm is not None and not math.isfinite(norm) and not self.args.fp16:  # fp16 skips such steps itself
             raise TrainingError(
                 f"the gradient norm is {norm} at step {self.state.global_step}; lower --learning_rate or --max_grad_norm."
             )
-        super().log(logs, *args, **kwargs)
+        super().log(logs, start_time)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save finite weights only; a gradient can spoil them in the saved step."""
-        model: Any = self.model
-        for name, parameter in model.named_parameters():
+        for name, parameter in self.model.named_parameters():  # type: ignore[union-attr]
             if parameter.requires_grad and not torch.isfinite(parameter).all():
                 raise TrainingError(
                     f"{name} is not finite after step {self.state.global_step}, and was not saved. Lower --learning_rate, "
@@ -145,7 +149,9 @@ class ClassifierTrainer(CheckedTrainer):
         super()._set_signature_columns_if_needed()
         self._signature_columns = [*dict.fromkeys([*(self._signature_columns or []), *self.columns])]
 
-    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], torch.Tensor | int | None]:
         """Count rows, over which our loss is a sum.
 
         Trainer counts label cells other than -100: a regression target of -100.0 would not count, and a multi-label row would
@@ -156,8 +162,7 @@ class ClassifierTrainer(CheckedTrainer):
             return batches, counted
         rows = torch.tensor(sum(len(batch["labels"]) for batch in batches), device=device)
         if self.args.average_tokens_across_devices and self.args.world_size > 1:
-            gathered: Any = self.accelerator.gather(rows)
-            rows = gathered.sum()
+            rows = torch.as_tensor(self.accelerator.gather(rows)).sum()
         return batches, rows / (self.get_tp_size() * self.get_cp_size() * self.get_sp_size())
 
     def predict_in_order(self, dataset: Dataset, prefix: str) -> tuple[np.ndarray, dict[str, float]]:
@@ -216,9 +221,9 @@ class EvaluationLines(TrainerCallback):
         state: TrainerState,
         control: TrainerControl,
         metrics: dict[str, float] | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
-        """Say it."""
+        """Log the line."""
         metrics = metrics or {}
         loss = f"train loss {np.mean(self.losses):.4f}, " if self.losses else ""
         self.losses = []

@@ -101,7 +101,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
 def test_a_cell_may_be_longer_than_the_csv_module_allows_and_its_limit_stays(tmp_path: Path) -> None:
     limit = csv.field_size_limit()
     write_delimited(tmp_path / "a.csv", {"text": ["x" * 1_000_000], "label": ["y"]}, ",")
-    assert len(read_table(tmp_path / "a.csv").columns["text"][0]) == 1_000_000
+    assert read_table(tmp_path / "a.csv").texts("text", "")[0] == "x" * 1_000_000
     assert csv.field_size_limit() == limit
 
 

@@ -160,7 +160,7 @@ FRAMES = {
 def test_frames_are_read_like_files(kind: str) -> None:
     frame = FRAMES[kind](ODD)
     table = read_table(frame)
-    assert sorted(table.columns["text"]) == sorted(ODD_TEXTS)
+    assert sorted(table.texts("text", "")) == sorted(ODD_TEXTS)
     assert set(table.columns) == {"text", "label"}
     assert table.where(0) == f"{type(frame).__name__}, row 1"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from tiny import DECODERS, ENCODERS, FAMILIES, TEXTS
 from transformers import ByT5Tokenizer
 
+from nlp_ft.data.encodings import clear_state
 from nlp_ft.data.windows import check_stride, spread, truncated, windowed
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.evaluation.inference_config import LongDocuments
@@ -57,7 +59,7 @@ def joined(parts: list[list[int]], shared: int) -> list[int]:
 @pytest.mark.parametrize("stride", [None, 0, 3, 11])
 def test_windows_hold_every_token_in_order_and_share_what_was_asked(family: str, stride: int | None) -> None:
     tokenizer = tokenizer_of(family)
-    rows, owners = windowed(tokenizer, [LONG], None, 16, stride)
+    rows, owners, _ = windowed(tokenizer, [LONG], None, 16, stride)
     assert len(rows) > 3
     assert owners.tolist() == [0] * len(rows)
     assert all(len(row["input_ids"]) == 16 for row in rows[:-1])
@@ -73,7 +75,7 @@ def test_of_a_pair_the_longer_part_is_cut_and_the_shorter_one_stands_whole_in_ea
     tokenizer = tokenizer_of(family)
     short, long = TEXTS[4], LONG
     pair = (long, short) if turned else (short, long)
-    rows, _ = windowed(tokenizer, [pair[0]], [pair[1]], 32, 5)
+    rows, *_ = windowed(tokenizer, [pair[0]], [pair[1]], 32, 5)
     assert len(rows) > 3
     around, (a, b) = tokenizer(*pair, verbose=False)["input_ids"], (ids_of(tokenizer, text) for text in pair)
     front = around.index(a[0])
@@ -94,7 +96,7 @@ def test_of_a_pair_the_longer_part_is_cut_and_the_shorter_one_stands_whole_in_ea
 
 def test_a_pair_whose_shorter_part_fills_the_window_is_cut_at_its_end() -> None:
     tokenizer = tokenizer_of("bert")
-    rows, owners = windowed(tokenizer, [LONG, "a"], [LONG, "b"], 24, None)
+    rows, owners, _ = windowed(tokenizer, [LONG, "a"], [LONG, "b"], 24, None)
     assert owners.tolist() == [0, 1]
     assert rows[0]["input_ids"] == tokenizer(LONG, LONG, truncation=True, max_length=24)["input_ids"]
 
@@ -103,7 +105,7 @@ def test_a_stride_that_a_long_shorter_part_leaves_no_room_for_is_halved_and_not_
     tokenizer = tokenizer_of("bert")
     shorter = TEXTS[0]
     limit = len(ids_of(tokenizer, shorter)) + 3 + 12  # 12 tokens are left for the longer part
-    rows, _ = windowed(tokenizer, [shorter], [LONG], limit, 14)
+    rows, *_ = windowed(tokenizer, [shorter], [LONG], limit, 14)
     size = len(ids_of(tokenizer, shorter)) + 2
     assert joined([row["input_ids"][size:-1] for row in rows], 6) == ids_of(tokenizer, LONG)
 
@@ -112,17 +114,17 @@ def test_a_stride_that_a_long_shorter_part_leaves_no_room_for_is_halved_and_not_
 def test_texts_that_fit_are_as_the_tokenizer_has_them(family: str) -> None:
     tokenizer = tokenizer_of(family)
     limit = max(len(tokenizer(text)["input_ids"]) for text in TEXTS)
-    rows, owners = windowed(tokenizer, TEXTS, None, limit, None)
+    rows, owners, _ = windowed(tokenizer, TEXTS, None, limit, None)
     assert owners.tolist() == [*range(len(TEXTS))]
     assert rows == [dict(tokenizer(text)) for text in TEXTS]
-    assert rows == truncated(tokenizer, TEXTS, None, limit)
+    assert rows == truncated(tokenizer, TEXTS, None, limit).rows
     assert windowed(tokenizer, [TEXTS[0]], [TEXTS[1]], 512, None)[0] == [dict(tokenizer(TEXTS[0], TEXTS[1]))]
 
 
 def test_windows_of_several_texts_stand_together_in_their_order() -> None:
     tokenizer = tokenizer_of("bert")
-    rows, owners = windowed(tokenizer, [TEXTS[2], LONG, TEXTS[2], LONG], None, 16, None)
-    alone, _ = windowed(tokenizer, [LONG], None, 16, None)
+    rows, owners, _ = windowed(tokenizer, [TEXTS[2], LONG, TEXTS[2], LONG], None, 16, None)
+    alone, *_ = windowed(tokenizer, [LONG], None, 16, None)
     assert owners.tolist() == [0, *[1] * len(alone), 2, *[3] * len(alone)]
     assert rows == [rows[0], *alone, rows[0], *alone]
     assert windowed(tokenizer, [], None, 16, None)[0] == []
@@ -143,21 +145,21 @@ def test_a_stride_as_long_as_a_window_is_refused(stride: int, room: int) -> None
 
 def test_the_longest_stride_gives_one_new_token_a_window() -> None:
     tokenizer = tokenizer_of("bert")
-    rows, _ = windowed(tokenizer, [TEXTS[3]], None, 8, 5)
+    rows, *_ = windowed(tokenizer, [TEXTS[3]], None, 8, 5)
     assert len(rows) == len(ids_of(tokenizer, TEXTS[3])) - 5
     assert joined(bodies(tokenizer, rows), 5) == ids_of(tokenizer, TEXTS[3])
 
 
 def test_a_window_that_special_tokens_fill_holds_them_alone() -> None:
     tokenizer = tokenizer_of("bert")
-    rows, _ = windowed(tokenizer, [LONG], None, 2, None)
+    rows, *_ = windowed(tokenizer, [LONG], None, 2, None)
     assert [row["input_ids"] for row in rows] == [[tokenizer.cls_token_id, tokenizer.sep_token_id]]
 
 
 def test_a_tokenizer_that_cuts_at_the_left_gives_the_windows_from_the_beginning_too() -> None:
     tokenizer = FAMILIES["bert"].tokenizer()
     tokenizer.truncation_side = "left"
-    rows, _ = windowed(tokenizer, [LONG], None, 16, 4)
+    rows, *_ = windowed(tokenizer, [LONG], None, 16, 4)
     parts = bodies(tokenizer, rows)
     assert joined(parts, 4) == ids_of(tokenizer, LONG)
 
@@ -165,12 +167,12 @@ def test_a_tokenizer_that_cuts_at_the_left_gives_the_windows_from_the_beginning_
 @pytest.mark.parametrize("stride", [None, 0, 3])
 def test_tokenizers_in_python_give_the_same_windows(stride: int | None) -> None:
     tokenizer = ByT5Tokenizer()
-    rows, _ = windowed(tokenizer, [LONG, TEXTS[4]], None, 16, stride)
+    rows, *_ = windowed(tokenizer, [LONG, TEXTS[4]], None, 16, stride)
     assert all(len(row["input_ids"]) <= 16 and row["input_ids"][-1] == tokenizer.eos_token_id for row in rows)
     assert joined([row["input_ids"][:-1] for row in rows[:-1]], 4 if stride is None else stride) == ids_of(
         tokenizer, LONG
     )
-    pairs, _ = windowed(tokenizer, ["ab"], [LONG], 16, stride)
+    pairs, *_ = windowed(tokenizer, ["ab"], [LONG], 16, stride)
     assert all(row["input_ids"][:3] == tokenizer("ab")["input_ids"] for row in pairs)
     assert joined([row["input_ids"][3:-1] for row in pairs], 4 if stride is None else stride) == ids_of(tokenizer, LONG)
 
@@ -179,7 +181,7 @@ def test_tokenizers_in_python_give_the_same_windows(stride: int | None) -> None:
 @pytest.mark.parametrize("text", ["", "   "])
 def test_a_blank_text_is_one_window_that_is_not_empty(family: str, text: str) -> None:
     tokenizer = tokenizer_of(family)
-    for rows in (windowed(tokenizer, [text, LONG], None, 16, None)[0][:1], truncated(tokenizer, [text], None, 16)):
+    for rows in (windowed(tokenizer, [text, LONG], None, 16, None)[0][:1], truncated(tokenizer, [text], None, 16).rows):
         (row,) = rows
         assert row["input_ids"]
         if family in DECODERS and family != "llama" and not text:  # llama's own begin token stands for the text
@@ -226,3 +228,35 @@ def test_attention_weighs_windows_by_the_softmax_of_features_times_the_query() -
 
 def test_texts_of_a_window_each_are_not_touched() -> None:
     assert pool_windows(LOGITS, np.arange(4), 4, LongDocuments()) is LOGITS
+
+
+@every_family
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_cut_row_is_that_of_the_tokenizer_which_is_not_touched(family: str, side: str) -> None:
+    tokenizer, reference = tokenizer_of(family), copy.deepcopy(tokenizer_of(family))
+    clear_state(tokenizer)
+    state = (tokenizer.backend_tokenizer.truncation, tokenizer.backend_tokenizer.padding)
+    tokenizer.truncation_side = reference.truncation_side = side
+    rng = np.random.default_rng(0)
+    words = LONG.split()
+    try:
+        for length in (9, 16, 31):
+            for _ in range(20):
+                first, second = (" ".join(rng.choice(words, size=rng.integers(1, 25))) for _ in range(2))
+                for pair in (None, second):
+                    (row,), _, (lost,) = truncated(tokenizer, [first], None if pair is None else [pair], length)
+                    whole = reference(first, pair)["input_ids"]
+                    assert row == dict(reference(first, pair, truncation=True, max_length=length))
+                    assert lost == max(len(whole) - length, 0)
+    finally:
+        tokenizer.truncation_side = "right"
+    assert (tokenizer.backend_tokenizer.truncation, tokenizer.backend_tokenizer.padding) == state == (None, None)
+
+
+def test_tokens_that_no_window_has_are_counted() -> None:
+    tokenizer = tokenizer_of("bert")
+    whole = len(tokenizer(LONG, LONG, verbose=False)["input_ids"])
+    _, owners, lost = windowed(tokenizer, ["a", LONG, LONG], ["b", LONG, "b"], 24, None)
+    assert lost.tolist() == [0, whole - 24, 0]
+    assert np.bincount(owners).tolist()[:2] == [1, 1]
+    assert np.bincount(owners)[2] > 3

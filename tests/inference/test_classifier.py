@@ -46,6 +46,12 @@ def bert(bert_path: Path) -> Classifier:
     return load(bert_path, device="cpu")
 
 
+@pytest.fixture(scope="module")
+def pairs_too(bert: Classifier) -> Classifier:
+    """The same model, of which is not known what it was trained on."""
+    return Classifier(bert.model, bert.tokenizer, "cpu")
+
+
 def _scores(predictions: Sequence[Prediction]) -> np.ndarray:
     return np.array([[one.scores[label] for label in LABELS] for one in predictions])
 
@@ -95,9 +101,11 @@ def test_any_sequence_of_texts_will_do(bert: Classifier, kind: Any) -> None:
     assert bert.predict(kind(TEXTS)) == bert.predict(TEXTS)
 
 
-def test_two_texts_in_a_tuple_are_two_texts_and_a_tuple_in_a_list_is_a_pair(bert: Classifier) -> None:
-    assert len(bert.predict(("so", "so"))) == 2
-    (pair,) = bert.predict([(TEXTS[0], TEXTS[1])])
+def test_two_texts_in_a_tuple_are_two_texts_and_a_tuple_in_a_list_is_a_pair(
+    bert: Classifier, pairs_too: Classifier
+) -> None:
+    assert len(pairs_too.predict(("so", "so"))) == 2
+    (pair,) = pairs_too.predict([(TEXTS[0], TEXTS[1])])
     (single,) = bert.predict([TEXTS[0]])
     assert pair.scores != pytest.approx(single.scores, abs=1e-4)
     encoded = bert.tokenizer(TEXTS[0], TEXTS[1], truncation=True, max_length=48, return_tensors="pt")
@@ -207,10 +215,13 @@ def test_thresholds_decide_which_labels_are_given(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ('{"temperature": 0}', "temperature must be a number above 0, got 0."),
-        ('{"temperatur": 1}', "unknown key 'temperatur'; there are temperature, thresholds, long_documents."),
+        (
+            '{"temperatur": 1}',
+            "unknown key 'temperatur'; there are temperature, thresholds, long_documents, text_pair.",
+        ),
         ('{"thresholds": {"sad": 0.5}}', "thresholds must be by label, of angry, calm, glad."),
         ('{"thresholds": {"calm": 2}}', "the threshold of 'calm' must be between 0 and 1, got 2."),
-        ("[]", "wanted an object with temperature, thresholds, long_documents."),
+        ("[]", "wanted an object with temperature, thresholds, long_documents, text_pair."),
     ],
 )
 def test_an_inference_json_that_says_anything_else_is_refused(
@@ -372,10 +383,10 @@ def test_an_error_far_down_names_its_row_among_all_texts(long_documents: str) ->
         ([("a", "b", "c")], "row 0: wanted a (text, pair) tuple like row 0, got tuple \"('a', 'b', 'c')\"."),
     ],
 )
-def test_what_is_no_text_is_refused_by_row(bert: Classifier, texts: Any, message: str) -> None:
+def test_what_is_no_text_is_refused_by_row(pairs_too: Classifier, texts: Any, message: str) -> None:
     missing = pd.Series(["a", None, "b"])[1]
     with pytest.raises(TypeError) as caught:
-        bert.predict(texts)
+        pairs_too.predict(texts)
     assert str(caught.value) == message.replace("{missing}", f"{type(missing).__name__} {str(missing)!r}")
 
 

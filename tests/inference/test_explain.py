@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,11 +19,13 @@ from torch import nn
 
 from nlp_ft.cli.explain import explain_command
 from nlp_ft.errors import ConfigError, DataError, ModelError
+from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.metrics import MULTI, REGRESSION, SINGLE
 from nlp_ft.inference.classifier import Classifier
 from nlp_ft.inference.explain.explanation import Explanation
 from nlp_ft.inference.explain.integrated_gradients import Token, explain
 from nlp_ft.inference.explain.word_spans import merge_into_words
+from nlp_ft.inference.forward import ForwardPass
 
 pytest.importorskip("captum")
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -55,13 +58,17 @@ class Linear(nn.Module):
 
 def _linear(classes: int, problem: str) -> Any:
     tokenizer = FAMILIES["bert"].tokenizer()
+    return _toy(Linear(len(tokenizer), classes).eval(), tokenizer, problem, LABELS[:classes])
+
+
+def _toy(model: nn.Module, tokenizer: Any, problem: str, labels: Sequence[str]) -> Any:
+    """The members of a Classifier that explaining reads."""
     return SimpleNamespace(
-        model=Linear(len(tokenizer), classes).eval(),
+        model=model,
         tokenizer=tokenizer,
+        forward_pass=ForwardPass(model, tokenizer, 64, InferenceConfig()),
         problem_type=problem,
-        labels=[] if problem == REGRESSION else LABELS[:classes],
-        max_seq_length=64,
-        inference_config=SimpleNamespace(temperature=1.0),
+        labels=[] if problem == REGRESSION else labels,
     )
 
 
@@ -93,7 +100,7 @@ def test_a_steeper_models_shares_are_the_integral_along_the_straight_line() -> N
             return SimpleNamespace(logits=summed**2)
 
     toy = _linear(1, REGRESSION)
-    toy.model = Squared(len(toy.tokenizer), 1)
+    toy = _toy(Squared(len(toy.tokenizer), 1), toy.tokenizer, REGRESSION, [])
     (found,) = explain(toy, ["so so film"], steps=8)
     table = toy.model.embedding.weight.detach().sum(-1)
     ids, pad = toy.tokenizer("so so film")["input_ids"], toy.tokenizer.pad_token_id
@@ -198,7 +205,7 @@ def test_blank_texts_have_no_words_or_are_refused() -> None:
     (found,) = explain(_classifier("gpt2"), [""], steps=1)
     assert (found.tokens, found.completeness_error) == ((), pytest.approx(0, abs=1e-6))
     loaded = _classifier("qwen2")
-    loaded.tokenizer.eos_token = None
+    loaded.forward_pass.tokenizer.eos_token = None
     with pytest.raises(DataError) as caught:
         explain(loaded, ["a", ""])
     assert str(caught.value) == "row 1: '' has no tokens, and this tokenizer no end token to stand for them."
@@ -218,7 +225,7 @@ def test_shares_of_word_pieces_are_summed() -> None:
     row = tokenizer("lovelyfilm !", return_special_tokens_mask=True, return_offsets_mapping=True)
     shares = [float(i) for i in range(len(row["input_ids"]))]
     shares[0] = shares[-1] = 0.0
-    tokens, sums = merge_into_words("lovelyfilm !", None, row, shares)
+    tokens, sums = merge_into_words("lovelyfilm !", None, row, row.sequence_ids(), shares)
     assert tokens == [Token("lovelyfilm", 0, 10), Token("!", 11, 12)]
     assert sums == [sum(shares[1:-2]), shares[-2]]
 
@@ -240,7 +247,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], error: type[E
 def test_what_cannot_be_explained_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="a regression has no labels"):
         explain(_classifier("bert", [], REGRESSION), ["a"], target="glad")
-    exported: Any = SimpleNamespace(model=object())
+    exported: Any = SimpleNamespace(forward_pass=SimpleNamespace(model=object()))
     with pytest.raises(ModelError, match="no gradients to explain by; load the directory it was exported from"):
         explain(exported, ["a"])
     with pytest.raises(TypeError, match="takes a sequence of texts"):

@@ -359,7 +359,7 @@ def test_a_stream_without_end_is_taken_as_it_is_wanted() -> None:
 
 
 def test_an_error_in_a_stream_names_the_row_of_the_whole() -> None:
-    def answer(texts: Sequence[str]) -> list[Prediction]:
+    def answer(texts: Sequence[object]) -> list[Prediction]:
         if "bad" in texts:
             raise DataError(f"row {texts.index('bad')}: is bad, as row 0.")
         return Stub().predict(texts)

@@ -463,6 +463,19 @@ def test_layers_are_matched_without_touching_or_saving_the_teacher(
     assert (matched.output_dir / "student").exists() == use_peft  # the base that the adapter names
 
 
+def test_the_record_is_written_once_with_the_comparison_in_it(
+    teacher: Path, files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, Any]] = []
+    monkeypatch.setattr("nlp_ft.training.run.write_json", lambda path, content: written.append((path.name, content)))
+    report = run(tmp_path / "run", teacher, files(), teacher_name_or_path=teacher, max_steps=1)
+    assert [name for name, _ in written] == ["all_results.json", "run.json"]
+    assert written[1][1]["metrics"] == report.metrics
+    assert {"distill_agreement", "distill_speedup_batch_1"} <= report.metrics.keys()
+    assert written[1][1]["verdict"] == report.verdict
+    assert "of the test rows have the prediction of the teacher" in report.verdict.lower()
+
+
 def test_matching_a_teacher_that_is_the_student_adds_nothing(teacher: Path, files: Any, tmp_path: Path) -> None:
     extra = ["--match", "attention", "hidden"]
     job, _ = job_of(tmp_path / "run", teacher, files(), extra, teacher_name_or_path=teacher, alpha=1, dropout=0.0)

@@ -208,7 +208,8 @@ def test_frozen_weights_take_no_inner_step() -> None:
 
 
 def test_the_encoder_stays_without_dropout_in_training() -> None:
-    model = MetaLearner(nn.Sequential(nn.Dropout(0.5)), "maml", 1, 0.1, 0.1).train()
+    model = small("maml").train()
+    model([episode(6)])
     assert model.training
     assert not model.encoder.training
 

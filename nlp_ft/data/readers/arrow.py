@@ -94,7 +94,7 @@ def _blocks(source: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], s
     start = 0
     for batch in (piece for whole in batches for piece in _pieces(whole, size)):
         _require_utf8(source, batch)
-        columns: dict[str, Sequence[Any]] = {
+        columns: dict[str, Sequence[object]] = {
             name: Column([cells]) for name, cells in zip(batch.schema.names, batch.columns, strict=True)
         }
         yield Block(Table(source, columns, place=partial(_place, source, start)), batch=batch)
@@ -133,7 +133,7 @@ def from_dataset(source: str, data: Dataset) -> Table:
     return _from_batches(source, data.features.arrow_schema, batches, data.features, mapped=mapped)
 
 
-def from_frame(frame: Any, name: str) -> Table:
+def from_frame(frame: object, name: str) -> Table:
     """Turn a data frame into a table.
 
     A pandas or polars frame, an Arrow table, a `datasets` split, or a list of dictionaries.
@@ -157,7 +157,7 @@ def from_frame(frame: Any, name: str) -> Table:
     )
 
 
-def _from_objects(rows: Sequence[Any], name: str) -> Table:
+def _from_objects(rows: Sequence[object], name: str) -> Table:
     store = Store()
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
@@ -209,9 +209,9 @@ def _features(schema: pa.Schema) -> Features:
 
 def _class_names(features: Features) -> dict[str, list[str]]:
     """Names of the ClassLabel columns (and of lists of ClassLabel), in id order."""
-    found = {}
+    names = {}
     for name, feature in features.items():
         inner = feature.feature if isinstance(feature, List) else feature
         if isinstance(inner, ClassLabel):
-            found[name] = list(inner.names)
-    return found
+            names[name] = list(inner.names)
+    return names

@@ -89,7 +89,7 @@ class Column(Sequence[Any]):
         return pa.chunked_array(parts, type=kind)
 
 
-def as_column(cells: Sequence[Any] | None, rows: int = 0) -> Column:
+def as_column(cells: Sequence[object] | None, rows: int = 0) -> Column:
     """Cells as a column; None is a column of this many nulls."""
     if isinstance(cells, Column):
         return cells
@@ -106,15 +106,15 @@ def repeated(values: Sequence[str], counts: Sequence[int]) -> Column:
     return Column([pa.repeat(pa.scalar(value), count) for value, count in zip(values, counts, strict=True)])
 
 
-def _as_json(cells: Iterable[Any]) -> pa.Array:
+def _as_json(cells: Iterable[object]) -> pa.Array:
     return pa.array([None if cell is None else json.dumps(cell, ensure_ascii=False) for cell in cells], pa.string())
 
 
-def _same(cell: Any, other: Any) -> bool:
+def _same(cell: object, other: object) -> bool:
     return type(cell) is type(other) and cell == other
 
 
-def _values(chunk: pa.Array, encoded: bool) -> list[Any]:
+def _values(chunk: pa.Array, encoded: bool) -> list[object]:
     values = chunk.to_pylist()
     return [None if value is None else json.loads(value) for value in values] if encoded else values
 
@@ -124,7 +124,7 @@ class Store:
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         """`names`: the columns known beforehand, in order."""
-        self._open: dict[str, list[Any]] = {name: [] for name in names}
+        self._open: dict[str, list[object]] = {name: [] for name in names}
         self._open_rows = self._open_size = 0
         self._batches: list[pa.RecordBatch] = []
         self._counts: list[int] = []  # a batch without columns knows no number of rows
@@ -139,7 +139,7 @@ class Store:
             column.append(cell)
         self._count(sum(map(len, cells)))
 
-    def add_object(self, row: Mapping[str, Any]) -> None:
+    def add_object(self, row: Mapping[str, object]) -> None:
         """One row by name.
 
         A name met here for the first time is None in the rows before, one that lacks is None here.
@@ -152,7 +152,7 @@ class Store:
             column.extend([None] * (self._open_rows + 1 - len(column)))
         self._count(sum(len(value) if isinstance(value, str) else 8 for value in row.values()))
 
-    def add_columns(self, columns: Mapping[str, Sequence[Any]], rows: int) -> None:
+    def add_columns(self, columns: Mapping[str, Sequence[object]], rows: int) -> None:
         """Add this many rows by column, as one batch.
 
         A column without a name here is None in all of them.

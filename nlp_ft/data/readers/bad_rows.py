@@ -13,7 +13,7 @@ _SHOWN = 20
 
 
 class BadRow(NamedTuple):
-    """Where a row stands, why it is not read, and what stands there."""
+    """A row that is not read: its place, the reason, and its content."""
 
     where: str
     reason: str

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -100,7 +100,7 @@ def text_blocks(
     Line 0 where rows have none.
     """
     for cells, lines in parted(rows, size):
-        columns: dict[str, Sequence[Any]] = dict(zip(header, map(list, zip(*cells, strict=True)), strict=True))
+        columns: dict[str, Sequence[object]] = dict(zip(header, map(list, zip(*cells, strict=True)), strict=True))
         yield Block(Table(source, columns, lines if lines[0] else None), strings=True)
 
 

@@ -159,7 +159,7 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 def _wrong_length(row: list[str], header: list[str], delimiter: str) -> str:
-    """Why a row of another length than the header is refused, and how to mend it."""
+    """The reason to refuse a row of another length than the header, and the fix."""
     cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
     return (
         f"{cells} where the header has {len(header)} ({', '.join(header)}); put a text that holds {delimiter_name(delimiter)} "

@@ -6,7 +6,7 @@ Values keep the type they have there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,10 @@ from nlp_ft.errors import DataError
 
 
 class NotARow(Exception):
-    """Why a value is no row, with the line of the fault counted from its first."""
+    """The reason why a value is no row.
+
+    line: that of the fault, counted from the first line of the value.
+    """
 
     def __init__(self, reason: str, line: int = 0) -> None:
         super().__init__(reason)
@@ -47,7 +50,7 @@ def _line_blocks(path: Path, size: Size, bad: BadRows) -> Iterator[Block]:
         yield Block(table, objects=[text for text, _ in rows])
 
 
-def _lines(path: Path, bad: BadRows) -> Iterator[tuple[tuple[str, dict[str, Any]], int, int]]:
+def _lines(path: Path, bad: BadRows) -> Iterator[tuple[tuple[str, dict[str, object]], int, int]]:
     """((text, object), line, characters) of every line that is not blank."""
     lines = Lines(path)
     for line in lines:
@@ -79,16 +82,17 @@ def _array_blocks(path: Path, size: Size, bad: BadRows) -> Iterator[Block]:
         yield Block(Table(str(path), _columns(rows)))
 
 
-def _items(path: Path, items: list[Any], bad: BadRows) -> Iterator[tuple[dict[str, Any], int, int]]:
+def _items(path: Path, items: Iterable[object], bad: BadRows) -> Iterator[tuple[dict[str, object], int, int]]:
     """(object, no line, characters) of every item."""
     for row, item in enumerate(items, start=1):
         try:
-            yield _row_object(item), 0, sum(len(value) if isinstance(value, str) else 8 for value in item.values())
+            cells = _row_object(item)
+            yield cells, 0, sum(len(cell) if isinstance(cell, str) else 8 for cell in cells.values())
         except NotARow as reason:
             bad.add(f"{path}, row {row}", str(reason), json.dumps(item, ensure_ascii=False))
 
 
-def _columns(rows: list[dict[str, Any]]) -> dict[str, Sequence[Any]]:
+def _columns(rows: list[dict[str, object]]) -> dict[str, Sequence[object]]:
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
 
@@ -108,7 +112,7 @@ def _parse(text: str) -> Any:
     return value
 
 
-def _require_whole_characters(value: Any) -> None:
+def _require_whole_characters(value: object) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -116,7 +120,7 @@ def _require_whole_characters(value: Any) -> None:
         raise NotARow(f"{half} is half of a surrogate pair and no character; write the other half too.") from None
 
 
-def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_repeated_key(pairs: list[tuple[str, object]]) -> dict[str, object]:
     row = dict(pairs)
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
@@ -124,7 +128,7 @@ def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _row_object(value: Any) -> dict[str, Any]:
+def _row_object(value: object) -> dict[str, object]:
     """The value, if it is an object. Raises: NotARow."""
     if not isinstance(value, dict):
         raise NotARow(f'{shown(value)} is not an object; a row is written as {{"text": "...", "label": "..."}}.')

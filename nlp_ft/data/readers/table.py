@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Table:
     """
 
     source: str
-    columns: dict[str, Sequence[Any]]
+    columns: dict[str, Sequence[object]]
     lines: Sequence[int] | None = None
     class_names: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Table:
         return len(next(iter(self.columns.values()), []))
 
     def where(self, row: int) -> str:
-        """Where a row stands.
+        """The place of a row.
 
         `reviews.csv:7` for a row that has a line, `reviews.parquet, row 7` (from 1) for one without.
         """
@@ -56,7 +56,7 @@ class Table:
             return self.place(row)
         return f"{self.source}:{self.lines[row]}" if self.lines is not None else f"{self.source}, row {row + 1}"
 
-    def column(self, name: str, flag: str) -> Sequence[Any]:
+    def column(self, name: str, flag: str) -> Sequence[object]:
         """The cells of a column.
 
         Raises: DataError, naming the flag that asked for it, where there is none.
@@ -76,9 +76,9 @@ class Table:
         Raises: DataError for a cell that is no string, with its place.
         """
         cells = self.column(name, flag)
-        for row, cell in enumerate(cells):
-            if not isinstance(cell, str):
-                raise DataError(f"{self.where(row)}: {not_a_text(name, flag, cell)}")
+        if not are_texts(cells):
+            row, cell = next((row, cell) for row, cell in enumerate(cells) if not isinstance(cell, str))
+            raise DataError(f"{self.where(row)}: {not_a_text(name, flag, cell)}")
         return cells
 
     def take(self, rows: Sequence[int]) -> Table:
@@ -88,7 +88,7 @@ class Table:
         store.add_rows({name: as_column(cells) for name, cells in self.columns.items()}, chosen)
         return replace(self, columns=dict(store.columns()), lines=None, place=lambda row: self.where(int(chosen[row])))
 
-    def with_column(self, name: str, cells: Sequence[Any]) -> Table:
+    def with_column(self, name: str, cells: Sequence[object]) -> Table:
         """One column more, or another of its name."""
         return replace(self, columns={**self.columns, name: cells})
 
@@ -103,7 +103,7 @@ def joined(tables: Sequence[Table]) -> Table:
     names = dict.fromkeys(name for table in tables for name in table.columns)
     ends = list(accumulate(len(table) for table in tables))
     titles = source_names([table.source for table in tables])
-    columns: dict[str, Sequence[Any]] = {}
+    columns: dict[str, Sequence[object]] = {}
     for name in names:
         parts = [as_column(table.columns.get(name), len(table)) for table in tables]
         columns[name] = Column(
@@ -143,7 +143,7 @@ def source_names(sources: Sequence[str]) -> list[str]:
 
 
 def _common_class_names(tables: Sequence[Table]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for table in tables:
         for name, classes in table.class_names.items():
             if any(other.class_names.get(name) != classes for other in tables):
@@ -151,12 +151,17 @@ def _common_class_names(tables: Sequence[Table]) -> dict[str, list[str]]:
                     f"{table.source}: column {name!r} has the class names {', '.join(classes)}, which another file lacks or "
                     "has otherwise; write its labels as strings in all of them."
                 )
-            found[name] = classes
-    return found
+            names[name] = classes
+    return names
 
 
-def not_a_text(name: str, flag: str, cell: Any) -> str:
-    """Why a cell is no text, and how to mend it."""
+def are_texts(cells: Sequence[object]) -> TypeGuard[Sequence[str]]:
+    """Whether all cells are strings."""
+    return all(isinstance(cell, str) for cell in cells)
+
+
+def not_a_text(name: str, flag: str, cell: object) -> str:
+    """The reason why a cell is no text, and the fix."""
     if cell is None:
         return f"column {name!r} ({flag}) is null or missing; write the text, or drop the row."
     return (

@@ -9,7 +9,6 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from nlp_ft.data.readers.arrow import from_frame, open_arrow, open_parquet
 from nlp_ft.data.readers.bad_rows import BadRows
@@ -31,7 +30,7 @@ _FORMATS: dict[str, Callable[[Path, str | None], FileReader]] = {
 }
 _ZIPPED = (".csv", ".tsv", ".jsonl", ".json")
 
-Source = Any  # a path or pattern, several of them, or a data frame: see read_table
+Source = object  # a path or pattern, several of them, or a data frame: see read_table
 
 
 def read_table(source: Source, *, delimiter: str | None = None, skip_bad_rows: bool = False) -> Table:
@@ -51,7 +50,7 @@ def read_table(source: Source, *, delimiter: str | None = None, skip_bad_rows: b
     return tables[0] if len(tables) == 1 else joined(tables)
 
 
-def several(source: Source) -> Iterable[Any]:
+def several(source: Source) -> Iterable[object]:
     """The parts of a source: a list of dictionaries is one, and so is a frame."""
     if isinstance(source, list | tuple) and not (source and isinstance(source[0], dict)):
         if not source:
@@ -60,7 +59,7 @@ def several(source: Source) -> Iterable[Any]:
     return [source]
 
 
-def expanded(source: Any) -> Sequence[Any]:
+def expanded(source: object) -> Sequence[object]:
     """The files of a pattern in the order of their names.
 
     A file that is called like one is itself.
@@ -76,7 +75,7 @@ def expanded(source: Any) -> Sequence[Any]:
     return paths
 
 
-def _read_one(source: Any, delimiter: str | None, skip: bool, number: int) -> Table:
+def _read_one(source: object, delimiter: str | None, skip: bool, number: int) -> Table:
     if not isinstance(source, str | os.PathLike):
         return from_frame(source, f"{type(source).__name__} {number}" if number > 1 else type(source).__name__)
     try:

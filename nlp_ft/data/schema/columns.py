@@ -5,12 +5,11 @@ By the flags, else by names and values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from nlp_ft.data.readers.arrow_store import Store
-from nlp_ft.data.readers.table import SOURCE, Table
+from nlp_ft.data.readers.table import SOURCE, Table, are_texts
 from nlp_ft.data.text import shown
 from nlp_ft.errors import DataError
 
@@ -134,7 +133,7 @@ def with_label(table: Table, columns: Columns) -> Table:
     return replace(table, class_names={**table.class_names, columns.label: list(columns.labels)})
 
 
-def _as_flag(cell: Any) -> bool | None:
+def _as_flag(cell: object) -> bool | None:
     """A 0/1 cell as a boolean; None for any other."""
     return {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}.get(
         str(cell).strip().lower()
@@ -217,7 +216,7 @@ def _find_text(table: Table, taken: list[str | None]) -> tuple[str, str]:
     lengths = {
         name: sum(map(len, cells)) / len(cells)
         for name, cells in table.columns.items()
-        if name not in (*taken, SOURCE) and not _is_id(name) and all(isinstance(cell, str) for cell in cells)
+        if name not in (*taken, SOURCE) and not _is_id(name) and are_texts(cells)
     }
     ranked = sorted(lengths, key=lambda name: -lengths[name])
     if not ranked:
@@ -256,11 +255,11 @@ def _labels_by_values(table: Table, taken: list[str | None]) -> tuple[tuple[str,
     )
 
 
-def _are_flags(cells: Sequence[Any]) -> bool:
+def _are_flags(cells: Sequence[object]) -> bool:
     return all(_as_flag(cell) is not None for cell in cells) and len({_as_flag(cell) for cell in cells}) == 2
 
 
-def _distinct(cells: Sequence[Any]) -> int:
+def _distinct(cells: Iterable[object]) -> int:
     return len({repr(cell) for cell in cells})
 
 

@@ -6,7 +6,7 @@ The class order is numeric where every name is a number ("2" < "10"), else by co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nlp_ft.data.readers.table import Table
@@ -14,6 +14,8 @@ from nlp_ft.data.schema.label_cells import LabelColumn, as_float, read_label_col
 from nlp_ft.data.schema.problem_type import MULTI, REGRESSION, SINGLE, split_names
 from nlp_ft.data.text import counted
 from nlp_ft.errors import DataError
+
+Numbers = list[int] | list[list[float]] | list[float]  # of single-label, multi-label and regression rows
 
 
 def targets(column: LabelColumn, problem: str) -> list[Any]:
@@ -61,7 +63,7 @@ def _number(column: LabelColumn, row: int) -> float:
     return number
 
 
-def class_names(column: LabelColumn, rows: list[Any], problem: str) -> list[str]:
+def class_names(column: LabelColumn, rows: Sequence[str | list[str]], problem: str) -> list[str]:
     """Class names in id order; [] for regression.
 
     Raises: DataError where the rows hold fewer than two.
@@ -87,7 +89,7 @@ def order_names(names: Iterable[str]) -> list[str]:
         return sorted(names)
 
 
-def encode_labels(table: Table, column_name: str, labels: list[str], problem: str) -> list[Any]:
+def encode_labels(table: Table, column_name: str, labels: list[str], problem: str) -> Numbers:
     """Number the labels of a table by class names that are already known.
 
     They come from training, or from a saved model.
@@ -99,7 +101,7 @@ def encode_labels(table: Table, column_name: str, labels: list[str], problem: st
     return number_targets(column, targets(column, problem), labels, problem)
 
 
-def number_targets(column: LabelColumn, rows: list[Any], labels: list[str], problem: str) -> list[Any]:
+def number_targets(column: LabelColumn, rows: list[Any], labels: list[str], problem: str) -> Numbers:
     """`targets` as numbers. Raises: DataError for a name that is not among `labels`."""
     if problem == REGRESSION:
         return rows
@@ -110,7 +112,7 @@ def number_targets(column: LabelColumn, rows: list[Any], labels: list[str], prob
     return [[float(label in row) for label in labels] for row in rows]
 
 
-def _refuse_unknown(column: LabelColumn, rows: list[Any], ids: dict[str, int]) -> None:
+def _refuse_unknown(column: LabelColumn, rows: Sequence[str | list[str]], ids: dict[str, int]) -> None:
     unknown_rows: dict[str, list[int]] = {}
     for row, names in enumerate(rows):
         for name in [names] if isinstance(names, str) else names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -82,7 +83,7 @@ def read_label_column(table: Table, name: str) -> LabelColumn:
     Raises: DataError where there is no such column, where cells are null (with their count and first places), or where
     the rows hold values of different kinds.
     """
-    cells = list(table.column(name, "--label_column_name"))
+    cells: list[Any] = list(table.column(name, "--label_column_name"))
     names = table.class_names.get(name)
     if names is not None:
         return _from_class_ids(table, name, cells, names)
@@ -144,7 +145,7 @@ def _from_class_ids(table: Table, name: str, cells: list[Any], names: list[str])
     return LabelColumn(table, name, "string", [named(row, cell) for row, cell in enumerate(cells)], names)
 
 
-def _require_no_null(table: Table, name: str, cells: list[Any]) -> None:
+def _require_no_null(table: Table, name: str, cells: Sequence[object]) -> None:
     missing = [row for row, cell in enumerate(cells) if cell is None or (isinstance(cell, float) and math.isnan(cell))]
     if missing:
         raise DataError(_empty(table, name, missing))
@@ -165,7 +166,7 @@ def _empty(table: Table, name: str, rows: list[int]) -> str:
     )
 
 
-def _kind(value: Any) -> Kind | None:
+def _kind(value: object) -> Kind | None:
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, str):
@@ -175,7 +176,7 @@ def _kind(value: Any) -> Kind | None:
     return "list" if isinstance(value, list) else None
 
 
-def _only_kind(table: Table, name: str, cells: list[Any]) -> Kind:
+def _only_kind(table: Table, name: str, cells: Sequence[object]) -> Kind:
     first = _kind(cells[0])
     for row, cell in enumerate(cells):
         kind = _kind(cell)
@@ -207,7 +208,7 @@ def _are_numbers(table: Table, name: str, cells: list[str]) -> bool:
     return True
 
 
-def _list_of_names(table: Table, name: str, row: int, cell: list[Any]) -> list[str]:
+def _list_of_names(table: Table, name: str, row: int, cell: list[object]) -> list[str]:
     if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in cell):
         raise DataError(f"{table.where(row)}: the list {shown(cell)} in column {name!r} must hold label names.")
     return [str(part).strip() for part in cell]

@@ -22,7 +22,9 @@ class Problem:
 
 
 def find_problem(column: LabelColumn, requested: str | None = None) -> Problem:
-    """The problem a label column poses; `requested` (--problem_type) has the last word.
+    """The problem type of a label column.
+
+    `requested` (--problem_type) has the last word.
 
     Lists are multi-label, and so are `a;b` strings whose parts recombine: at least two parts of combined cells, and
     half of them all, occur in another distinct cell too. Fractions are regression. Integers are classes if there are

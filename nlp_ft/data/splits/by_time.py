@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ _OLDEST_FIRST = ("train", "validation", "test")
 _NUMBER, _LOCAL, _ZONED = "a number", "a time without a zone", "a time with a zone"
 
 
-def read_times(times: Sequence[Any]) -> NDArray[Any]:
+def read_times(times: Sequence[object]) -> NDArray[np.number]:
     """Times as numbers to compare.
 
     Numbers as they are; ISO strings, dates and datetimes in microseconds.
@@ -28,13 +27,13 @@ def read_times(times: Sequence[Any]) -> NDArray[Any]:
     """
     values, first = [], ""
     for row, cell in enumerate(times, start=1):
-        found, named = _read(cell), shown(str(cell) if isinstance(cell, date) else cell)
-        if found is None:
+        moment, named = _read(cell), shown(str(cell) if isinstance(cell, date) else cell)
+        if moment is None:
             raise DataError(
                 f"row {row}: {named} is no time; write all times as 2024-05-31, all as 2024-05-31T12:00:00, "
                 "or all as numbers."
             )
-        kind, value = found
+        kind, value = moment
         first = first or kind
         if kind != first:
             raise DataError(f"row {row}: {named} is {kind}, the first row holds {first}; write all times alike.")
@@ -43,7 +42,7 @@ def read_times(times: Sequence[Any]) -> NDArray[Any]:
     return numbers if numbers.dtype.kind in "iuf" else numbers.astype(np.float64)
 
 
-def _read(cell: Any) -> tuple[str, float] | None:
+def _read(cell: object) -> tuple[str, float] | None:
     """(kind, number), or None for a cell that is no time."""
     if isinstance(cell, str):
         cell = _from_text(cell.strip())
@@ -73,7 +72,7 @@ def _since_1970(moment: datetime) -> tuple[str, int]:
     return _ZONED, (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def split_by_time(parts: Components, times: Sequence[Any], wanted: dict[str, float]) -> list[str]:
+def split_by_time(parts: Components, times: Sequence[object], wanted: dict[str, float]) -> list[str]:
     """The split of each component by its newest row.
 
     The newest are test, the next validation, the rest train.
@@ -103,7 +102,7 @@ def split_by_time(parts: Components, times: Sequence[Any], wanted: dict[str, flo
     return splits[of_part].tolist()
 
 
-def older_rows(split: dict[str, list[int]], times: Sequence[Any]) -> dict[str, int]:
+def older_rows(split: dict[str, list[int]], times: Sequence[object]) -> dict[str, int]:
     """Count held-out rows that are no newer than some row of an earlier split.
 
     They are there with a newer row of equal text or group. split: row numbers, as `split_rows` gives them by time.

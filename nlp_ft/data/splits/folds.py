@@ -6,7 +6,6 @@ Classes keep their proportion; equal texts and groups stay together.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from nlp_ft.errors import DataError
 
 def fold_rows(
     keys: Sequence[bytes],
-    labels: Sequence[Any],
+    labels: Sequence[object],
     problem: str,
     folds: int,
     seed: int,
@@ -61,11 +60,11 @@ def _deal(parts: Components, stratum: NDArray[np.int64], folds: int) -> NDArray[
     fold = np.empty(len(parts), np.int64)
     totals, here, last = [0] * folds, [0] * folds, -1
     order = np.lexsort((np.arange(len(parts)), -parts.sizes, stratum))
-    for place, now, size in zip(order.tolist(), stratum[order].tolist(), parts.sizes[order].tolist(), strict=True):
+    for component, now, size in zip(order.tolist(), stratum[order].tolist(), parts.sizes[order].tolist(), strict=True):
         if now != last:
             here, last = [0] * folds, now
         taken = min(zip(here, totals, range(folds), strict=True))[2]
         here[taken] += size
         totals[taken] += size
-        fold[place] = taken
+        fold[component] = taken
     return fold

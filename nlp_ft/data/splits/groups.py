@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +40,7 @@ class Components:
         return np.searchsorted(np.cumsum(shares)[:-1], self.position, side="right")
 
     def margin(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far each component lies from the nearest cut between two of these shares."""
+        """Distance of each component from the nearest cut between two of these shares."""
         margin = np.ones(len(self))
         for edge in np.cumsum(shares)[:-1]:
             np.minimum(margin, np.abs(self.position - edge), out=margin)
@@ -101,7 +100,7 @@ def _joined(
 
     Returns: digests that may name a component, the component of each, the component of each row.
     """
-    numbers: dict[Any, int] = {}
+    numbers: dict[Hashable, int] = {}
     of_group = np.fromiter(
         (-1 if _is_missing(group) else numbers.setdefault(group, len(numbers)) for group in groups),
         dtype=np.int64,
@@ -119,5 +118,5 @@ def _joined(
     return names[~grouped], of_node[~grouped], of_node[of_row]
 
 
-def _is_missing(group: Any) -> bool:
+def _is_missing(group: object) -> bool:
     return group is None or group == "" or group != group

@@ -64,13 +64,13 @@ class _State:
         table: Any = counts
         self.bounds, self.labels, self.rows = table.indptr.tolist(), table.indices.tolist(), table.data.tolist()
 
-    def _entries(self, place: int) -> Iterable[tuple[int, int]]:
+    def _entries(self, component: int) -> Iterable[tuple[int, int]]:
         """(label, rows) of a component."""
-        found = slice(self.bounds[place], self.bounds[place + 1])
-        return zip(self.labels[found], self.rows[found], strict=True)
+        entries = slice(self.bounds[component], self.bounds[component + 1])
+        return zip(self.labels[entries], self.rows[entries], strict=True)
 
-    def _put(self, place: int, side: int, sign: int) -> None:
-        for label, rows in self._entries(place):
+    def _put(self, component: int, side: int, sign: int) -> None:
+        for label, rows in self._entries(component):
             self.held[label][side] += sign * rows
 
     def fit(self, margin: NDArray[np.float64]) -> None:
@@ -84,26 +84,26 @@ class _State:
         for _ in wanted:
             label = int(remaining.argmin())
             remaining[label] = np.inf
-            found = slice(columns.indptr[label], columns.indptr[label + 1])
-            here = left[columns.indices[found]]
-            places, rows = columns.indices[found][here], columns.data[found][here]
+            entries = slice(columns.indptr[label], columns.indptr[label + 1])
+            here = left[columns.indices[entries]]
+            places, rows = columns.indices[entries][here], columns.data[entries][here]
             order = np.lexsort((places, -margin[places], -rows))
-            for place, count in zip(places[order].tolist(), rows[order].tolist(), strict=True):
-                self._put(place, self._choose(place, label, count, wanted), 1)
-                for other, lost in self._entries(place):
+            for component, count in zip(places[order].tolist(), rows[order].tolist(), strict=True):
+                self._put(component, self._choose(component, label, count, wanted), 1)
+                for other, lost in self._entries(component):
                     remaining[other] -= lost
             left[places] = False
 
-    def _choose(self, place: int, label: int, rows: int, wanted: list[list[float]]) -> int:
+    def _choose(self, component: int, label: int, rows: int, wanted: list[list[float]]) -> int:
         """The side by hash while it wants this label.
 
         Else the one that lacks most of it, then most rows.
         """
-        home, held, aim = int(self.side[place]), self.held[label], wanted[label]
+        home, held, aim = int(self.side[component]), self.held[label], wanted[label]
         if aim[home] - held[home] < rows / 2:
             needs = [(aim[at] - held[at], wanted[-1][at] - self.held[-1][at], -at) for at in range(len(aim))]
             home = -max(needs)[2]
-            self.side[place] = home
+            self.side[component] = home
         return home
 
     def polish(self) -> None:
@@ -120,18 +120,18 @@ class _State:
             indices = np.flatnonzero(gain > _NOTHING)
             if not len(indices):
                 break
-            for place in indices[np.argsort(-gain[indices], kind="stable")].tolist():
-                self._move(place, weight, float(cost[place]))
+            for component in indices[np.argsort(-gain[indices], kind="stable")].tolist():
+                self._move(component, weight, float(cost[component]))
 
-    def _move(self, place: int, weight: NDArray[np.float64], cost: float) -> None:
+    def _move(self, component: int, weight: NDArray[np.float64], cost: float) -> None:
         """Move a component to the side that needs its labels most, if that is a gain."""
-        here, pull = int(self.side[place]), [0.0] * self.wanted.shape[1]
-        for label, rows in self._entries(place):
+        here, pull = int(self.side[component]), [0.0] * self.wanted.shape[1]
+        for label, rows in self._entries(component):
             share = rows * float(weight[label])
             for at, held in enumerate(self.held[label]):
                 pull[at] += share * (float(self.wanted[label, at]) - held)
         best = max(range(len(pull)), key=pull.__getitem__)
         if pull[best] - pull[here] - cost > _NOTHING:
-            self._put(place, here, -1)
-            self._put(place, best, 1)
-            self.side[place] = best
+            self._put(component, here, -1)
+            self._put(component, best, 1)
+            self.side[component] = best

@@ -9,7 +9,6 @@ test at the high end. Large strata are cut there, so that rows added later move 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +26,13 @@ _ENOUGH_TARGETS = 200
 
 def split_rows(
     keys: Sequence[bytes],
-    labels: Sequence[Any],
+    labels: Sequence[object],
     problem: str,
     wanted: dict[str, float],
     seed: int,
     *,
     groups: Sequence[Hashable] | None = None,
-    times: Sequence[Any] | None = None,
+    times: Sequence[object] | None = None,
 ) -> dict[str, list[int]]:
     """Row numbers of `train` and of each held-out split, in file order.
 
@@ -65,7 +64,7 @@ def split_rows(
 
 def settled_rows(
     keys: Sequence[bytes],
-    labels: Sequence[Any],
+    labels: Sequence[object],
     problem: str,
     wanted: dict[str, float],
     *,
@@ -81,7 +80,7 @@ def settled_rows(
     return int(parts.sizes[settled].sum())
 
 
-def sample_rows(keys: Sequence[bytes], labels: Sequence[Any], problem: str, size: int, seed: int) -> list[int]:
+def sample_rows(keys: Sequence[bytes], labels: Sequence[object], problem: str, size: int, seed: int) -> list[int]:
     """Draw `size` rows class by class in proportion; their numbers in file order.
 
     At least one of each class while they last.
@@ -136,7 +135,7 @@ def _shares(wanted: dict[str, float]) -> NDArray[np.float64]:
 
 
 def _labels_of(
-    parts: Components, labels: Sequence[Any], problem: str, shares: NDArray[np.float64], *, grouped: bool
+    parts: Components, labels: Sequence[object], problem: str, shares: NDArray[np.float64], *, grouped: bool
 ) -> tuple[csr_array, NDArray[np.int64] | None]:
     """Labels by component.
 
@@ -150,7 +149,7 @@ def _labels_of(
 
 
 def _stratified(
-    parts: Components, labels: Sequence[Any], problem: str, shares: NDArray[np.float64], train: int, *, grouped: bool
+    parts: Components, labels: Sequence[object], problem: str, shares: NDArray[np.float64], train: int, *, grouped: bool
 ) -> NDArray[np.int64]:
     """The side of each component.
 

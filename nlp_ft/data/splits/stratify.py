@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ _CHUNK = 65536
 
 
 def label_pairs(
-    labels: Sequence[Any], problem: str, order: NDArray[np.int64], bins: int | None = None
+    labels: Sequence[object], problem: str, order: NDArray[np.int64], bins: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of row and class.
 
@@ -41,7 +40,7 @@ def label_pairs(
     return rows, rank * bins // max(1, len(labels))
 
 
-def _labels_on(labels: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _labels_on(labels: Sequence[object]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     pairs = []
     for start in range(0, len(labels), _CHUNK):
         rows, classes = np.nonzero(np.asarray(labels[start : start + _CHUNK], np.float32))
@@ -82,7 +81,7 @@ def _first_of_each(
     return strata
 
 
-def effective(sizes: NDArray[Any], squares: NDArray[Any]) -> NDArray[np.float64]:
+def effective(sizes: NDArray[np.number], squares: NDArray[np.number]) -> NDArray[np.float64]:
     """Effective number of components.
 
     As many of one size spread as evenly: (sum of sizes)^2 / sum of squared sizes (Kish 1965).
@@ -140,12 +139,12 @@ def _take(
     Returns: rows taken.
     """
     left = quota
-    for place in pool:
+    for component in pool:
         if not left:
             break
-        if side[place] == train and sizes[place] <= left:
-            side[place] = number
-            left -= int(sizes[place])
+        if side[component] == train and sizes[component] <= left:
+            side[component] = number
+            left -= int(sizes[component])
     return quota - left
 
 

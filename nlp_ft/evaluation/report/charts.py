@@ -1,4 +1,6 @@
-"""Charts as inline SVG: bars and histograms that take their colours from the page and say in words what they show.
+"""Charts as inline SVG: bars and histograms.
+
+They take their colours from the page, and state in words what they show.
 
 A chart is 400 units wide, so that its letters can still be read on a phone. Classes name what a colour stands for
 (`train`, `error` ...); the page gives the colours. No chart tells anything by colour alone.
@@ -24,7 +26,10 @@ _LETTERS = 56  # that fit the width
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: its length in any unit, its value in words, the class that gives its colour."""
+    """One bar.
+
+    Its length in any unit, its value in words, the class that gives its colour.
+    """
 
     length: float
     value: str
@@ -33,7 +38,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class Panel:
-    """One histogram: its heading, a count for each bin, the class that gives its colour."""
+    """One histogram.
+
+    Its heading, a count for each bin, the class that gives its colour.
+    """
 
     heading: str
     counts: Sequence[int]
@@ -41,7 +49,9 @@ class Panel:
 
 
 def bars(name: str, title: str, description: str, groups: Sequence[tuple[str, Sequence[Bar]]]) -> Markup:
-    """Horizontal bars in groups, each group under its label, the longest bar as long as there is room.
+    """Horizontal bars in groups, each group under its label.
+
+    The longest bar is as long as there is room.
 
     `name`: an id that no other chart of the page has. Length 0 is drawn as no bar beside its value.
     """
@@ -64,7 +74,9 @@ def bars(name: str, title: str, description: str, groups: Sequence[tuple[str, Se
 def histogram(
     name: str, title: str, description: str, panels: Sequence[Panel], edges: Sequence[str], unit: str
 ) -> Markup:
-    """Histograms one above the other over the same bins, each in shares of its own rows.
+    """Histograms one above the other over the same bins.
+
+    Each is in shares of its rows.
 
     `edges`: the lower edge of each bin and the upper one of the last, as they are to be read; `unit`: what they measure.
     """
@@ -75,28 +87,31 @@ def histogram(
         rows, most = sum(panel.counts) or 1, max(panel.counts) or 1
         y += _LINE
         body.append(_text(0, y - 4, f"{visible(panel.heading)}; highest bar {percent(most / rows)}", "label"))
-        for place, count in enumerate(panel.counts):
+        for index, count in enumerate(panel.counts):
             height = count / most * (_PANEL - _LINE)
-            hover = f"{edges[place]} to {edges[place + 1]}: {count} ({percent(count / rows)})"
+            hover = f"{edges[index]} to {edges[index + 1]}: {count} ({percent(count / rows)})"
             body.append(
-                f'<rect class="{escape(panel.kind)}" x="{place * step + 0.5:.1f}" y="{y + _PANEL - _LINE - height:.1f}" '
+                f'<rect class="{escape(panel.kind)}" x="{index * step + 0.5:.1f}" y="{y + _PANEL - _LINE - height:.1f}" '
                 f'width="{step - 1:.1f}" height="{height:.1f}"><title>{escape(hover)}</title></rect>'
             )
         y += _PANEL - _LINE
         body.append(f'<line class="axis" x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>')
         y += 6
-    body += [_text(x, y + 9, edges[place], f"value {anchor}") for place, x, anchor in _ticks(bins)]
+    body += [_text(x, y + 9, edges[index], f"value {anchor}") for index, x, anchor in _ticks(bins)]
     return _svg(
         name, y + 14 + _LINE, title, description, [*body, _text(WIDTH / 2, y + 9 + _LINE, unit, "value middle")]
     )
 
 
 def _ticks(bins: int) -> list[tuple[int, float, str]]:
-    """(edge, x, anchor) of at most six edges that are named, the first and the last among them."""
+    """(edge, x, anchor) of the edges that are named.
+
+    They are at most six, the first and the last among them.
+    """
     every = -(-bins // 5)
-    indices = [*(place for place in range(0, bins, every) if bins - place > every / 2), bins]
+    indices = [*(index for index in range(0, bins, every) if bins - index > every / 2), bins]
     anchors = {0: "start", bins: "end"}
-    return [(place, place * WIDTH / bins, anchors.get(place, "middle")) for place in indices]
+    return [(index, index * WIDTH / bins, anchors.get(index, "middle")) for index in indices]
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:

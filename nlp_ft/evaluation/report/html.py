@@ -1,8 +1,9 @@
-"""HTML pages that need nothing else: one shell, one style, templates that escape whatever they are handed."""
+"""HTML pages that need no other file.
+
+They share one shell and one style; their templates escape whatever they are handed.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -35,7 +36,7 @@ def html_page(title: str, body: Markup, *, style: str = "", lang: str = "en") ->
     return shell.render(title=title, body=body, style=Markup(style), lang=lang)
 
 
-def render(template: str, **values: Any) -> Markup:
+def render(template: str, **values: object) -> Markup:
     """Render a template of the package, by its path inside `nlp_ft`.
 
     Every value that is no Markup is escaped.

@@ -1,15 +1,17 @@
-"""The model card: what the model is, how good it is and how sure that is, from what data, how to use it; and its metadata."""
+"""The model card and its metadata.
+
+The card describes the model, its quality with intervals, its data and its use.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
 
-from nlp_ft.evaluation.report.model_card_text import body
+from nlp_ft.evaluation.report.model_card_text import Facts, body
 
 # What the Hub calls a metric, what a reader does, and what tells it from others of the same kind.
 METRICS: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -30,8 +32,10 @@ METRICS: dict[str, tuple[str, str, dict[str, str]]] = {
 _EVAL_RESULTS = Path(".eval_results") / "nlp_ft.yaml"
 
 
-def write_card(directory: Path, facts: Mapping[str, Any]) -> None:
-    """Write README.md, and `.eval_results/nlp_ft.yaml` where the test rows are a dataset of the Hub.
+def write_card(directory: Path, facts: Facts) -> None:
+    """Write README.md, and the evaluation results for the Hub.
+
+    The latter, `.eval_results/nlp_ft.yaml`, only where the test rows are a dataset of the Hub.
 
     facts: as `report` gathers them.
     """
@@ -42,7 +46,7 @@ def write_card(directory: Path, facts: Mapping[str, Any]) -> None:
         path.write_text(yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False), encoding="utf-8")
 
 
-def card(name: str, facts: Mapping[str, Any]) -> str:
+def card(name: str, facts: Facts) -> str:
     """The whole README.md: metadata with model-index, then prose.
 
     name: how its examples call the model; a local directory's until it is pushed.
@@ -77,7 +81,9 @@ def bare_card(name: str, labels: list[str], problem_type: str) -> str:
 
 
 def renamed(text: str, old: str, new: str, licence: str | None = None) -> str:
-    """A card whose examples call the model by its name on the Hub; what its user wrote into it stays.
+    """A card whose examples call the model by its name on the Hub.
+
+    What its user wrote into it stays.
 
     licence: set in its metadata where given. Raises: ValueError for metadata that the Hub would refuse.
     """
@@ -90,8 +96,11 @@ def renamed(text: str, old: str, new: str, licence: str | None = None) -> str:
     return edited.content
 
 
-def eval_entry(facts: Mapping[str, Any]) -> EvalResultEntry | None:
-    """The first metric shown, for the leaderboard of the dataset on the Hub that the test rows are of."""
+def eval_entry(facts: Facts) -> EvalResultEntry | None:
+    """The first metric shown, as an entry of a leaderboard on the Hub.
+
+    The leaderboard is that of the dataset that the test rows are of; None where they are of no such dataset.
+    """
     data = facts["settings"]["data"]
     shown = _shown(facts)
     if not data["dataset_name"] or "/" not in data["dataset_name"] or not shown:
@@ -104,8 +113,11 @@ def eval_entry(facts: Mapping[str, Any]) -> EvalResultEntry | None:
     )
 
 
-def dataset_name(facts: Mapping[str, Any]) -> str:
-    """The dataset as a card may name it: its name on the Hub, or that of the file, without its directories."""
+def dataset_name(facts: Facts) -> str:
+    """The dataset as a card may name it.
+
+    Its name on the Hub, or that of the file, without its directories.
+    """
     named = facts["settings"]["data"]["dataset_name"] or facts["fingerprint"]["sources"]["train"]
     return str(named) if facts["settings"]["data"]["dataset_name"] else PurePath(str(named)).name
 
@@ -115,11 +127,11 @@ def _is_local(name: str) -> bool:
     return path.exists() or path.is_absolute()
 
 
-def _shown(facts: Mapping[str, Any]) -> list[str]:
+def _shown(facts: Facts) -> list[str]:
     return [metric for metric in facts["shown"] if f"test_{metric}" in facts["metrics"]]
 
 
-def _results(facts: Mapping[str, Any]) -> list[EvalResult]:
+def _results(facts: Facts) -> list[EvalResult]:
     data = facts["settings"]["data"]
     return [
         EvalResult(

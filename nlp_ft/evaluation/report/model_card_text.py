@@ -13,8 +13,10 @@ _TITLES = {
 }
 _MOST_LABELS = 40
 
+Facts = Mapping[str, Any]  # of a run, by name, most of them out of its run.json
 
-def body(name: str, facts: Mapping[str, Any], base: str, dataset: str) -> str:
+
+def body(name: str, facts: Facts, base: str, dataset: str) -> str:
     """Everything below the metadata; base and dataset as a stranger may know them."""
     labels = facts["labels"]
     more = f" and {len(labels) - _MOST_LABELS} more (config.json has all)" if len(labels) > _MOST_LABELS else ""
@@ -55,7 +57,7 @@ training data hold beside it.
 """
 
 
-def _table(facts: Mapping[str, Any]) -> str:
+def _table(facts: Facts) -> str:
     metrics, ranges = facts["metrics"], facts.get("intervals", {})
     shown = [m for m in facts["shown"] if f"test_{m}" in metrics]
     lines = ["| | " + " | ".join(shown) + " |", "|---|" + "---|" * len(shown)]
@@ -71,7 +73,7 @@ def _with_range(value: float, interval: tuple[float, float] | None) -> str:
     return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
-def _per_class(facts: Mapping[str, Any]) -> str:
+def _per_class(facts: Facts) -> str:
     if not facts["per_class"]:
         return ""
     rows = [
@@ -81,12 +83,12 @@ def _per_class(facts: Mapping[str, Any]) -> str:
     return "\n".join(["", "| label | precision | recall | F1 | rows |", "|---|---|---|---|---|", *rows, ""])
 
 
-def _cell(text: Any) -> str:
+def _cell(text: object) -> str:
     return str(text).replace("|", "\\|").replace("\n", " ")
 
 
 def _calibration(metrics: Mapping[str, float]) -> str:
-    """What the probabilities are worth, where the run measured it."""
+    """The calibration error, where the run measured it."""
     if "test_ece" not in metrics:
         return ""
     before = metrics.get("test_ece_before")
@@ -115,7 +117,7 @@ curl https://router.huggingface.co/hf-inference/models/{name} -H "Authorization:
 """
 
 
-def _data(facts: Mapping[str, Any]) -> str:
+def _data(facts: Facts) -> str:
     """Splits, their sizes and fingerprints, and what the check of the data found."""
     record, splits = facts["fingerprint"], ("train", "validation", "test")
     lines = ["| split | rows | sha256 of its rows | classes |", "|---|---|---|---|"]
@@ -131,7 +133,7 @@ def _data(facts: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *(f"- {note}" for note in warnings), *([""] if warnings else [])])
 
 
-def _training(facts: Mapping[str, Any]) -> str:
+def _training(facts: Facts) -> str:
     settings = facts["settings"]
     training, lora = settings["training"], settings["lora"]
     how = "all weights" if not lora["use_peft"] else f"LoRA adapters of rank {lora['lora_r']}"
@@ -147,5 +149,5 @@ fingerprint and all metrics are in run.json.
 """
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return str(getattr(value, "value", value))

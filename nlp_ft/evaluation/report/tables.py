@@ -1,4 +1,7 @@
-"""Tables as aligned text for a terminal or a report, those of `nlp_ft.evaluation.metrics` among them."""
+"""Tables as aligned text, for a terminal or a report.
+
+Those of `nlp_ft.evaluation.metrics` are among them.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,9 @@ def format_per_class(table: Sequence[ClassScores]) -> str:
 
 
 def format_confusion(matrix: Sequence[Sequence[int]], label_names: Sequence[str]) -> str:
-    """`metrics.confusion_matrix` as aligned text, references down and predictions across.
+    """`metrics.confusion_matrix` as aligned text.
 
+    References stand down, predictions across.
     Above 6 classes the columns are numbered; above 20 the 20 most frequent confusions are listed instead.
     """
     names = [_short(name) for name in label_names]

@@ -13,7 +13,10 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udff
 
 
 def visible(text: str) -> str:
-    r"""A text on one line, in which what could drive a terminal or break a page stands as its escape, like `\x1b`."""
+    r"""A text on one line, with control characters as their escapes, like `\x1b`.
+
+    They could drive a terminal or break a page.
+    """
     line = _SPACES.sub(" ", text).strip(" ")
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), line)
 
@@ -24,7 +27,10 @@ def percent(share: float) -> str:
 
 
 def columns_of(text: str) -> int:
-    """How many columns of a terminal a text takes: two for a wide character, none for one that joins the one before."""
+    """Number of columns of a terminal that a text takes.
+
+    Two for a wide character, none for one that joins the one before.
+    """
     return sum(map(_columns_of, text))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from nlp_ft.evaluation.report.html import html_page, render
 from nlp_ft.inference.explain.word_spans import Token
@@ -146,14 +145,14 @@ class Explanation:
     relative_error: float
     cut: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Convert to a dictionary for JSON.
 
         A token is {"text", "start", "end", "part", "attribution"}.
         """
         fields = asdict(self)
         attributions = zip(self.tokens, fields.pop("attributions"), strict=True)
-        return fields | {"tokens": [token._asdict() | {"attribution": share} for token, share in attributions]}
+        return {**fields, "tokens": [token._asdict() | {"attribution": share} for token, share in attributions]}
 
     def to_html(self) -> str:
         """Render as a standalone HTML page.

@@ -14,14 +14,17 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers import BatchEncoding, PreTrainedTokenizerBase
+from transformers import BatchEncoding
 
-from nlp_ft.errors import ConfigError, DataError, ModelError, did_you_mean
-from nlp_ft.evaluation.inference_config import InferenceConfig
+from nlp_ft.data.encodings import encode_part, is_fast, join, sequence_ids, truncate
+from nlp_ft.data.encodings import row as row_of_inputs
+from nlp_ft.data.windows import end_token
+from nlp_ft.errors import ConfigError, ModelError, did_you_mean
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, probabilities
 from nlp_ft.inference.explain.explanation import Explanation
 from nlp_ft.inference.explain.word_spans import Token, merge_into_words
-from nlp_ft.inference.inputs import Texts, texts_and_pairs
+from nlp_ft.inference.forward import ForwardPass
+from nlp_ft.inference.inputs import Texts
 from nlp_ft.models.layers import unwrapped
 from nlp_ft.models.tokenizer import pad_token_id
 
@@ -31,20 +34,32 @@ __all__ = ["Explanation", "Token", "explain"]
 class Explainable(Protocol):
     """The members of `Classifier` that are read here; that module imports this one."""
 
-    model: Any
-    tokenizer: PreTrainedTokenizerBase
-    labels: list[str]
-    problem_type: str
-    max_seq_length: int
-    inference_config: InferenceConfig
+    @property
+    def forward_pass(self) -> ForwardPass:
+        """Model and tokenizer."""
+        ...
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names in id order."""
+        ...
+
+    @property
+    def problem_type(self) -> str:
+        """Problem type as in the configuration of transformers."""
+        ...
 
 
 class _Row(NamedTuple):
-    """A text and its encoding; cut: number of tokens that were truncated."""
+    """A text and its encoding.
+
+    parts: the text (0 or 1) of each token; cut: number of tokens that were truncated.
+    """
 
     text: str
     pair: str | None
     encoding: BatchEncoding
+    parts: list[int | None]
     cut: int
 
 
@@ -82,8 +97,11 @@ def explain(
     """
     integrate = _captum()
     chosen = _check(classifier, target, steps, batch_size)
-    firsts, seconds = texts_and_pairs(texts)
-    rows = [_encode(classifier, i, text, None if seconds is None else seconds[i]) for i, text in enumerate(firsts)]
+    firsts, seconds = classifier.forward_pass.texts(texts)
+    rows = [
+        _encode(classifier.forward_pass, i, text, None if seconds is None else seconds[i])
+        for i, text in enumerate(firsts)
+    ]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].encoding["input_ids"]))
     explanations: dict[int, Explanation] = {}
     lookup = _Lookup(classifier)
@@ -120,9 +138,9 @@ def _check(classifier: Explainable, target: str | None, steps: int, batch_size: 
     for name, value in (("steps", steps), ("batch_size", batch_size)):
         if value < 1:
             raise ConfigError(f"{name} must be at least 1, got {value}.")
-    if not isinstance(classifier.model, nn.Module):
+    if not isinstance(classifier.forward_pass.model, nn.Module):
         raise ModelError("an exported model has no gradients to explain by; load the directory it was exported from.")
-    if not getattr(classifier.tokenizer, "is_fast", False):
+    if not is_fast(classifier.forward_pass.tokenizer):
         raise ModelError("this tokenizer does not say which characters its tokens are; explaining needs one that does.")
     if target is None:
         return None
@@ -134,35 +152,39 @@ def _check(classifier: Explainable, target: str | None, steps: int, batch_size: 
     return classifier.labels.index(target)
 
 
-def _encode(classifier: Explainable, index: int, text: str, pair: str | None) -> _Row:
+def _encode(forward_pass: ForwardPass, index: int, text: str, pair: str | None) -> _Row:
     """Encode a text with offsets.
 
     Raises: DataError for a blank text without any token.
     """
-    tokenizer, limit = classifier.tokenizer, classifier.max_seq_length
-    all_ids = tokenizer(text, pair, verbose=False)["input_ids"]
-    row = tokenizer(
-        text, pair, truncation=True, max_length=limit, return_special_tokens_mask=True, return_offsets_mapping=True
-    )
-    if not all_ids:  # as in predicting, the end token stands for a blank text
-        if tokenizer.eos_token_id is None:
-            raise DataError(f"row {index}: {text!r} has no tokens, and this tokenizer no end token to stand for them.")
-        row = tokenizer.pad(BatchEncoding({"input_ids": [tokenizer.eos_token_id]}))
-        row.update({"special_tokens_mask": [1], "offset_mapping": [(0, 0)]})
-    return _Row(text, pair, row, max(len(all_ids) - len(row["input_ids"]), 0))
+    tokenizer, limit = forward_pass.tokenizer, forward_pass.max_length
+    assert is_fast(tokenizer)
+    parts = [encode_part(tokenizer, part) for part in (text, pair) if part is not None]
+    encoding = join(tokenizer, parts[0], parts[1] if pair is not None else None)
+    count = len(encoding.ids)
+    if not count:  # as in predicting, the end token stands for a blank text
+        blank = {"input_ids": [end_token(tokenizer, index, text)], "attention_mask": [1], "special_tokens_mask": [1]}
+        return _Row(text, pair, BatchEncoding({**blank, "offset_mapping": [(0, 0)]}), [None], 0)
+    if count > limit:
+        encoding = truncate(tokenizer, text, pair, limit)
+    inputs = {
+        **row_of_inputs(tokenizer, encoding),
+        "attention_mask": encoding.attention_mask,
+        "special_tokens_mask": encoding.special_tokens_mask,
+        "offset_mapping": encoding.offsets,
+    }
+    return _Row(text, pair, BatchEncoding(inputs, encoding), sequence_ids(encoding), count - len(encoding.ids))
 
 
 def _batch(classifier: Explainable, rows: Sequence[_Row], chosen: int | None) -> _Batch:
     """Pad rows, with their baseline and the labels to explain."""
-    tokenizer, device = classifier.tokenizer, classifier.model.device
+    tokenizer, model = classifier.forward_pass.tokenizer, classifier.forward_pass.model
     lists = [{name: ids for name, ids in row.encoding.items() if name != "offset_mapping"} for row in rows]
-    for row in lists:
-        row["attention_mask"] = [1] * len(row["input_ids"])
-    padded = dict(tokenizer.pad([BatchEncoding(row) for row in lists], return_tensors="pt").to(device))
+    padded = dict(tokenizer.pad([BatchEncoding(row) for row in lists], return_tensors="pt").to(model.device))
     ids, special = padded.pop("input_ids"), padded.pop("special_tokens_mask").bool()
     baseline = torch.where(special, ids, torch.full_like(ids, pad_token_id(tokenizer)))
     with torch.no_grad():
-        logits = classifier.model(input_ids=ids, **padded).logits.float()
+        logits = model(input_ids=ids, **padded).logits.float()
     targets = logits.argmax(-1) if chosen is None else torch.full_like(ids[:, 0], chosen)
     return _Batch(ids, baseline, padded["attention_mask"].bool().cpu(), padded, targets, logits.cpu())
 
@@ -176,10 +198,12 @@ def _explanation(
     """
     target, regression = int(batch.targets[index]), classifier.problem_type == REGRESSION
     scores = probabilities(
-        classifier.problem_type, batch.logits[index : index + 1].numpy(), classifier.inference_config.temperature
+        classifier.problem_type,
+        batch.logits[index : index + 1].numpy(),
+        classifier.forward_pass.inference_config.temperature,
     )[0]
     error = abs(sum(shares) - (ends[0] - ends[1]))
-    tokens, sums = merge_into_words(row.text, row.pair, row.encoding, shares)
+    tokens, sums = merge_into_words(row.text, row.pair, row.encoding, row.parts, shares)
     return Explanation(
         text=row.text,
         pair=row.pair,
@@ -203,10 +227,11 @@ class _Lookup(nn.Module):
 
     def __init__(self, classifier: Explainable) -> None:
         super().__init__()
-        self._classifier = classifier
-        self._embedding = [
-            unwrapped(classifier.model).get_input_embeddings()
-        ]  # in a list, so that it is no child of this
+        self._problem_type = classifier.problem_type
+        self._replacing = classifier.forward_pass.replacing_model()
+        self._embedding = [  # in a list, so that it is no child of this
+            unwrapped(classifier.forward_pass.model).get_input_embeddings()
+        ]
 
     def forward(self, ids: Tensor) -> Tensor:
         """Look up the embeddings."""
@@ -234,20 +259,17 @@ class _Lookup(nn.Module):
         The model gets the ids, for positions and pooling, but these embeddings.
         """
 
-        def replace(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            if inputs[0].shape == ids.shape and torch.equal(inputs[0], ids):
+        def replace(looked_up: Tensor, output: Tensor) -> Tensor:
+            if looked_up.shape == ids.shape and torch.equal(looked_up, ids):
                 return embeddings
             if output.shape[:2] != embeddings.shape[1::-1]:
                 raise ModelError("this architecture looks its words up in a way that cannot be explained.")
             return embeddings.transpose(0, 1)  # XLNet's tokens come first
 
-        hook = self._embedding[0].register_forward_hook(replace)
-        try:
-            logits = self._classifier.model(input_ids=ids, **rest).logits.float()
-        finally:
-            hook.remove()
+        with self._replacing.replacing(replace) as model:
+            logits = model(input_ids=ids, **rest).logits.float()
         logit = logits.gather(1, targets[:, None])[:, 0]
-        if self._classifier.problem_type in (MULTI, REGRESSION):
+        if self._problem_type in (MULTI, REGRESSION):
             return logit
         others = logits.scatter(1, targets[:, None], -torch.inf)
         return logit - others.logsumexp(-1)

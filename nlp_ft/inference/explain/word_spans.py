@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
-from transformers import BatchEncoding
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 _NO_SPACES = (
     (0x0E00, 0x0EFF),
@@ -30,17 +28,17 @@ class Token(NamedTuple):
 
 
 def merge_into_words(
-    text: str, pair: str | None, row: BatchEncoding, shares: Sequence[float]
+    text: str, pair: str | None, row: Mapping[str, Any], parts: Sequence[int | None], shares: Sequence[float]
 ) -> tuple[list[Token], list[float]]:
     """Words with the sums of their tokens' shares, in order.
 
     Special tokens, which have no share, are left out. Every other share is counted: that of blanks, and of tokens without
     characters, goes to the word after them, at the end to the one before.
 
-    row: a fast tokenizer's encoding of text and pair with special_tokens_mask and offset_mapping; shares: one a token.
+    row: a fast tokenizer's encoding of text and pair with special_tokens_mask and offset_mapping; parts: the text of each
+    token, 0 or 1 (None: special); shares: one a token.
     """
     texts = (text, pair or "")
-    parts = row.sequence_ids() if row.is_fast else [0] * len(shares)
     words: list[Token] = []
     sums: list[float] = []
     blanks: list[Token] = []

@@ -9,7 +9,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -81,7 +80,7 @@ class Parity:
         worst = max(losses, key=lambda name: losses[name])
         return worst, losses[worst]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Convert to a dictionary for export.json."""
         return asdict(self)
 

@@ -32,7 +32,8 @@ class Output(NamedTuple):
 class GraphModel:
     """A graph in place of a transformers classifier, on the CPU, in evaluation mode.
 
-    inputs: names of the graph's inputs; run: takes them by name as int64 arrays (rows, tokens), returns the logits.
+    inputs: names of the graph's inputs; run: takes them by name as int64 arrays (rows, tokens), returns the logits. A pickle
+    holds the directory alone, which is opened again.
     """
 
     training = False
@@ -43,9 +44,12 @@ class GraphModel:
         config: PreTrainedConfig,
         inputs: Sequence[str],
         run: Callable[[dict[str, np.ndarray]], np.ndarray],
-        name: str,
+        directory: Path,
     ) -> None:
-        self.config, self.inputs, self._run, self._name = config, tuple(inputs), run, name
+        self.config, self.inputs, self._run, self._directory = config, tuple(inputs), run, directory
+
+    def __reduce__(self) -> tuple[Callable[[Path], GraphModel], tuple[Path]]:
+        return open_export, (self._directory,)
 
     def __call__(self, **batch: torch.Tensor) -> Output:
         """Logits of a tokenizer's batch; unused inputs are left out.
@@ -54,7 +58,7 @@ class GraphModel:
         """
         if missing := [name for name in self.inputs if name not in batch]:
             raise ModelError(
-                f"{self._name} reads {missing[0]}, and its tokenizer gives {', '.join(batch)}; they belong to two models."
+                f"{self._directory} reads {missing[0]}, and its tokenizer gives {', '.join(batch)}; they belong to two models."
             )
         arrays = {name: np.ascontiguousarray(np.asarray(batch[name]), dtype=np.int64) for name in self.inputs}
         return Output(torch.from_numpy(np.array(self._run(arrays), dtype=np.float32, ndmin=2)))
@@ -124,7 +128,7 @@ def open_onnx(directory: Path) -> OnnxModel:
     outputs = {port.name: list(port.shape) for port in session.get_outputs()}
     config = _config(graph_directory)
     _check_ports(graph_directory / ONNX, inputs, outputs, config.num_labels)
-    return OnnxModel(config, [*inputs], lambda arrays: session.run(["logits"], arrays)[0], str(directory))
+    return OnnxModel(config, [*inputs], lambda arrays: session.run(["logits"], arrays)[0], directory.absolute())
 
 
 def open_openvino(directory: Path) -> OpenVinoModel:
@@ -144,7 +148,11 @@ def open_openvino(directory: Path) -> OpenVinoModel:
     outputs = {port.get_any_name(): [_length(dim) for dim in port.partial_shape] for port in graph.outputs}
     config = _config(graph_directory)
     _check_ports(graph_directory / OPENVINO, inputs, outputs, config.num_labels)
-    return OpenVinoModel(config, [*inputs], lambda arrays: graph(arrays)["logits"], str(directory))
+
+    def run(arrays: dict[str, np.ndarray]) -> np.ndarray:
+        return graph.infer_new_request(arrays)["logits"]  # calling the graph itself shares one request among threads
+
+    return OpenVinoModel(config, [*inputs], run, directory.absolute())
 
 
 def _length(dimension: Dimension) -> int | None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from nlp_ft.data import load_labelled, texts_or_pairs
 from nlp_ft.errors import DataError
@@ -19,7 +18,7 @@ _COLUMNS = ("text_column_names", "text_pair_column_name", "label_column_name", "
 
 
 def comparison_rows(
-    classifier: Classifier, directory: Path, files: Sequence[str] | None, columns: dict[str, Any], limit: int
+    classifier: Classifier, directory: Path, files: Sequence[str] | None, columns: Mapping[str, str | None], limit: int
 ) -> tuple[Rows, list[str]]:
     """At most `limit` rows, spread evenly over the file, and notes to log.
 
@@ -44,7 +43,7 @@ def comparison_rows(
 
 
 def _labelled(
-    classifier: Classifier, source: str | list[str], name: str, columns: dict[str, Any], limit: int
+    classifier: Classifier, source: str | list[str], name: str, columns: Mapping[str, str | None], limit: int
 ) -> tuple[Rows, list[str]]:
     data, notes = load_labelled(source, classifier.labels, classifier.problem_type, **columns)
     if not len(data):
@@ -54,9 +53,9 @@ def _labelled(
     return Rows(texts_or_pairs(data), data["label"][:], name), notes
 
 
-def _test_sources(directory: Path) -> list[tuple[str | list[str], dict[str, Any]]]:
+def _test_sources(directory: Path) -> list[tuple[str | list[str], Mapping[str, str | None]]]:
     """The run's files of test rows, with the columns to read them by."""
-    sources: list[tuple[str | list[str], dict[str, Any]]] = []
+    sources: list[tuple[str | list[str], Mapping[str, str | None]]] = []
     predictions, run = directory / "test_predictions.csv", directory / "run.json"
     if predictions.is_file():
         with predictions.open(encoding="utf-8", newline="") as handle:

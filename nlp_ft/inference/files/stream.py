@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nlp_ft.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from nlp_ft.inference.prediction import Prediction
 
-Predict = Callable[[Sequence[Any]], "list[Prediction]"]
+Predict = Callable[[Sequence[object]], "list[Prediction]"]
 _ROW = re.compile(r"row (\d+): ")
 
 

@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
-from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.config import arguments_of
 from nlp_ft.methods.distill.arguments import DistillArguments
 
 if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
-ARGUMENTS = (
-    ModelArguments,
-    DataArguments,
-    AugmentArguments,
-    LoraArguments,
-    FreezeArguments,
-    FitArguments,
-    HubArguments,
-    DistillArguments,
-)
+ARGUMENTS = arguments_of(DistillArguments)
 
 
 def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:

@@ -14,7 +14,10 @@ _MATCHES = ("hidden", "attention")
 
 @dataclass(kw_only=True)
 class DistillArguments:
-    """Distillation: train on a teacher's logits and the labels (Hinton et al. 2015, arXiv:1503.02531)."""
+    """Distillation: train on a teacher's logits and the labels.
+
+    Source: Hinton et al. 2015, arXiv:1503.02531.
+    """
 
     unsupported: ClassVar = {
         LongTextArguments: "long texts are truncated here; finetune and transfer read them in windows",

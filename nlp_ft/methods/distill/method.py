@@ -1,33 +1,27 @@
-"""The run of `nlp-ft distill`, step by step."""
+"""Steps of an `nlp-ft distill` run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from nlp_ft.errors import ConfigError
+from nlp_ft.hub.push import push_if_asked
 from nlp_ft.methods.distill.arguments import DistillArguments
-
-if TYPE_CHECKING:
-    from nlp_ft.training.run_report import RunReport
-    from nlp_ft.training.settings import Settings
+from nlp_ft.methods.distill.job import control_job, student_job
+from nlp_ft.methods.distill.report import comparison
+from nlp_ft.methods.distill.teacher import Teacher
+from nlp_ft.training import controls, fit
+from nlp_ft.training.job import read
+from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.settings import Settings
 
 
 def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
-    """Load data, teacher and student, compute the teacher's logits, train (a control first, if requested), report.
+    """Train a student on the teacher's logits and labels, and report.
 
     arguments: as `parse(*ARGUMENTS)` returns them. frames: data frames by split (train, validation, test), in place of files.
     Raises: ConfigError for a teacher with other labels, and flags that do not work with a teacher; else as `training.fit`.
     """
-    from nlp_ft.hub.push import push_if_asked
-    from nlp_ft.methods.distill.job import control_job, student_job
-    from nlp_ft.methods.distill.report import complete
-    from nlp_ft.methods.distill.teacher import Teacher
-    from nlp_ft.training import controls
-    from nlp_ft.training.fit import finish, train
-    from nlp_ft.training.job import read
-    from nlp_ft.training.settings import Settings
-
     settings = Settings.of("distill", arguments, DistillArguments)
     _check(settings)
     data = read(settings, frames)
@@ -39,8 +33,8 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
         baselines.append(
             controls.run_control(control_job(job, settings), "labels", "the same student without a teacher")
         )
-    report = finish(job, train(job), controls=baselines)
-    return push_if_asked(complete(report, job.data, settings), settings)
+    report = fit.finish(job, fit.train(job), controls=baselines, measure=comparison(job.data, settings))
+    return push_if_asked(report, settings)
 
 
 def _check(settings: Settings[DistillArguments]) -> None:

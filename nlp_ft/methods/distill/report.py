@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,8 @@ from nlp_ft.inference.classifier import Classifier
 from nlp_ft.inference.load import load
 from nlp_ft.methods.distill.arguments import DistillArguments
 from nlp_ft.models.classifier import count_parameters
-from nlp_ft.training import run
-from nlp_ft.training.run_report import RunReport, per_class, write_report
+from nlp_ft.training.run_report import RunReport
 from nlp_ft.training.settings import Settings
-from nlp_ft.utils import log
 
 # Metrics for the ratio student / teacher: those whose zero is chance level or no correlation.
 _RETAINED = {
@@ -34,9 +32,9 @@ _TEXTS = {1: 64, 32: 256}
 
 
 def agreement(problem_type: str, student: np.ndarray, teacher: np.ndarray) -> float:
-    """Share of rows with equal predictions (multi-label: of all labels); regression: Pearson correlation.
+    """Share of rows with equal predictions; regression: Pearson correlation.
 
-    student, teacher: logits (rows, classes).
+    Multi-label predictions are equal if all labels are. student, teacher: logits (rows, classes).
     """
     ours, theirs = predicted(problem_type, student), predicted(problem_type, teacher)
     if problem_type == REGRESSION:
@@ -47,38 +45,36 @@ def agreement(problem_type: str, student: np.ndarray, teacher: np.ndarray) -> fl
 
 
 def retention(problem_type: str, student: Mapping[str, float], teacher: Mapping[str, float]) -> dict[str, float]:
-    """Ratio student / teacher by metric; metrics that are 0 for the teacher are left out."""
+    """Ratio student / teacher by metric, without metrics that are 0 for the teacher."""
     return {name: student[f"test_{name}"] / teacher[name] for name in _RETAINED[problem_type] if teacher[name] > 0}
 
 
 def seconds_per_text(
     models: Sequence[Classifier], texts: Sequence[str | tuple[str, str]], batch_size: int
 ) -> list[float]:
-    """Median seconds per text of each model, tokenization included, on the same texts after a warm-up."""
-    slowest = 0.0
-    for model in models:
-        probe = texts[:batch_size]
-        model.logits(probe, batch_size)
+    """Median seconds per text of each model, with tokenization, after a warm-up."""
+
+    def seconds(model: Classifier, sample: Sequence[str | tuple[str, str]]) -> float:
         started = time.perf_counter()
-        model.logits(probe, batch_size)
-        slowest = max(slowest, (time.perf_counter() - started) / len(probe))
+        model.logits(sample, batch_size)
+        return (time.perf_counter() - started) / len(sample)
+
+    warm_up = texts[:batch_size]
+    for model in models:
+        model.logits(warm_up, batch_size)
+    slowest = max(seconds(model, warm_up) for model in models)
     limit = max(batch_size, int(_SECONDS / max(slowest, 1e-9)))
     sample = texts[: min(_TEXTS[batch_size], limit)]
-    seconds: list[list[float]] = [[] for _ in models]
-    for _ in range(_PASSES):
-        for times, model in zip(seconds, models, strict=True):
-            started = time.perf_counter()
-            model.logits(sample, batch_size)
-            times.append((time.perf_counter() - started) / len(sample))
-    return [statistics.median(times) for times in seconds]
+    passes = [[seconds(model, sample) for model in models] for _ in range(_PASSES)]
+    return [statistics.median(times) for times in zip(*passes, strict=True)]
 
 
 def costs(
     student: Classifier, teacher: Classifier, directory: Path, texts: Sequence[str | tuple[str, str]]
 ) -> dict[str, float]:
-    """Measure `distill_*`: parameters, megabytes and milliseconds per text of both models, and the speed-up.
+    """Measure size and milliseconds per text of both models as `distill_*`.
 
-    directory: of the student; the files at its root count. The megabytes of the teacher are those of its weights.
+    directory: of the saved student; the files at its root count. The megabytes of the teacher are those of its weights.
     """
     metrics: dict[str, float] = {}
     for name, classifier in (("student", student), ("teacher", teacher)):
@@ -125,26 +121,25 @@ def sentences(problem_type: str, metrics: Mapping[str, float]) -> list[str]:
     return lines
 
 
-def complete(report: RunReport, data: TextData, settings: Settings[DistillArguments]) -> RunReport:
-    """Add the comparison with the teacher to the report and its files, and log it."""
-    teacher, name = report.baselines["teacher"], settings.method_arguments.teacher_name_or_path
-    kept = retention(data.problem_type, report.metrics, teacher.metrics)
-    report.metrics |= {f"distill_retention_{metric}": share for metric, share in kept.items()}
-    report.metrics["distill_agreement"] = agreement(data.problem_type, report.test_logits, teacher.logits)
-    state = PartialState()
-    if state.is_main_process:
-        both = [load(path, device=settings.training.device) for path in (report.output_dir, name)]
-        report.metrics |= costs(both[0], both[1], report.output_dir, texts_or_pairs(data.test))
-    lines = sentences(data.problem_type, report.metrics)
-    if not settings.fit.with_control:
-        lines.append(
-            "The gain from the teacher over the labels alone was not measured: --with_control also trains the same student "
-            "without it."
-        )
-    report.verdict = "\n".join([report.verdict, *lines])
-    if state.is_main_process:
-        write_report(report, data)
-        run.complete(report, settings.explicit or (), data=data.fingerprint, per_class=per_class(report, data))
-    state.wait_for_everyone()
-    log("\n".join(lines))
-    return report
+def comparison(
+    data: TextData, settings: Settings[DistillArguments]
+) -> Callable[[RunReport], tuple[dict[str, float], list[str]]]:
+    """Return what `training.fit.finish` measures: the student beside the teacher."""
+
+    def measure(report: RunReport) -> tuple[dict[str, float], list[str]]:
+        teacher, name = report.baselines["teacher"], settings.method_arguments.teacher_name_or_path
+        kept = retention(data.problem_type, report.metrics, teacher.metrics)
+        metrics = {f"distill_retention_{metric}": share for metric, share in kept.items()}
+        metrics["distill_agreement"] = agreement(data.problem_type, report.test_logits, teacher.logits)
+        if PartialState().is_main_process:
+            student, original = (load(path, device=settings.training.device) for path in (report.output_dir, name))
+            metrics |= costs(student, original, report.output_dir, texts_or_pairs(data.test))
+        lines = sentences(data.problem_type, metrics)
+        if not settings.fit.with_control:
+            lines.append(
+                "The gain from the teacher over the labels alone was not measured: --with_control also trains the same "
+                "student without it."
+            )
+        return metrics, lines
+
+    return measure

@@ -1,4 +1,4 @@
-"""The teacher: load it, check its labels by name, and add its logits to the training rows."""
+"""The teacher: its labels, and its logits in the training rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,16 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from nlp_ft.config import DataArguments
-from nlp_ft.data import TextData, counted, keys_of, text_digest, texts_for_prediction, tokenize
+from nlp_ft.data import (
+    TextData,
+    counted,
+    keys_of,
+    text_columns,
+    text_digest,
+    texts_for_prediction,
+    texts_or_pairs,
+    tokenize,
+)
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION
 from nlp_ft.inference.classifier import Classifier
@@ -48,22 +56,21 @@ class Teacher:
         self.key = weights_key(classifier.model, classifier.tokenizer, classifier.max_seq_length, long_texts)
 
     def logits(self, rows: Dataset) -> np.ndarray:
-        """Return its logits, float32 (rows, classes) in the order of the data's labels, cached by text.
+        """Return its logits in the order of the data's labels, float32 (rows, classes).
 
-        rows: with `text` (and `text_pair`). Several processes share the texts.
+        Cached by text. rows: with `text` (and `text_pair`). Several processes share the texts.
         """
-        texts, pairs = columns(rows)
-        inputs = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
+        inputs = texts_or_pairs(rows)
 
         def compute(indices: list[int]) -> np.ndarray:
             return _logits_by_all_processes(self.classifier, [inputs[index] for index in indices])
 
-        logits = cached_rows(LOGITS, self.key, row_digests(texts, pairs), compute)
+        logits = cached_rows(LOGITS, self.key, row_digests(*text_columns(rows)), compute)
         return logits[:, [self.classifier.labels.index(label) for label in self.labels]] if self.labels else logits
 
 
 def _logits_by_all_processes(classifier: Classifier, texts: Sequence[str | tuple[str, str]]) -> np.ndarray:
-    """Compute logits of the texts, each process a share of them. Returns: all, on every process."""
+    """Compute logits of the texts, each process a share; all have the result."""
     state, started = PartialState(), time.monotonic()
     share = slice(state.process_index, None, state.num_processes)
     logits = np.zeros((len(texts), classifier.model.config.num_labels), dtype=np.float32)
@@ -99,13 +106,8 @@ def _check_labels(name: str, teacher: Classifier, data: TextData) -> None:
         )
 
 
-def columns(rows: Dataset) -> tuple[list[str], list[str] | None]:
-    """Return the texts, and the second texts of pairs or None."""
-    return rows["text"][:], rows["text_pair"][:] if "text_pair" in rows.column_names else None
-
-
 def read_unlabelled(files: list[str], data: TextData, args: DataArguments) -> tuple[Dataset | None, list[str]]:
-    """Read texts without labels as rows of the training split with a placeholder label.
+    """Read texts without labels as training rows with a placeholder label.
 
     Left out and counted: blank texts, texts of validation and test (their logits would leak those), and texts that are in the
     training split. args: those of the run. Returns: the rows, None if none is left; and notes.
@@ -122,9 +124,8 @@ def read_unlabelled(files: list[str], data: TextData, args: DataArguments) -> tu
     held_out, seen = {*keys_of(data.validation), *keys_of(data.test)}, {*keys_of(data.train)}
     kept: list[tuple[str, str | None]] = []
     counts = {"blank": 0, "in validation or test": 0, "there already": 0}
-    for cells in zip(
-        *_filled(list(unlabelled.texts), None if unlabelled.pairs is None else list(unlabelled.pairs)), strict=True
-    ):
+    pairs = [None] * len(unlabelled.texts) if unlabelled.pairs is None else unlabelled.pairs
+    for cells in zip(unlabelled.texts, pairs, strict=True):
         digest = text_digest(*cells)
         blank, leaked, repeated = counts
         if not any((cell or "").strip() for cell in cells):
@@ -142,15 +143,11 @@ def read_unlabelled(files: list[str], data: TextData, args: DataArguments) -> tu
     if not kept:
         return None, notes
     placeholder = [0.0] * len(data.labels) if data.problem_type == MULTI else 0
-    content: dict[str, list[Any]] = {"text": [text for text, _ in kept], "label": [placeholder] * len(kept)}
+    content: dict[str, Sequence[object]] = {"text": [text for text, _ in kept], "label": [placeholder] * len(kept)}
     if unlabelled.pairs is not None:
         content["text_pair"] = [pair for _, pair in kept]
     features = Features({name: data.train.features[name] for name in content})
     return Dataset.from_dict(content, features=features), notes
-
-
-def _filled(texts: list[str], pairs: list[str] | None) -> tuple[list[str], Sequence[str | None]]:
-    return texts, [None] * len(texts) if pairs is None else pairs
 
 
 def with_teacher_logits(
@@ -161,7 +158,7 @@ def with_teacher_logits(
     tokenizer: PreTrainedTokenizerBase,
     limit: int,
 ) -> Dataset:
-    """Add the teacher's logits to the tokenized training split, and append the unlabelled rows.
+    """Add the teacher's logits to the training split, and append the unlabelled rows.
 
     rows: the texts of `tokens`; extra: the unlabelled rows; tokenizer, limit: of the student.
     """
@@ -187,7 +184,7 @@ def check_match(
     limit: int,
     texts: Sequence[str],
 ) -> tuple[int, int]:
-    """Check that layers of student and teacher can be compared. Returns: their numbers of layers.
+    """Return the numbers of layers of student and teacher, to be compared.
 
     Raises: ConfigError where their tokens, widths or attention heads differ.
     """
@@ -221,13 +218,18 @@ def _same_tokens(first: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase,
     )
 
 
-def tested_on(name: str, data: TextData) -> bool | None:
-    """Return whether the teacher's run has the same test rows; None if it has no record."""
-    path = Path(name) / "run.json"
-    if not path.is_file():
-        return None
+def warn_of_test_rows(name: str, data: TextData) -> list[str]:
+    """Return a warning if the teacher's run was tested on other rows.
+
+    It may have been trained on these. A teacher without a record of its run gives no warning.
+    """
     try:
-        digest = json.loads(path.read_text(encoding="utf-8"))["data"]["sha256"]["test"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return digest == data.fingerprint["sha256"]["test"]
+        digest = json.loads((Path(name) / "run.json").read_text(encoding="utf-8"))["data"]["sha256"]["test"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    if digest == data.fingerprint["sha256"]["test"]:
+        return []
+    return [
+        "warning: the teacher's own run was tested on other rows; if it was trained on some of these test rows, its metrics "
+        "here are too high"
+    ]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch.nn import functional
 
 from nlp_ft.errors import DataError
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION
-from nlp_ft.training.losses import ClassifierLoss
+from nlp_ft.training.losses import ClassifierLoss, mean_loss
 from nlp_ft.training.trainer import ClassifierTrainer
 
 LOGITS, LABELLED = "teacher_logits", "labelled"  # columns of the training split
@@ -21,7 +20,7 @@ Outputs = Mapping[str, Any]  # of a forward pass: `logits`, and a tensor per lay
 
 
 def soft_losses(student: Tensor, teacher: Tensor, problem_type: str, temperature: float) -> Tensor:
-    """KL(teacher || student) at a temperature, times its square; shape (rows,), in nats.
+    """KL(teacher || student) at a temperature, times its square, in nats, (rows,).
 
     student, teacher: logits (rows, classes). The square keeps the size of the gradient as the temperature grows. Multi-label:
     the mean over a row's labels of the binary divergence. Regression: the squared difference of the values, without the
@@ -53,9 +52,10 @@ def hidden_losses(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
 
 def attention_losses(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared difference of attention probabilities over heads and unmasked tokens; shape (rows,).
+    """Mean squared difference of attention probabilities; shape (rows,).
 
-    student, teacher: (rows, heads, tokens, tokens); mask: (rows, tokens). Those of the student are after attention dropout.
+    Over heads and unmasked tokens. student, teacher: (rows, heads, tokens, tokens); mask: (rows, tokens). Those of the student
+    are after attention dropout.
     """
     pairs = mask[:, :, None] * mask[:, None, :]
     per_pair = (student.float() - teacher.float()).square().mean(dim=1) * pairs
@@ -63,7 +63,7 @@ def attention_losses(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
 
 def evenly_mapped(students: int, teachers: int) -> list[int]:
-    """Return the teacher's layer, from 1, for each student layer in order; the last ones match."""
+    """Return the teacher's layer, from 1, for each student layer; the last ones match."""
     return [max(1, layer * teachers // students) for layer in range(1, students + 1)]
 
 
@@ -125,7 +125,10 @@ class DistillationLoss:
 
 
 class DistillTrainer(ClassifierTrainer):
-    """ClassifierTrainer with a DistillationLoss in training; in evaluation the loss is that of the labels."""
+    """ClassifierTrainer with a DistillationLoss in training.
+
+    In evaluation the loss is that of the labels.
+    """
 
     def __init__(self, *args: Any, distillation: DistillationLoss, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -140,7 +143,7 @@ class DistillTrainer(ClassifierTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Outputs]:
-        """Compute the loss of Trainer, with the teacher's logits of this batch in the loss function."""
+        """Compute the loss of Trainer, with the teacher's logits of the batch."""
         logits, labelled = inputs.pop(LOGITS, None), inputs.pop(LABELLED, None)
         if logits is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -149,29 +152,15 @@ class DistillTrainer(ClassifierTrainer):
             with torch.no_grad():
                 rows = {name: tensor for name, tensor in inputs.items() if name != "labels"}
                 teacher_outputs = self.distillation.teacher(**rows, **self.distillation.forward_options)
-        hard = self.compute_loss_func
-        row_losses = functools.partial(
-            self.distillation.row_losses,
-            logits=logits,
-            labelled=labelled,
-            teacher_outputs=teacher_outputs,
-            mask=inputs.get("attention_mask"),
-        )
-        self.compute_loss_func = functools.partial(_mean_loss, row_losses)
+
+        def loss(outputs: Outputs, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+            mask = inputs.get("attention_mask")
+            rows = self.distillation.row_losses(outputs, labels, logits, labelled, teacher_outputs, mask)
+            return mean_loss(rows, num_items_in_batch)
+
+        hard, self.compute_loss_func = self.compute_loss_func, loss
         try:
             options = {**inputs, **self.distillation.forward_options}
             return super().compute_loss(model, options, return_outputs, num_items_in_batch)
         finally:
             self.compute_loss_func = hard
-
-
-def _mean_loss(
-    row_losses: Callable[[Outputs, Tensor], Tensor],
-    outputs: Outputs,
-    labels: Tensor,
-    num_items_in_batch: Tensor | int | None = None,
-) -> Tensor:
-    """Sum of the row losses / rows of the whole accumulated, distributed batch, as in `ClassifierLoss`."""
-    losses = row_losses(outputs, labels)
-    items = len(losses) if num_items_in_batch is None else num_items_in_batch
-    return losses.sum() / (items.to(losses.device) if isinstance(items, Tensor) else items)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nlp_ft.config import DataArguments, FitArguments, HubArguments, ModelArguments
+from nlp_ft.config import arguments_of
 from nlp_ft.methods.features.arguments import FeaturesArguments
 
 if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
-ARGUMENTS = (ModelArguments, DataArguments, FitArguments, HubArguments, FeaturesArguments)
+ARGUMENTS = arguments_of(FeaturesArguments)
 
 
 def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from nlp_ft.config import FreezeArguments, LongTextArguments, LoraArguments
-from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.config import AugmentArguments, FreezeArguments, LongTextArguments, LoraArguments
 
 
 @dataclass(kw_only=True)
 class FeaturesArguments:
-    """Frozen features: the head to fit. The cache is $NLP_FT_CACHE or ~/.cache/nlp_ft, by weights and text."""
+    """Frozen features: the head to fit, on features cached in $NLP_FT_CACHE.
+
+    The cache is in ~/.cache/nlp_ft where that is not set, by weights and text.
+    """
 
     unsupported: ClassVar = {
         LoraArguments: "the encoder is frozen here, and adapters would train it; use finetune",

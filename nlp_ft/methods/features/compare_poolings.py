@@ -24,7 +24,7 @@ def compare_poolings(
     kind: str,
     weights: np.ndarray | None,
 ) -> list[str]:
-    """Score each pooling by a regression on held-out training rows. Returns: lines for the log.
+    """Score each pooling on held-out training rows. Returns: lines for the log.
 
     features: (rows, 4 * width), concatenated in the order of POOLINGS; all are scored by one regression on the same folds.
     Raises: DataError for labels that no head can be fitted on.
@@ -93,6 +93,9 @@ def describe(
 
 
 def _variance(score: float, kind: str) -> float:
-    """Return the variance of one row's score: binomial; for R2 its large-sample form, 4 R2 (1 - R2)^2 (Olkin & Finn 1995)."""
+    """Variance of one row's score: binomial, or of R2 for large samples.
+
+    The latter is 4 R2 (1 - R2)^2 (Olkin & Finn 1995).
+    """
     inside = min(max(score, 0.0), 1.0)
     return 4 * inside * (1 - inside) ** 2 if kind == "regression" else inside * (1 - inside)

@@ -1,4 +1,4 @@
-"""Prepare the classifier, encode the texts, fit the head and score it on the features."""
+"""The job of frozen features: encode the texts, fit the head and score it."""
 
 from __future__ import annotations
 
@@ -10,96 +10,54 @@ import numpy as np
 import torch
 from datasets import concatenate_datasets
 
-from nlp_ft.data import TextData, texts_or_pairs
+from nlp_ft.data import TextData, text_columns, texts_or_pairs
 from nlp_ft.errors import TrainingError
 from nlp_ft.evaluation.metrics import compute_metrics
+from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE
 from nlp_ft.inference import feature_cache
 from nlp_ft.inference.encode import encode_cached
 from nlp_ft.methods.features.arguments import FeaturesArguments
 from nlp_ft.methods.features.compare_poolings import compare_poolings
 from nlp_ft.methods.features.head import Head, fit_head
-from nlp_ft.models import classifier
 from nlp_ft.models.compare import ROWS_COMPARED, compute_logits, largest_difference
 from nlp_ft.models.layers import unwrapped
-from nlp_ft.models.pooling import choose_pooling, set_pooling
-from nlp_ft.training import losses, setup
+from nlp_ft.training import setup
 from nlp_ft.training.fit import Fitted, Job
-from nlp_ft.training.job import check_thresholds
-from nlp_ft.training.settings import Settings
+from nlp_ft.training.job import load_model, make_loss, make_rows
+from nlp_ft.training.settings import OPTIMIZATION_FLAGS, Settings
 from nlp_ft.utils import log, without_topic
 
 _SPLITS: tuple[str, ...] = ("train", "validation", "test")
-_SCORES = {  # by kind of problem, and whether the head is linear
-    ("single_label_classification", True): "accuracy",
-    ("single_label_classification", False): "accuracy",
-    ("multi_label_classification", True): "mean accuracy of the labels",
-    ("multi_label_classification", False): "accuracy of whole rows",
-    ("regression", True): "R2",
-    ("regression", False): "R2",
-}
+_SCORES = {SINGLE: "accuracy", MULTI: "mean accuracy of the labels", REGRESSION: "R2"}
 _UNUSED = (  # flags of every method that have no effect here
     "head_start",
-    "learning_rate",
-    "num_train_epochs",
-    "max_steps",
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "train_sampling_strategy",
-    "data_seed",
-    "optim",
-    "optim_args",
-    "adam_beta1",
-    "adam_beta2",
-    "adam_epsilon",
-    "weight_decay",
-    "max_grad_norm",
-    "lr_scheduler_type",
-    "lr_scheduler_kwargs",
-    "warmup_steps",
-    "neftune_noise_alpha",
-    "gradient_checkpointing",
-    "eval_strategy",
-    "eval_steps",
-    "save_strategy",
-    "save_steps",
-    "load_best_model_at_end",
-    "label_smoothing_factor",
-    "early_stopping_patience",
-    "early_stopping_threshold",
-    "metric_for_best_model",
-    "with_control",
-    "resume_from_checkpoint",
+    *OPTIMIZATION_FLAGS,
+    *("eval_strategy", "eval_steps", "save_strategy", "save_steps", "load_best_model_at_end"),
+    *("label_smoothing_factor", "early_stopping_patience", "early_stopping_threshold", "metric_for_best_model"),
+    *("with_control", "resume_from_checkpoint"),
 )
 
 
 def make_job(data: TextData, settings: Settings[FeaturesArguments], *, silent: bool = False) -> Job:
-    """Load the checkpoint as a classifier, set its pooling, tokenize the splits, and log the decisions."""
-    check_thresholds(data, settings.fit)
+    """Load the checkpoint as a classifier, set its pooling and tokenize the splits."""
+    loss = make_loss(data, settings, label_smoothing=0.0)
     training = copy.copy(settings.training)
-    tokenizer = classifier.load_tokenizer(settings.model)
-    model, load_notes, _ = classifier.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
-    limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
-    splits, cut_notes = setup.tokenize_splits(data, tokenizer, limit, settings.data.preprocessing_num_workers)
-    weights = losses.class_weights(
-        settings.fit.class_weights, data.problem_type, data.labels, setup.label_counts(data), len(data.train)
-    )
-    hub = {"revision": settings.model.model_revision, "cache_dir": settings.model.cache_dir}
-    pooling, reason = choose_pooling(settings.model.pooling, model, settings.model.model_name_or_path, **hub)
-    set_pooling(model, pooling)
-    notes = [*cut_notes, *without_topic(load_notes, "head"), f"pooling: {pooling}, {reason}"]
+    loaded = load_model(data, settings)
+    rows = make_rows(data, settings, loaded, training)
+    notes = [*rows.notes, *without_topic(loaded.notes, "head"), setup.start_pooling(loaded.model, settings.model)]
     if unused := [f"--{name}" for name in _UNUSED if name in (settings.explicit or ())]:
         notes.append(
             f"without effect, as the encoder is frozen and the head is fitted in one step: {', '.join(unused)}"
         )
-    for note in () if silent else notes:
-        log(note)
+    if not silent:
+        log(*notes)
     return Job(
-        model=model.to(training.device),  # type: ignore[arg-type]
-        tokenizer=tokenizer,
+        model=loaded.model.to(training.device),  # type: ignore[arg-type]
+        tokenizer=loaded.tokenizer,
         data=data,
-        splits=splits,
-        max_seq_length=limit,
-        loss=losses.ClassifierLoss(data.problem_type, weights),
+        splits=rows.splits,
+        max_seq_length=loaded.max_seq_length,
+        loss=loss,
         training=training,
         fit=settings.fit,
         settings=settings.to_dict(training),
@@ -162,9 +120,11 @@ def fit_and_score(job: Job, head: Head, features: Features) -> Fitted:
     labels = np.asarray(job.splits["train"]["labels"][:])
     report = fit_head(head, features.rows["train"], labels, kind, _weights(job), job.training.seed)
     seconds = time.monotonic() - started
-    score, value = _SCORES[kind, not head.fits_dense], report["held_out_score"]
+    score, value = _SCORES[kind], report["held_out_score"]
+    if kind == MULTI and head.fits_dense:
+        score = "accuracy of whole rows"
     held_out = "" if value is None else f"; {score} {value:.3f} on {report['held_out_rows']} held-out training rows"
-    penalty = report.get("penalty")
+    penalty = report["penalty"]
     chosen = f", penalty {penalty:.4g}" if isinstance(penalty, float) else ""
     _note(job, f"head: fitted on {len(labels):,} rows in {seconds:.1f} s{chosen}{held_out}")
     logits = {split: head(features.rows[split]) for split in ("validation", "test")}
@@ -189,10 +149,9 @@ def _scores(job: Job, split: str, logits: np.ndarray) -> dict[str, float]:
 
 def _note(job: Job, *lines: str) -> None:
     """Add the lines to the notes, and log them unless the job is silent."""
-    for line in lines:
-        job.notes.append(line)
-        if not job.silent:
-            log(line)
+    job.notes += lines
+    if not job.silent:
+        log(*lines)
 
 
 def _weights(job: Job) -> np.ndarray | None:
@@ -200,10 +159,9 @@ def _weights(job: Job) -> np.ndarray | None:
 
 
 def _check(job: Job, logits: np.ndarray) -> None:
-    """Compare logits from cached features with those of the model. Raises: TrainingError."""
+    """Compare logits of cached features with the model's. Raises: TrainingError."""
     rows = job.data.validation.select(range(min(ROWS_COMPARED, len(logits))))
-    pairs = list(rows["text_pair"]) if "text_pair" in rows.column_names else None
-    expected = compute_logits(job.model, job.tokenizer, list(rows["text"]), pairs, job.max_seq_length).numpy()
+    expected = compute_logits(job.model, job.tokenizer, *text_columns(rows), job.max_seq_length).numpy()
     difference, bound = largest_difference(expected, logits[: len(expected)])
     if not difference <= bound:
         raise TrainingError(

@@ -1,10 +1,10 @@
-"""The classification head, fitted on frozen features by scikit-learn and written into the model."""
+"""The classification head, fitted on frozen features by scikit-learn."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -20,9 +20,7 @@ from nlp_ft.models.pooling import dense_of
 
 _ACTIVATIONS = {"distilbert": "relu"}  # of the dense layer of a head; tanh elsewhere
 _HELD_OUT = 0.1  # share of the training rows, for early stopping of an MLP
-_MLP_PENALTY = (
-    10.0  # scikit-learn's alpha; movies' validation split: r .680, against .634 at 1e-4 and .654 at 100 (one seed)
-)
+_MLP_PENALTY = 10.0  # scikit-learn's alpha; movies, validation, one seed: r .680; at 1e-4 .634, at 100 .654
 _EPOCHS = 30  # without early stopping, if no row can be held out
 
 
@@ -31,12 +29,15 @@ class HeadReport(TypedDict):
 
     held_out_score: float | None
     held_out_rows: int
-    penalty: NotRequired[object]
+    penalty: object
 
 
 @dataclass(frozen=True)
 class Head:
-    """The last layer and the dense layer before it (BERT), if any; `fits_dense`: the dense layer is fitted too."""
+    """The last layer, and the dense layer before it (BERT) or None.
+
+    `fits_dense`: the dense layer is fitted, too.
+    """
 
     last: nn.Linear
     dense: nn.Linear | None
@@ -45,12 +46,12 @@ class Head:
 
     @property
     def first(self) -> nn.Linear:
-        """The layer that reads the features: the same for both heads, so that they share the cache."""
+        """The layer that reads the features; both heads share its cache."""
         return self.last if self.dense is None else self.dense
 
     @torch.inference_mode()
     def before_last(self, features: np.ndarray) -> np.ndarray:
-        """Return the inputs of the last layer, (rows, its width), for features (rows, width)."""
+        """Inputs of the last layer, (rows, its width), for features (rows, width)."""
         if self.dense is None:
             return features
         hidden = self.dense(torch.tensor(features, device=self.dense.weight.device))
@@ -64,7 +65,7 @@ class Head:
 
 
 def classifier_head(model: PreTrainedModel, kind: str) -> Head:
-    """Return the layers to fit. Raises: ConfigError for `mlp` if the head of the model has another form."""
+    """Return the layers to fit. Raises: ConfigError if `mlp` cannot be fitted."""
     name, last = final_linear(model)
     dense = dense_of(model)
     if kind == "mlp" and dense is None:
@@ -95,27 +96,19 @@ def fit_head(
     if head.dense is not None and head.fits_dense:
         return _fit_mlp(head, head.dense, features, labels, kind, weights, seed)
     features, intercept = head.before_last(features), head.last.bias is not None
+    report: HeadReport = {"held_out_score": None, "held_out_rows": 0, "penalty": None}
     if labels.ndim == 1:
         weight, bias, report = fit_linear(features, labels, kind, intercept, weights)
     else:
         varied = np.flatnonzero(np.ptp(labels, axis=0) > 0)
         carried = labels.sum(axis=0)
-        weight, bias = (
-            np.zeros((labels.shape[1], features.shape[1])),
-            np.log((carried + 0.5) / (len(labels) - carried + 0.5)),
-        )
-        report = None
+        weight = np.zeros((labels.shape[1], features.shape[1]))
+        bias = np.log((carried + 0.5) / (len(labels) - carried + 0.5))
         if len(varied):
             chosen = None if weights is None else weights[varied]
             weight[varied], bias[varied], report = fit_linear(features, labels[:, varied], kind, intercept, chosen)
     write_linear(head.last, weight, bias)
-    if report is None:
-        return {"held_out_score": None, "held_out_rows": 0}
-    return {
-        "held_out_score": report["held_out_score"],
-        "held_out_rows": report["held_out_rows"],
-        "penalty": report["penalty"],
-    }
+    return report
 
 
 def _fit_mlp(
@@ -127,7 +120,7 @@ def _fit_mlp(
     weights: np.ndarray | None,
     seed: int,
 ) -> HeadReport:
-    """Fit one hidden layer of the architecture's width and activation, with early stopping."""
+    """Fit one hidden layer of the architecture's width, with early stopping."""
     if weights is not None and labels.ndim > 1:
         raise ConfigError("--class_weights: --head mlp takes no weights of labels; use --head linear.")
     centre, scale = features.mean(axis=0), features.std(axis=0)
@@ -154,12 +147,14 @@ def _fit_mlp(
     if kind == "single_label_classification" and len(weight) == 1:
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     write_linear(head.last, weight, bias)
-    score = float(fitted.best_validation_score_) if settings["early_stopping"] else None
-    return {"held_out_score": score, "held_out_rows": round(_HELD_OUT * len(labels)) if score is not None else 0}
+    if not settings["early_stopping"]:
+        return {"held_out_score": None, "held_out_rows": 0, "penalty": None}
+    held_out = round(_HELD_OUT * len(labels))
+    return {"held_out_score": float(fitted.best_validation_score_), "held_out_rows": held_out, "penalty": None}
 
 
 def _can_stop(labels: np.ndarray, kind: str) -> bool:
-    """Return whether a tenth of the rows can be held out, with each class on both sides of the split."""
+    """Whether a tenth of the rows can be held out, with each class on both sides."""
     if kind != "single_label_classification":
         return len(labels) >= 2 / _HELD_OUT
     counts = np.bincount(labels)

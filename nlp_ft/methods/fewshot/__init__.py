@@ -8,21 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, HubArguments, LoraArguments, ModelArguments
+from nlp_ft.config import arguments_of
 from nlp_ft.methods.fewshot.arguments import FewshotArguments
 
 if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
-ARGUMENTS = (
-    ModelArguments,
-    DataArguments,
-    LoraArguments,
-    FreezeArguments,
-    FitArguments,
-    HubArguments,
-    FewshotArguments,
-)
+ARGUMENTS = arguments_of(FewshotArguments)
 
 
 def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from nlp_ft.config import LongTextArguments
-from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.config import AugmentArguments, LongTextArguments
 from nlp_ft.errors import ConfigError
 
-_SLOT = "{label}"
+SLOT = "{label}"  # where a template takes the name of a label
 
 
 @dataclass(kw_only=True)
@@ -61,9 +60,9 @@ class FewshotArguments:
             if value is not None and value < 1:
                 raise ConfigError(f"--{flag} must be at least 1, got {value}.")
         for template in self.templates or ():
-            if _SLOT not in template:
+            if SLOT not in template:
                 raise ConfigError(
-                    f"--templates: {template!r} has no {_SLOT}, which the label's name is put in place of."
+                    f"--templates: {template!r} has no {SLOT}, which the label's name is put in place of."
                 )
         if self.labels is not None and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
             raise ConfigError(f"--labels must be two or more different names, got {', '.join(self.labels)}.")

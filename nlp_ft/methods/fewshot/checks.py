@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from nlp_ft.errors import ConfigError
 from nlp_ft.methods.fewshot.arguments import FewshotArguments
-
-if TYPE_CHECKING:
-    from nlp_ft.training.settings import Settings
+from nlp_ft.training.settings import OPTIMIZATION_FLAGS, Settings
 
 _FINETUNE_FLAGS = (  # no effect on training with pairs or on a fitted head
-    "class_weights",
-    "early_stopping_patience",
-    "early_stopping_threshold",
-    "label_smoothing_factor",
-    "metric_for_best_model",
-    "head_start",
+    *("class_weights", "early_stopping_patience", "early_stopping_threshold", "label_smoothing_factor"),
+    *("metric_for_best_model", "head_start"),
 )
 _PAIR_FLAGS = ("num_iterations", "max_pairs")
 _BODY_FLAGS = (  # flags of its training; no effect on a frozen body
     *("use_peft", "lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_dora", "use_rslora"),
     *("freeze_layers", "gradual_unfreezing", "layerwise_lr_decay", "reinit_layers"),
-    *("learning_rate", "num_train_epochs", "max_steps", "gradient_accumulation_steps", "per_device_train_batch_size"),
-    *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
-    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "neftune_noise_alpha", "gradient_checkpointing"),
-    *("train_sampling_strategy", "data_seed"),
+    *OPTIMIZATION_FLAGS,
 )
 
 
 def check(settings: Settings[FewshotArguments], frames: Mapping[str, object]) -> None:
     """Refuse conflicting flags before anything is read. Raises: ConfigError."""
-    data, explicit = settings.data, settings.explicit or ()
+    data = settings.data
     if data.train_file is None and data.dataset_name is None and "train" not in frames:
         raise ConfigError(
             "fewshot needs labelled rows (--train_file), or the class names alone (--labels) for zero-shot."
@@ -45,25 +35,22 @@ def check(settings: Settings[FewshotArguments], frames: Mapping[str, object]) ->
     if approach == "frozen" and settings.lora.use_peft:
         raise ConfigError("--use_peft: --approach frozen trains no body that adapters could change; leave it out.")
     if approach == "auto":
-        for name in _FINETUNE_FLAGS:
-            if name in explicit:
-                raise ConfigError(
-                    f"--{name} has no effect on two of the three approaches that --approach auto compares; give --approach "
-                    "finetune with it, or leave it out."
-                )
+        settings.refuse(
+            _FINETUNE_FLAGS,
+            "has no effect on two of the three approaches that --approach auto compares; give --approach finetune with it, "
+            "or leave it out.",
+        )
     idle = {
         "contrastive": (*_FINETUNE_FLAGS, "train_sampling_strategy"),
         "frozen": (*_FINETUNE_FLAGS, *(() if controlled else (*_PAIR_FLAGS, *_BODY_FLAGS))),  # controls train theirs
         "finetune": () if controlled else _PAIR_FLAGS,
     }
-    for name in idle.get(approach, ()):
-        if name in explicit:
-            raise ConfigError(f"--{name} has no effect on --approach {approach}; leave it out.")
+    settings.refuse(idle.get(approach, ()), f"has no effect on --approach {approach}; leave it out.")
 
 
 def check_zero_shot(settings: Settings[FewshotArguments], frames: Mapping[str, object]) -> None:
     """Refuse conflicting flags of a zero-shot run. Raises: ConfigError."""
-    data, explicit = settings.data, set(settings.explicit or ())
+    data = settings.data
     if data.train_file is not None or data.dataset_name is not None or "train" in frames:
         raise ConfigError(
             "--labels is for zero-shot, without training rows; with them the labels are those of the rows."
@@ -72,16 +59,7 @@ def check_zero_shot(settings: Settings[FewshotArguments], frames: Mapping[str, o
         raise ConfigError(f"--problem_type {data.problem_type}: zero-shot picks one of --labels for each text.")
     if data.text_pair_column_name is not None:
         raise ConfigError("--text_pair_column_name: zero-shot compares single texts with the templates.")
-    for name in (
-        "approach",
-        "shots",
-        "with_control",
-        "num_folds",
-        *_FINETUNE_FLAGS,
-        *_PAIR_FLAGS,
-        *_BODY_FLAGS,
-    ):
-        if name in explicit:
-            raise ConfigError(
-                f"--{name} has no effect on zero-shot (--labels), where nothing is trained; leave it out."
-            )
+    settings.refuse(
+        ("approach", "shots", "with_control", "num_folds", *_FINETUNE_FLAGS, *_PAIR_FLAGS, *_BODY_FLAGS),
+        "has no effect on zero-shot (--labels), where nothing is trained; leave it out.",
+    )

@@ -1,20 +1,24 @@
-"""The run of `nlp-ft fewshot`, step by step."""
+"""Steps of an `nlp-ft fewshot` run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
-from nlp_ft.errors import ConfigError
-from nlp_ft.methods.fewshot.arguments import _SLOT, FewshotArguments
+import numpy as np
+from datasets import Dataset, concatenate_datasets
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-    from nlp_ft.data import TextData
-    from nlp_ft.training.run_report import RunReport
-    from nlp_ft.training.settings import Settings
+from nlp_ft.data import TextData, sampled
+from nlp_ft.errors import ConfigError, DataError
+from nlp_ft.hub.push import push_if_asked
+from nlp_ft.methods.fewshot import checks, select, zero_shot
+from nlp_ft.methods.fewshot.arguments import SLOT, FewshotArguments
+from nlp_ft.training import controls, fit
+from nlp_ft.training.job import load, read
+from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.settings import Settings
+from nlp_ft.training.setup import label_counts
+from nlp_ft.utils import log
 
 _TEMPLATE = "This sentence is {label}."  # SetFit's
 
@@ -29,12 +33,6 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     Without validation rows of the user's own everything is trained on: the training rows stand for validation, nothing is
     chosen by them, and the number of epochs is fixed. The test rows never choose anything.
     """
-    from nlp_ft.hub.push import push_if_asked
-    from nlp_ft.methods.fewshot import checks, select
-    from nlp_ft.training import controls
-    from nlp_ft.training.fit import fit
-    from nlp_ft.training.settings import Settings
-
     settings = Settings.of("fewshot", arguments, FewshotArguments)
     frames = dict(frames or {})
     if settings.method_arguments.labels is not None:
@@ -56,21 +54,18 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     job = select.job_for(approach, data, settings, selects=selects)
     job.notes += notes
     job.held_out = selects
-    return push_if_asked(fit(job, scores, control_runs), settings)
+    return push_if_asked(fit.fit(job, scores, control_runs), settings)
 
 
-def _rows(settings: Settings[FewshotArguments], frames: dict[str, object]) -> tuple[TextData, bool]:
+def _rows(settings: Settings[FewshotArguments], frames: Mapping[str, object]) -> tuple[TextData, bool]:
     """Read the data, draw the shots and add the templates.
 
     Returns: the data, and whether validation rows of the user's own may choose a checkpoint.
     """
-    from nlp_ft.data import sampled
-    from nlp_ft.utils import log
-
     data = _read(settings, frames)
     logged, selects = len(data.notes), "validation" in data.given
     if not selects:  # some of the few rows were split off, and go back
-        data = _with_train(data, _joined(data.train, data.validation), "with validation")
+        data = _with_train(data, concatenate_datasets([data.train, data.validation]), "with validation")
         if (most := settings.data.max_train_samples) is not None:
             data = _with_train(data, sampled(data, most, settings.training.seed).train, f"{most} of them")
     if settings.method_arguments.shots is not None:
@@ -83,45 +78,23 @@ def _rows(settings: Settings[FewshotArguments], frames: dict[str, object]) -> tu
         data = replace(data, validation=data.train, notes=[*data.notes, note])
     if settings.method_arguments.templates is not None:
         data = _add_templates(data, settings.method_arguments.templates)
-    for note in data.notes[logged:]:
-        log(note)
+    log(*data.notes[logged:])
     return data, selects
 
 
-def _read(settings: Settings[FewshotArguments], frames: dict[str, Any]) -> TextData:
-    """Read the data as training.job.read does, also where rows are few.
-
-    Where they are too few to split validation off, all are training rows and none are validation.
-    """
-    from nlp_ft.data import load_data
-    from nlp_ft.data.checks import run_checks
-    from nlp_ft.errors import DataError
-    from nlp_ft.training.job import read
-    from nlp_ft.utils import log
-
+def _read(settings: Settings[FewshotArguments], frames: Mapping[str, object]) -> TextData:
+    """Read the data; rows too few to split validation off are all for training."""
     files = settings.data
     try:
         return read(settings, frames)
     except DataError:
         if files.validation_file is not None or files.dataset_name is not None or "validation" in frames:
             raise
-    data = load_data(files, settings.training.seed, frames, split_off=("test",))  # what else is wrong is raised again
-    data.notes.append(run_checks.summary(data))
-    for note in data.notes:
-        log(note)
-    return data
-
-
-def _joined(*parts: Dataset) -> Dataset:
-    from datasets import concatenate_datasets
-
-    return concatenate_datasets(list(parts))
+    return load(settings, frames, split_off=("test",))  # what else is wrong is raised again
 
 
 def _with_train(data: TextData, train: Dataset, change: str) -> TextData:
     """Replace the training rows, and change the fingerprint accordingly."""
-    from nlp_ft.training.setup import label_counts
-
     changed = replace(data, train=train)
     record = dict(data.fingerprint)
     record["rows"] = {**record["rows"], "train": len(train)}
@@ -137,8 +110,6 @@ def _draw_shots(data: TextData, shots: int, seed: int) -> TextData:
 
     Of multi-label rows as few are drawn as give each label that many. Raises: ConfigError for a regression.
     """
-    import numpy as np
-
     if not data.labels:
         raise ConfigError("--shots draws rows of each class, and a regression has none; use --max_train_samples.")
     cells = np.asarray(data.train["label"][:])
@@ -159,7 +130,7 @@ def _draw_shots(data: TextData, shots: int, seed: int) -> TextData:
 def _sentences(labels: list[str], templates: list[str]) -> list[tuple[str, int]]:
     """Put each label's name into each template; with the label's number."""
     return [
-        (template.replace(_SLOT, name.replace("_", " ")), number)
+        (template.replace(SLOT, name.replace("_", " ")), number)
         for template in templates
         for number, name in enumerate(labels)
     ]
@@ -170,8 +141,6 @@ def _add_templates(data: TextData, templates: list[str]) -> TextData:
 
     Raises: ConfigError for regressions and pairs of texts.
     """
-    from datasets import Dataset
-
     if not data.labels:
         raise ConfigError("--templates put the names of classes in, and a regression has none; leave them out.")
     if "text_pair" in data.train.column_names:
@@ -183,7 +152,7 @@ def _add_templates(data: TextData, templates: list[str]) -> TextData:
     columns |= {"text": [text for text, _ in made], "label": cells}
     rows = Dataset.from_dict(columns, features=data.train.features)
     note = f"train: {len(made)} rows made of {len(templates)} templates (--templates)"
-    data = _with_train(data, _joined(data.train, rows), f"and templates {templates}")
+    data = _with_train(data, concatenate_datasets([data.train, rows]), f"and templates {templates}")
     return replace(data, notes=[*data.notes, note])
 
 
@@ -192,11 +161,6 @@ def _zero_shot(settings: Settings[FewshotArguments], frames: Mapping[str, object
 
     It is evaluated where there are test rows. Raises: ConfigError.
     """
-    from nlp_ft.hub.push import push_if_asked
-    from nlp_ft.methods.fewshot import checks, zero_shot
-    from nlp_ft.training.fit import finish, train
-    from nlp_ft.training.job import read
-
     checks.check_zero_shot(settings, frames)
     fewshot, files = settings.method_arguments, settings.data
     assert fewshot.labels is not None
@@ -209,5 +173,5 @@ def _zero_shot(settings: Settings[FewshotArguments], frames: Mapping[str, object
         replace(settings, data=replace(files, problem_type="single_label_classification", allow_leakage=True)), frames
     )
     job = zero_shot.zero_shot_job(data, settings)
-    fitted = train(job)
-    return push_if_asked(finish(job, fitted) if has_test_rows else zero_shot.save_unmeasured(job, fitted), settings)
+    fitted = fit.train(job)
+    return push_if_asked(fit.finish(job, fitted) if has_test_rows else zero_shot.save_unmeasured(job, fitted), settings)

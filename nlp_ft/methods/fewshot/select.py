@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
-from transformers import TrainingArguments, set_seed
+from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from nlp_ft.config import FreezeArguments, LoraArguments
@@ -53,7 +53,6 @@ def job_for(
     epochs is fixed. silent: one of several fits, which logs nothing.
     """
     args, model = copy.copy(settings.training), settings.model
-    set_seed(args.seed)
     fewshot, explicit = settings.method_arguments, settings.explicit
     if approach != "finetune":
         model = replace(model, head_start="random")  # it is fitted at the end
@@ -79,8 +78,8 @@ def job_for(
     notes = job.notes[len(data.notes) :]
     if approach == "frozen":
         notes = without_topic(notes, "parameters")
-    for note in () if silent else (*notes, *approach_notes):
-        log(note)
+    if not silent:
+        log(*notes, *approach_notes)
     job.settings["model"]["head_start"] = settings.model.head_start
     job.title, job.doing, job.notes = (
         title(approach, settings),
@@ -132,19 +131,16 @@ def choose(
 ) -> tuple[str, list[str], dict[str, float]]:
     """Choose the best approach, or the cheapest of those not worse than it.
 
-    Not worse: the difference is within two standard errors.
-
-    Judged by metrics.SELECTION_METRIC on the user's own validation rows where there are 50, else by stratified
-    cross-validation on the training rows: 4 folds, or as many as the rarest class has texts. The test rows take no part.
+    Not worse: the difference is within two standard errors. Judged by metrics.SELECTION_METRIC on the user's own validation
+    rows where there are 50, else by stratified cross-validation on the training rows: 4 folds, or as many as the rarest
+    class has texts. The test rows take no part.
 
     Returns: the approach, notes, and `choice_<approach>_<metric>` for the results.
     """
     parts = _parts(data, selects)
     if not parts:
-        log(
-            line
-            := "approach: frozen, the cheapest; a class has too few texts to hold one out and compare approaches on"
-        )
+        line = "approach: frozen, the cheapest; a class has too few texts to hold one out and compare approaches on"
+        log(line)
         return "frozen", [line], {}
     compared_on = (
         f"the {len(data.validation)} validation rows"
@@ -162,8 +158,7 @@ def choose(
     kind = "standard deviation over the folds" if len(parts) > 1 else "standard error"
     lines = [f"  {a:<12}{name} {np.mean(t.parts):.3f}, {kind} {spreads[a]:.3f}" for a, t in trials.items()]
     lines.append(f"approach: {best}, {reason}")
-    for line in lines:
-        log(line)
+    log(*lines)
     metrics = {f"choice_{a}_{name}": float(np.mean(trial.parts)) for a, trial in trials.items()}
     metrics |= {f"choice_{a}_{name}_spread": float(spread) for a, spread in spreads.items()}
     return best, lines, metrics

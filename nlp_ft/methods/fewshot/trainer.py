@@ -25,6 +25,7 @@ from nlp_ft.inference.encode import encode
 from nlp_ft.models.heads import final_linear, pooled, probe_rows, write_linear
 from nlp_ft.models.layers import unwrapped
 from nlp_ft.models.linear_probe import fit_linear, probe_obstacle
+from nlp_ft.training.losses import mean_loss
 from nlp_ft.training.trainer import ClassifierTrainer
 
 ZERO_SHOT_SCALE = 20.0  # logit of a cosine of 1: the scale that sentence encoders are trained with (temperature .05)
@@ -38,10 +39,8 @@ Draw = Callable[[np.random.Generator, int], tuple[int, int, float]]
 class Pairs(TorchDataset[Mapping[str, object]]):
     """Pairs of training rows with their target similarity.
 
-    No pair is stored: pair i follows from seed and i alone.
-
-    Even pairs are alike, odd ones are not, and the classes take turns, so that every batch holds as many of each and a small
-    class counts as much as a large one.
+    No pair is stored: pair i follows from seed and i alone. Even pairs are alike, odd ones are not, and the classes take
+    turns, so that every batch holds as many of each and a small class counts as much as a large one.
 
     - single-label: alike is the same class (1), else another one (0). The only row of a class is paired with itself: dropout
       makes two of it.
@@ -142,16 +141,12 @@ def collate_pairs(
 def cosine_loss(features: Tensor, similarities: Tensor, items: Tensor | int | None = None) -> Tensor:
     """Squared error of the cosine similarity of rows i and i + n, a scalar.
 
-    The sum over the pairs / items, or their mean where items is None.
-
-    features: (2 n, width); similarities: (n,), each 0 to 1. The loss of Reimers & Gurevych 2019 (arXiv:1908.10084, section 3)
-    for regression, which SetFit (Tunstall et al. 2022, arXiv:2209.11055, section 3) trains with.
+    The sum over the pairs / items, or their mean where items is None. features: (2 n, width); similarities: (n,), each 0 to
+    1. The loss of Reimers & Gurevych 2019 (arXiv:1908.10084, section 3) for regression, which SetFit (Tunstall et al. 2022,
+    arXiv:2209.11055, section 3) trains with.
     """
     first, second = features.float().chunk(2)
-    errors = (functional.cosine_similarity(first, second) - similarities.float()).square()
-    if items is None:
-        return errors.mean()
-    return errors.sum() / (items.to(errors.device) if isinstance(items, Tensor) else items)
+    return mean_loss((functional.cosine_similarity(first, second) - similarities.float()).square(), items)
 
 
 class HeadTrainer(ClassifierTrainer):
@@ -160,12 +155,9 @@ class HeadTrainer(ClassifierTrainer):
     It reads the features of the training rows; the body stays as it is.
     """
 
-    problem_type: str
-    rows: Dataset
-
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.rows = kwargs["train_dataset"]
+        self.rows: Dataset = kwargs["train_dataset"]
         self.classifier = unwrapped(self.model)  # type: ignore[arg-type]
         self.last_layer = final_linear(self.classifier)[1]
         self.problem_type = str(self.classifier.config.problem_type)
@@ -207,15 +199,13 @@ class PairTrainer(HeadTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train the body with the last layer frozen, then fit that layer."""
-        for parameter in self.last_layer.parameters():
-            parameter.requires_grad_(False)
+        self.last_layer.requires_grad_(False)
         hook = self.last_layer.register_forward_pre_hook(lambda _, inputs: self._head_inputs.append(inputs[0]))
         try:
             result = super(HeadTrainer, self).train(*args, **kwargs)
         finally:
             hook.remove()
-        for parameter in self.last_layer.parameters():
-            parameter.requires_grad_(True)
+        self.last_layer.requires_grad_(True)
         self.fit_head()
         return result
 
@@ -234,7 +224,7 @@ class PairTrainer(HeadTrainer):
         inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
+    ) -> Tensor | tuple[Tensor, Mapping[str, Tensor]]:
         """Compute the cosine loss of pairs, or the classifier's of held-out rows.
 
         The head's own dropout is off: it would hide a part of the features, another one on each side.
@@ -270,11 +260,10 @@ class TemplateTrainer(HeadTrainer):
 def centroid_weights(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Mean direction of each class's features, (classes, width).
 
-    Its length is such that a logit is about 20 times the cosine.
-
-    features: (rows, width), labels: (rows,), a row of each class at least. A linear layer cannot divide by the length of what
-    it reads, so the mean length of these features stands for it: the order of the classes is that of the cosines for every
-    text, and its probabilities are a little sharper the longer its vector is.
+    Its length is such that a logit is about 20 times the cosine. features: (rows, width), labels: (rows,), a row of each
+    class at least. A linear layer cannot divide by the length of what it reads, so the mean length of these features stands
+    for it: the order of the classes is that of the cosines for every text, and its probabilities are a little sharper the
+    longer its vector is.
     """
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     directions = features / np.maximum(lengths, 1e-12)

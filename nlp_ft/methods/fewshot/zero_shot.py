@@ -18,7 +18,7 @@ from nlp_ft.methods.fewshot.trainer import TemplateTrainer
 from nlp_ft.training.fit import Fitted, Job
 from nlp_ft.training.job import make_job
 from nlp_ft.training.run import complete
-from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.run_report import RunReport, saved_line
 from nlp_ft.training.save import save_and_verify
 from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log, without_topic
@@ -35,8 +35,7 @@ def zero_shot_job(data: TextData, settings: Settings[FewshotArguments]) -> Job:
     job = make_job(data, replace(settings, model=model, training=args, explicit=None), silent=True)
     notes = without_topic(job.notes[len(data.notes) :], "parameters")
     notes.append(f"head: made of {len(data.train)} sentences about {len(data.labels)} labels; no text is trained on")
-    for note in notes:
-        log(note)
+    log(*notes)
     return replace(
         job,
         trainer=TemplateTrainer,
@@ -56,10 +55,10 @@ def save_unmeasured(job: Job, fitted: Fitted) -> RunReport:
     """
     state, output = PartialState(), Path(str(job.training.output_dir))
     line = "Nothing was measured: there is no --test_file, and no labelled row."
-    report = RunReport(output, {}, {}, line, job.notes, job.settings, [], fitted.logits["test"], job.title)
+    report = RunReport(output, {}, line, job.notes, job.settings, test_logits=fitted.logits["test"], title=job.title)
     if state.is_main_process:
         save_and_verify(fitted.model, job.tokenizer, output, job.data.train, job.max_seq_length)
         complete(report, job.explicit, data=job.data.fingerprint)
     state.wait_for_everyone()
-    log(f"{line} Saved in {output}, and checked: a fresh load repeats its logits.")
+    log(f"{line} {saved_line(report)}")
     return report

@@ -8,30 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nlp_ft.config import (
-    DataArguments,
-    FitArguments,
-    FreezeArguments,
-    HubArguments,
-    LongTextArguments,
-    LoraArguments,
-    ModelArguments,
-)
-from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.config import arguments_of
 
 if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
-ARGUMENTS = (
-    ModelArguments,
-    DataArguments,
-    LongTextArguments,
-    AugmentArguments,
-    LoraArguments,
-    FreezeArguments,
-    FitArguments,
-    HubArguments,
-)
+ARGUMENTS = arguments_of()
 
 
 def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:

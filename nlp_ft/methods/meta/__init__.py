@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
+from nlp_ft.config import arguments_of
 from nlp_ft.methods.meta.arguments import MetaArguments
 
 if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
-ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, FreezeArguments, FitArguments, MetaArguments)
+ARGUMENTS = arguments_of(MetaArguments)
 
 
 def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from nlp_ft.config import HubArguments, LongTextArguments
-from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.config import AugmentArguments, HubArguments, LongTextArguments
 from nlp_ft.errors import ConfigError
 
 

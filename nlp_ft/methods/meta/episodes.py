@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import comb
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,9 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from nlp_ft.config import DataArguments
 from nlp_ft.data import BadRow, counted, read_rows, tokenize
 from nlp_ft.errors import ConfigError, DataError, did_you_mean
-
-if TYPE_CHECKING:
-    from nlp_ft.methods.meta.arguments import MetaArguments
+from nlp_ft.methods.meta.arguments import MetaArguments
 
 META_TRAIN, META_TEST = 0, 1  # the two random streams
 _SHOWN = 3

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from nlp_ft.models.layers import keep_in_eval_mode
+
 Tokens = Mapping[str, Tensor]
-Episode = Mapping[
-    str, Any
-]  # support, query: Tokens; support_labels, query_labels: (rows,); pool: int; classes: (ways,)
+# support, query: Tokens; support_labels, query_labels: (rows,); pool: int; classes: (ways,)
+Episode = Mapping[str, Any]
 
 
 class Adapted(NamedTuple):
@@ -45,20 +46,13 @@ class MetaLearner(nn.Module):
     or proto. steps: inner steps; encoder_rate, head_rate: their learning rates (plain gradient descent).
     """
 
-    accepts_loss_kwargs = (
-        False  # forward gives a mean over episodes, which Trainer must divide by the accumulation steps
-    )
+    accepts_loss_kwargs = False  # Trainer must divide the mean over episodes by the accumulation steps
 
     def __init__(self, encoder: nn.Module, algorithm: str, steps: int, encoder_rate: float, head_rate: float) -> None:
         super().__init__()
         self.encoder, self.algorithm, self.steps = encoder, algorithm, steps
         self.encoder_rate, self.head_rate = encoder_rate, head_rate
-
-    def train(self, mode: bool = True) -> MetaLearner:
-        """Set the mode; the encoder stays in evaluation mode."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
+        keep_in_eval_mode(encoder)
 
     def features(self, tokens: Tokens, fast: Mapping[str, Tensor] | None = None) -> Tensor:
         """Inputs of the last layer, (rows, features); `fast` replaces weights by name."""
@@ -76,10 +70,8 @@ class MetaLearner(nn.Module):
     def path(self, batches: Sequence[tuple[Tokens, Tensor]], ways: int, *, second_order: bool) -> Iterator[Adapted]:
         """Take inner steps from a zero head without end, and yield the state after each.
 
-        The batches are used in turn, over and over.
-
-        The first step moves the head alone: through a head of zeros nothing reaches the encoder. So the features are still
-        those of its start in the second step, and are not computed again.
+        The batches are used in turn, over and over. The first step moves the head alone: through a head of zeros nothing
+        reaches the encoder. So the features are still those of its start in the second step, and are not computed again.
 
         second_order: the steps themselves can be differentiated (MAML, Finn et al. 2017, arXiv:1703.03400); otherwise their
         gradients count as constants (first-order MAML, section 5.2 there). Needs eager attention: torch has no second
@@ -128,9 +120,8 @@ class MetaLearner(nn.Module):
     def _query_loss(self, episode: Episode) -> Tensor:
         """Cross-entropy of the query rows after the inner steps, in nats.
 
-        The inner steps are on the support rows.
-
-        MAML and ANIL differentiate through the steps; ANIL's (Raghu et al. 2020, arXiv:1909.09157) move the head alone.
+        The inner steps are on the support rows. MAML and ANIL differentiate through the steps; ANIL's (Raghu et al. 2020,
+        arXiv:1909.09157) move the head alone.
         """
         support = [(episode["support"], episode["support_labels"])]
         adapted = self.adapt(support, len(episode["classes"]), second_order=self.algorithm in ("maml", "anil"))
@@ -196,15 +187,10 @@ class MultiTask(nn.Module):
     def __init__(self, encoder: nn.Module, width: int, classes: Sequence[int]) -> None:
         super().__init__()
         self.encoder = encoder
+        keep_in_eval_mode(encoder)  # as in meta-learning
         self.heads = nn.ModuleList(nn.Linear(width, count) for count in classes)
         for parameter in self.heads.parameters():
             nn.init.zeros_(parameter)
-
-    def train(self, mode: bool = True) -> MultiTask:
-        """Set the mode; the encoder stays in evaluation mode, as in meta-learning."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
 
     def forward(self, episodes: Sequence[Episode]) -> dict[str, Tensor]:
         """The mean cross-entropy over support and query rows, in nats."""

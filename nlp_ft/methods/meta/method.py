@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+from torch import nn
+from transformers import TrainingArguments
 
 from nlp_ft.errors import ConfigError
+from nlp_ft.methods.meta import report, trainer
 from nlp_ft.methods.meta.arguments import MetaArguments
-
-if TYPE_CHECKING:
-    from torch import nn
-    from transformers import TrainingArguments
-
-    from nlp_ft.methods.meta.episodes import EpisodeDataset, Tasks
-    from nlp_ft.methods.meta.learner import MetaLearner
-    from nlp_ft.methods.meta.report import Arm
-    from nlp_ft.training.run_report import RunReport
-    from nlp_ft.training.settings import Settings
-
+from nlp_ft.methods.meta.episodes import EpisodeDataset, Tasks, read_tasks
+from nlp_ft.methods.meta.learner import MetaLearner, MultiTask
+from nlp_ft.training.controls import control_arguments
+from nlp_ft.training.run import claim_directory
+from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.settings import Settings
+from nlp_ft.utils import log
 
 _FILES = "data sets are named by --meta_train_file and --meta_test_file"
 _UPDATES = "--max_steps counts the updates, and the last one is saved: nothing is chosen by a validation split"
@@ -50,12 +49,6 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
 
     arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: not taken; tasks are read from files.
     """
-    from nlp_ft.methods.meta import report, trainer
-    from nlp_ft.methods.meta.episodes import read_tasks
-    from nlp_ft.training.run import claim_directory
-    from nlp_ft.training.settings import Settings
-    from nlp_ft.utils import log
-
     settings = Settings.of("meta", arguments, MetaArguments)
     _check(settings, frames)
     claim_directory(settings.training, settings.explicit)
@@ -65,8 +58,7 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     args, chosen = trainer.choose_schedule(settings, start.encoder)
     learning, test = trainer.episodes(tasks, start, settings, args)
     notes = [*tasks.notes, *learning.notes, *test.notes, *start.notes, *chosen]
-    for note in notes:
-        log(note)
+    log(*notes)
     learner = _learner(start.encoder, method_arguments)
     log(f"meta-test of the plain checkpoint: {method_arguments.test_episodes} episodes")
     plain = report.measure(learner, test, args.device)
@@ -83,8 +75,6 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
 
 
 def _learner(encoder: nn.Module, arguments: MetaArguments) -> MetaLearner:
-    from nlp_ft.methods.meta.learner import MetaLearner
-
     return MetaLearner(
         encoder, arguments.algorithm, arguments.inner_steps, arguments.inner_learning_rate, arguments.head_learning_rate
     )
@@ -96,17 +86,14 @@ def _control(
     learning: EpisodeDataset,
     test: EpisodeDataset,
     args: TrainingArguments,
-) -> Arm:
+) -> report.Arm:
     """Train on the same rows as ordinary multi-task learning, and run the same test."""
-    from nlp_ft.methods.meta import report, trainer
-    from nlp_ft.methods.meta.learner import MultiTask
-    from nlp_ft.utils import log
-
     method_arguments = settings.method_arguments
     log("control: multi-task training on the same rows, a linear head for each data set")
     start = trainer.make_encoder(settings)
     control = MultiTask(start.encoder, start.width, [len(pool.labels) for pool in tasks.train])
-    trainer.train_control(control, learning, args, trainer.episode_identity(settings, args, tasks))
+    with control_arguments(args, "multitask") as control_args:
+        trainer.train(control, learning, control_args, trainer.episode_identity(settings, args, tasks))
     log(f"meta-test of the control: {method_arguments.test_episodes} episodes")
     accuracies = report.measure(_learner(start.encoder, method_arguments), test, args.device)
     return report.Arm("multitask", "multi-task training", accuracies)
@@ -116,9 +103,8 @@ def _check(settings: Settings[MetaArguments], frames: Mapping[str, object] | Non
     """Refuse arguments without a meaning in this method. Raises: ConfigError."""
     if frames is not None:
         raise ConfigError("meta takes no data frames; name files by --meta_train_file and --meta_test_file.")
-    for name in sorted(settings.explicit or ()):
-        if name in _MEANINGLESS:
-            raise ConfigError(f"--{name} means nothing to meta: {_MEANINGLESS[name]}.")
+    for name, reason in sorted(_MEANINGLESS.items()):
+        settings.refuse([name], f"means nothing to meta: {reason}.")
     order = settings.training.train_sampling_strategy
     if "train_sampling_strategy" in (settings.explicit or ()) and order != "sequential":
         raise ConfigError(

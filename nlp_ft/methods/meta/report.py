@@ -24,7 +24,7 @@ from nlp_ft.methods.meta.learner import MetaLearner
 from nlp_ft.methods.meta.trainer import Start, save_body
 from nlp_ft.models.compare import ROWS_COMPARED
 from nlp_ft.training.run import TrainerRun, complete
-from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.run_report import RunReport, base_model, saved_line
 from nlp_ft.utils import log, write_json
 
 ENOUGH = 100  # episodes below which the intervals are too wide to say much
@@ -97,9 +97,8 @@ def sentence(ours: np.ndarray, theirs: np.ndarray, title: str) -> str:
 def verdict(arms: Sequence[Arm], algorithm: str, steps: int) -> str:
     """Compare the initialisation with each other start.
 
-    The initialisation is used as it was trained, the others in both ways.
-
-    arms: the initialisation first. Prototypical networks are used by their centroids, the others after the inner steps.
+    The initialisation is used as it was trained, the others in both ways. arms: the initialisation first. Prototypical
+    networks are used by their centroids, the others after the inner steps.
     """
     ours, *others = arms
     adapted, way = f"adapted_{steps}", f"adapted by {steps} inner steps"
@@ -161,12 +160,9 @@ def write_card(
     directory: Path, arms: Sequence[Arm], summary: str, settings: Mapping[str, Any], episodes: EpisodeDataset
 ) -> None:
     """Write README.md: the checkpoint, its accuracy after adapting, and its use."""
-    base, arguments = settings["model"]["model_name_or_path"], settings["meta"]
-    local = Path(base).is_dir()
-    data = ModelCardData(
-        library_name="transformers", base_model=None if local else base, tags=["nlp_ft", "meta-learning"]
-    )
-    name = "/".join(Path(base).resolve().parts[-2:]) if local else base
+    arguments = settings["meta"]
+    base, name = base_model(settings["model"]["model_name_or_path"])
+    data = ModelCardData(library_name="transformers", base_model=base, tags=["nlp_ft", "meta-learning"])
     files = ", ".join(Path(file).name for file in arguments["meta_train_file"])
     ways, shots, query = episodes.sizes
     text = f"""---
@@ -209,11 +205,8 @@ def report_test(
     """Save the encoder, compare it with a fresh load, and write the report."""
     arguments, directory, state = settings["meta"], Path(settings["training"]["output_dir"]), PartialState()
     sentences = verdict(arms, arguments["algorithm"], arguments["inner_steps"])
-    minutes = trained.metrics["train_minutes"]
-    figures = {"train_minutes": minutes, **metrics(arms)}
-    report = RunReport(
-        directory, figures, {}, sentences, notes, settings, trained.log_history, np.empty((0, 0), np.float32)
-    )
+    figures = {"train_minutes": trained.metrics["train_minutes"], **metrics(arms)}
+    report = RunReport(directory, figures, sentences, notes, settings, trained.log_history)
     if state.is_main_process:
         save_body(start, directory, list(tasks.train[0].rows["text"][:ROWS_COMPARED]))
         write_json(directory / "meta_test.json", every_episode(arms, test))
@@ -223,7 +216,7 @@ def report_test(
         complete(report, explicit, data={"meta_train": fingerprint(tasks.train), "meta_test": fingerprint(tasks.test)})
     state.wait_for_everyone()
     log(
-        f"\n\n{table(arms)}\n\n{sentences}\nTrained in {minutes:.1f} minutes. Saved in {directory}, and checked: a fresh "
-        f"load repeats its features.\nGo on from it: nlp-ft finetune --model_name_or_path {directory} --train_file ..."
+        f"\n\n{table(arms)}\n\n{sentences}\n{saved_line(report, 'features')}\n"
+        f"Go on from it: nlp-ft finetune --model_name_or_path {directory} --train_file ..."
     )
     return report

@@ -6,8 +6,9 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import nn
 from transformers import (
@@ -29,14 +30,13 @@ from nlp_ft.models.compare import compute_logits
 from nlp_ft.models.heads import final_linear
 from nlp_ft.models.layers import freeze
 from nlp_ft.models.lora import merged
-from nlp_ft.models.pooling import choose_pooling, set_pooling
 from nlp_ft.models.tokenizer import save_tokenizer
 from nlp_ft.training import hyperparameters
-from nlp_ft.training.controls import FOLDER, discard
-from nlp_ft.training.cross_validation import arguments_for
+from nlp_ft.training.job import parameters_note
 from nlp_ft.training.run import TrainerRun, identity, rows_per_update, run_trainer
 from nlp_ft.training.save import save_verified
 from nlp_ft.training.settings import Settings
+from nlp_ft.training.setup import start_pooling
 from nlp_ft.training.trainer import CheckedTrainer
 from nlp_ft.utils import log, without_topic
 
@@ -71,34 +71,23 @@ def make_encoder(settings: Settings[MetaArguments]) -> Start:
     tokenizer = classifier.load_tokenizer(args)
     model, notes, _ = classifier.load_classifier(args, tokenizer, _KIND, _LABELS)
     notes = without_topic(notes, "head")  # there is none
-    hub = {"revision": args.model_revision, "cache_dir": args.cache_dir}
-    pooling, reason = choose_pooling(args.pooling, model, args.model_name_or_path, **hub)
-    set_pooling(model, pooling)
+    pooling_note = start_pooling(model, args)
     limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
     width = without_last_layer(model)
     encoder: nn.Module = classifier.add_lora(model, settings.lora) if settings.lora.use_peft else model
     freeze_notes = freeze(encoder, settings.freeze.freeze_layers)
-    trained, parameters = classifier.count_parameters(encoder)
-    notes += [f"pooling: {pooling}, {reason}", *freeze_notes]
-    notes.append(f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})")
-    return Start(encoder, width, tokenizer, limit, notes)
+    return Start(encoder, width, tokenizer, limit, [*notes, pooling_note, *freeze_notes, parameters_note(encoder)])
 
 
 def without_last_layer(model: PreTrainedModel) -> int:
-    """Replace the last layer of a classifier by the identity, in place.
-
-    Returns: the width of its inputs.
-    """
+    """Replace the last layer by the identity, in place. Returns: its input width."""
     name, linear = final_linear(model)
     model.set_submodule(name, nn.Identity())
     return linear.in_features
 
 
 def choose_schedule(settings: Settings[MetaArguments], encoder: nn.Module) -> tuple[TrainingArguments, list[str]]:
-    """Copy the training arguments and adapt them to episodes.
-
-    Returns: the copy, and notes.
-    """
+    """Copy the training arguments and adapt them to episodes. Returns: it, and notes."""
     args, explicit = copy.copy(settings.training), settings.explicit
     choices = hyperparameters.Choices(args, explicit)
     choices.batch(EPISODES, "episodes")
@@ -125,25 +114,20 @@ def episodes(
 ) -> tuple[EpisodeDataset, EpisodeDataset]:
     """Episodes to learn from, as many as the updates take, and those of the test."""
     arguments = settings.method_arguments
-    each = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-    common: dict[str, Any] = {
-        "tokenizer": start.tokenizer,
-        "max_length": start.limit,
-        "sizes": (arguments.ways, arguments.shots, arguments.query),
-        "seed": args.seed,
-        "workers": settings.data.preprocessing_num_workers,
-    }
-    return (
-        EpisodeDataset(tasks.train, stream=META_TRAIN, length=args.max_steps * each, **common),
-        EpisodeDataset(tasks.test, stream=META_TEST, length=arguments.test_episodes, **common),
+    make = partial(
+        EpisodeDataset,
+        tokenizer=start.tokenizer,
+        max_length=start.limit,
+        sizes=(arguments.ways, arguments.shots, arguments.query),
+        seed=args.seed,
+        workers=settings.data.preprocessing_num_workers,
     )
+    learning = make(tasks.train, stream=META_TRAIN, length=args.max_steps * rows_per_update(args))
+    return learning, make(tasks.test, stream=META_TEST, length=arguments.test_episodes)
 
 
 def episode_identity(settings: Settings[MetaArguments], args: TrainingArguments, tasks: Tasks) -> dict[str, object]:
-    """Identity of the run, which a checkpoint must share to be resumed.
-
-    It counts episodes, not rows.
-    """
+    """Identity of the run; it counts episodes, not rows."""
     return identity(
         settings.to_dict(args),
         args,
@@ -174,13 +158,7 @@ class UpdateLines(TrainerCallback):
 def train(
     learner: nn.Module, episodes: EpisodeDataset, args: TrainingArguments, identity: Mapping[str, object]
 ) -> TrainerRun:
-    """Train in place on the episodes in their order.
-
-    A checkpoint is resumed if requested.
-
-    Raises: TrainingError if a loss, gradient or weight is not finite; ConfigError if the checkpoint to resume from is not of
-    this run.
-    """
+    """Train in place on the episodes in their order, as `run_trainer`."""
     trainer = CheckedTrainer(
         model=learner,
         args=args,
@@ -191,22 +169,12 @@ def train(
     return run_trainer(trainer, identity)
 
 
-def train_control(
-    learner: nn.Module, episodes: EpisodeDataset, args: TrainingArguments, identity: Mapping[str, object]
-) -> None:
-    """Train a control in `controls/multitask` of the output directory, then delete it."""
-    directory = Path(str(args.output_dir)) / FOLDER / "multitask"
-    train(learner, episodes, arguments_for(args, directory), identity)
-    discard(directory)
-
-
 def save_body(start: Start, directory: Path, texts: Sequence[str]) -> None:
     """Save encoder and tokenizer as a checkpoint without a last layer.
 
-    A fresh load must repeat its features.
-
-    Adapters are merged (the encoder itself is, by this). Where layers with weights stand between the body and the last layer,
-    as in RoBERTa, they are saved with it: they were trained to be adapted, too. The pooling is saved in config.json.
+    A fresh load must repeat its features. Adapters are merged (the encoder itself is, by this). Where layers with weights
+    stand between the body and the last layer, as in RoBERTa, they are saved with it: they were trained to be adapted, too.
+    The pooling is saved in config.json.
 
     Raises: TrainingError if a weight is not finite, anything but the last layer is missing on reload, or the features differ
     by more than rounding.

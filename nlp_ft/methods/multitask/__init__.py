@@ -8,22 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nlp_ft.config import DataArguments, FitArguments, FreezeArguments, LoraArguments, ModelArguments
-from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.config import arguments_of
 from nlp_ft.methods.multitask.arguments import MultitaskArguments
 
 if TYPE_CHECKING:
     from nlp_ft.training.run_report import RunReport
 
-ARGUMENTS = (
-    ModelArguments,
-    DataArguments,
-    AugmentArguments,
-    LoraArguments,
-    FreezeArguments,
-    FitArguments,
-    MultitaskArguments,
-)
+ARGUMENTS = arguments_of(MultitaskArguments)
 
 
 def run(*arguments: object, frames: Mapping[str, Mapping[str, object]] | None = None) -> RunReport:

@@ -33,8 +33,8 @@ TableRow = dict[str, Any]  # task, metric, rows, multi-task; beside a control al
 class Task:
     """A task: its name, settings and rows, and once prepared its model and loss.
 
-    `splits`: tokenized; `limit`: tokens after which its texts are cut; `kind`: the shape of its labels.
-    `model`, `loss` and `splits` are set when the task is prepared (job.py).
+    `splits`: tokenized; `limit`: tokens after which its texts are cut. `model`, `loss` and `splits` are set when the task is
+    prepared (job.py).
     """
 
     name: str
@@ -50,6 +50,10 @@ class Task:
     def kind(self) -> TaskKind:
         """The shape of its labels."""
         return TaskKind(self.data.problem_type, max(1, len(self.data.labels)))
+
+    def with_fit(self, **changes: str | None) -> Task:
+        """Copy the task, with some of its FitArguments changed."""
+        return replace(self, settings=replace(self.settings, fit=replace(self.settings.fit, **changes)))
 
 
 def read_tasks(settings: Settings[MultitaskArguments], frames: Mapping[str, Mapping[str, object]]) -> list[Task]:
@@ -67,13 +71,9 @@ def read_tasks(settings: Settings[MultitaskArguments], frames: Mapping[str, Mapp
     for name, args in data_arguments.items():
         log(f"\ntask {name}")
         data = load_data(args, seed=settings.training.seed, frames=frames.get(name))
-        for note in data.notes:
-            log(note)
-        log(run_checks.summary(data))
+        log(*data.notes, run_checks.summary(data))
         tasks.append(Task(name, replace(settings, data=args), data))
-    log("")
-    for note in shared_texts(tasks):
-        log(note)
+    log("", *shared_texts(tasks))
     return _with_class_weights(_with_thresholds(tasks, settings.fit.threshold_metric), settings.fit.class_weights)
 
 
@@ -114,11 +114,7 @@ def _with_thresholds(tasks: list[Task], metric: str | None) -> list[Task]:
     """
     if metric is not None and all(task.data.problem_type != MULTI for task in tasks):
         raise ConfigError("--threshold_metric: only multi-label problems have thresholds; none of these tasks is one.")
-    changed = []
-    for task in tasks:
-        fit = replace(task.settings.fit, threshold_metric=metric if task.data.problem_type == MULTI else None)
-        changed.append(replace(task, settings=replace(task.settings, fit=fit)))
-    return changed
+    return [task.with_fit(threshold_metric=metric if task.data.problem_type == MULTI else None) for task in tasks]
 
 
 def _with_class_weights(tasks: list[Task], spec: str | None) -> list[Task]:
@@ -141,8 +137,7 @@ def _with_class_weights(tasks: list[Task], spec: str | None) -> list[Task]:
     for task in tasks:
         weights = by_task.get(task.name)
         weights = weights if weights is None or isinstance(weights, str) else json.dumps(weights)
-        fit = replace(task.settings.fit, class_weights=weights)
-        changed.append(replace(task, settings=replace(task.settings, fit=fit)))
+        changed.append(task.with_fit(class_weights=weights))
     return changed
 
 

@@ -6,7 +6,7 @@ import copy
 import functools
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 
 from nlp_ft.config.training_arguments import is_sharded
 from nlp_ft.data import TextData
-from nlp_ft.errors import ConfigError, did_you_mean
+from nlp_ft.errors import ConfigError
 from nlp_ft.evaluation.metrics import REGRESSION, SINGLE, compute_metrics
 from nlp_ft.methods.multitask.arguments import MultitaskArguments
 from nlp_ft.methods.multitask.data import SCORE, Task, mixed, scale, scores
@@ -27,6 +27,7 @@ from nlp_ft.models.layers import LayerwiseSchedule, reinitialise, top_layers
 from nlp_ft.training import hyperparameters, setup
 from nlp_ft.training.fit import Job
 from nlp_ft.training.job import load_model, make_loss, make_rows, parameters_note, schedule_layers
+from nlp_ft.training.run import rows_per_update
 from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log
 
@@ -67,8 +68,7 @@ def make_group(tasks: list[Task], settings: Settings[MultitaskArguments]) -> Gro
     splits = {split: mixed(tasks, split) for split in ("train", "validation", "test")}
     sampler, sampler_notes = make_sampler(tasks, splits["train"], training, settings.method_arguments)
     notes += sampler_notes
-    for note in notes:
-        log(note)
+    log(*notes)
     loss = _loss(tasks, settings.method_arguments, model)
     measure = functools.partial(scores, tasks, loss)
     job = Job(
@@ -144,10 +144,7 @@ def _prepare(
     else:  # what the checkpoint lacks is random, and must be so in one way; a mean-pooling layer is added below
         model.base_model.load_state_dict(first.model.base_model.state_dict(), strict=False)
     rows = make_rows(data, settings, loaded, training, held_out)
-    smoothing = training.label_smoothing_factor if data.problem_type == SINGLE else 0.0
-    task_training = copy.copy(training)
-    task_training.label_smoothing_factor = smoothing
-    task.loss = make_loss(data, replace(settings, training=task_training))
+    task.loss = make_loss(data, settings, training.label_smoothing_factor if data.problem_type == SINGLE else 0.0)
     if not loaded.trained_head:
         notes += setup.start_head(model, settings.model, data.problem_type, rows.unaugmented, tokenizer, training)
     if task is not first and not same_weights(model.base_model, first.model.base_model):
@@ -201,35 +198,29 @@ def _choose_schedule(
         notes.append(f"best checkpoint by the mean of {scores} on validation")
         explicit = {*explicit, "metric_for_best_model"}
     notes += hyperparameters.choose(training, explicit, rows, parameters, settings.lora.use_peft, kind)
-    name = (training.metric_for_best_model or "loss").removeprefix("eval_")
-    _check_metric_name(name, tasks)
+    name = setup.check_measured(training, _metric_names(tasks))
     if name.endswith(_LESS_IS_BETTER) and "greater_is_better" not in (explicit or ()):
         training.greater_is_better = False
     if training.activation_checkpointing and training.ddp_find_unused_parameters is None:
-        training.ddp_find_unused_parameters = (
-            False  # the two do not go together; Trainer sees to it for plain classifiers
-        )
+        training.ddp_find_unused_parameters = False  # as Trainer does for plain classifiers; the two do not go together
     return notes
 
 
-def _check_metric_name(name: str, tasks: Sequence[Task]) -> None:
-    """Refuse a metric that is not measured, before training. Raises: ConfigError."""
+def _metric_names(tasks: Sequence[Task]) -> list[str]:
+    """Names of all metrics that are measured on validation."""
     known = ["mean", "loss"]
     for task in tasks:
         blank = np.zeros((len(task.data.validation), task.kind.outputs))
         metrics = compute_metrics(task.data.problem_type, blank, task.data.validation["label"][:], task.data.labels)
         known += [f"{task.name}_{metric}" for metric in (*metrics, "loss")]
-    if name not in known:
-        raise ConfigError(
-            f"--metric_for_best_model {name} is not measured here; it can be {', '.join(known)}.{did_you_mean(name, known)}"
-        )
+    return known
 
 
 def make_sampler(
     tasks: Sequence[Task], rows: Dataset, training: TrainingArguments, multitask: MultitaskArguments
 ) -> tuple[TaskSampler, list[str]]:
     """Make the sampler of the run, with a note on its rows."""
-    per_update = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.world_size
+    per_update = rows_per_update(training)
     epochs = math.ceil(training.num_train_epochs)
     if training.max_steps > 0:
         epochs = math.ceil(training.max_steps / math.ceil(len(rows) / per_update))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from accelerate import PartialState
-from transformers import set_seed
 
 from nlp_ft.evaluation.baselines import Baseline, compare
 from nlp_ft.evaluation.metrics import MULTI, REGRESSION, selection_score
@@ -22,7 +21,7 @@ from nlp_ft.models import classifier
 from nlp_ft.training import controls, hyperparameters
 from nlp_ft.training.fit import Fitted, finish
 from nlp_ft.training.job import make_job
-from nlp_ft.training.run import complete
+from nlp_ft.training.run import complete, rows_per_update
 from nlp_ft.training.run_report import RunReport
 from nlp_ft.utils import log
 
@@ -57,7 +56,6 @@ def report_tasks(group: Group, fitted: Fitted) -> RunReport:
     report = RunReport(
         output_dir=output,
         metrics=metrics,
-        baselines={},
         verdict="\n".join(verdicts)
         or "What learning together bought: --with_control trains each task alone, too, at the cost of another run.",
         notes=job.notes,
@@ -127,7 +125,6 @@ def _run_single_task(group: Group, number: int) -> Baseline:
     if args.warmup_steps >= 1:
         args.warmup_steps *= rows_seen(group)[number] / sum(rows_seen(group))
     log(f"\ncontrol: task {task.name} alone, {epochs:.4g} epochs")
-    set_seed(args.seed)
     settings = replace(task.settings, training=args, explicit=None)
     return controls.run_control(make_job(task.data, settings, silent=True), "single_task", "the task alone")
 
@@ -137,8 +134,7 @@ def rows_seen(group: Group) -> list[float]:
     args = group.job.training
     epochs = float(args.num_train_epochs)
     if args.max_steps > 0:
-        per_update = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-        epochs = args.max_steps * per_update / len(group.sampler)
+        epochs = args.max_steps * rows_per_update(args) / len(group.sampler)
     counts = np.zeros(len(group.tasks))
     for epoch in range(math.ceil(epochs)):
         counts += min(1.0, epochs - epoch) * np.asarray(group.sampler.counts(epoch))

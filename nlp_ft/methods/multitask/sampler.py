@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
+from nlp_ft.training.sampler import Clock
+
 _POOL = 50  # updates whose rows are sorted by length together, as in Trainer's own sampler
 
 
@@ -39,14 +41,10 @@ class TaskSampler(Sampler[int]):
         self.sizes, self.exponent, self.seed = list(sizes), exponent, seed
         self.lengths = None if lengths is None else np.asarray(lengths)
         self.per_update, self.in_order = per_update, in_order
-        self.epoch = 0
+        self.clock = Clock()
 
     def __len__(self) -> int:
         return sum(self.sizes)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that the next iteration yields, from 0."""
-        self.epoch = epoch
 
     def counts(self, epoch: int) -> list[int]:
         """Count the rows of each task in an epoch.
@@ -61,15 +59,16 @@ class TaskSampler(Sampler[int]):
         return counts.tolist()
 
     def __iter__(self) -> Iterator[int]:
-        done = sum((np.asarray(self.counts(epoch)) for epoch in range(self.epoch)), np.zeros(len(self.sizes), int))
+        now = self.clock.epoch
+        done = sum((np.asarray(self.counts(epoch)) for epoch in range(now)), np.zeros(len(self.sizes), int))
         firsts = np.cumsum([0, *self.sizes[:-1]])
         drawn = [
             first + self._slice(task, start, count)
-            for task, (first, start, count) in enumerate(zip(firsts, done, self.counts(self.epoch), strict=True))
+            for task, (first, start, count) in enumerate(zip(firsts, done, self.counts(now), strict=True))
         ]
         rows = np.concatenate(drawn)
         if not self.in_order:
-            rng = np.random.default_rng([self.seed, 0, self.epoch])
+            rng = np.random.default_rng([self.seed, 0, now])
             rows = rng.permutation(rows)
             rows = rows if self.lengths is None else self._by_length(rows, rng)
         return iter(rows.tolist())
@@ -103,9 +102,8 @@ class TaskSampler(Sampler[int]):
 def exponent_of(sampling: str, temperature: float, epochs: int) -> Callable[[int], float]:
     """Exponent of a task's number of rows, as a function of the epoch from 0.
 
-    1 draws in proportion to the rows, 0 draws all tasks alike.
-
-    annealed: 1 - 0.8 * e / (E - 1) for e = 0 ... E - 1 (Stickland & Murray 2019, arXiv:1902.02671, section 3.3).
+    1 draws in proportion to the rows, 0 draws all tasks alike. annealed: 1 - 0.8 * e / (E - 1) for e = 0 ... E - 1
+    (Stickland & Murray 2019, arXiv:1902.02671, section 3.3).
     """
     if sampling == "annealed":
         return lambda epoch: 1 - 0.8 * epoch / max(1, epochs - 1)

@@ -20,6 +20,7 @@ from nlp_ft.models.checkpoint import quiet
 from nlp_ft.models.compare import ROWS_COMPARED
 from nlp_ft.models.pooling_file import POOLING_FILE, find_pooling_file
 from nlp_ft.models.tokenizer import save_tokenizer
+from nlp_ft.training.run_report import base_model
 from nlp_ft.training.save import save_verified
 
 
@@ -69,9 +70,8 @@ def _load_body(stage: Path) -> nn.Module:
         body, info = AutoModel.from_pretrained(
             stage, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
         )
-    if lost := [
-        key for key in info["missing_keys"] if not key.startswith("pooler.")
-    ]:  # RoBERTa's classifiers have none
+    # RoBERTa's classifiers have no pooler
+    if lost := [key for key in info["missing_keys"] if not key.startswith("pooler.")]:
         raise TrainingError(f"{stage}: the saved body lacks {lost[0]}; do not use it, and report this.")
     return body
 
@@ -86,13 +86,9 @@ def _hidden(body: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 def card(checkpoint: str, rows: Sequence[TableRow]) -> str:
     """Write the text of README.md: source, results of the heads, and use."""
-    local = Path(checkpoint).exists()
-    base = "/".join(Path(checkpoint).resolve().parts[-2:]) if local else checkpoint
+    base, name = base_model(checkpoint)
     data = ModelCardData(
-        library_name="transformers",
-        pipeline_tag="feature-extraction",
-        base_model=None if local else checkpoint,
-        tags=["nlp_ft", "multi-task"],
+        library_name="transformers", pipeline_tag="feature-extraction", base_model=base, tags=["nlp_ft", "multi-task"]
     )
     figures = [
         f"| {row['task']} | {row['metric']} | {row['multi-task']:.3f} |"
@@ -103,7 +99,7 @@ def card(checkpoint: str, rows: Sequence[TableRow]) -> str:
     return "\n".join(
         [
             f"---\n{data.to_yaml()}\n---\n\n# Encoder trained on {tasks}\n",
-            f"The encoder of `{base}`, trained with nlp_ft under a head for each task at once. It has no head of its own; the",
+            f"The encoder of `{name}`, trained with nlp_ft under a head for each task at once. It has no head of its own; the",
             "classifiers stand beside it. On their test rows they reach:\n",
             "| task | metric | |\n|---|---|---|",
             *figures,

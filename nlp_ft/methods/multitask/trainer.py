@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,18 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Sampler
-from transformers import (
-    EvalPrediction,
-    PreTrainedModel,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import EvalPrediction, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from nlp_ft.methods.multitask.sampler import TaskSampler
-from nlp_ft.training.losses import ClassifierLoss, Outputs, logits_of
+from nlp_ft.training.losses import ClassifierLoss, Outputs, logits_of, mean_loss
 from nlp_ft.training.trainer import ClassifierTrainer
 
 _VARIANCE_RATE = 1e-2  # the learning rate of log variances: at the encoder's they would stay where they start
@@ -45,7 +37,7 @@ class MultiTask(nn.Module):
     def __init__(self, classifiers: Sequence[PreTrainedModel], *, uncertainty: bool = False) -> None:
         super().__init__()
         prefix = classifiers[0].base_model_prefix
-        self.body: Any = getattr(classifiers[0], prefix)
+        self.body: PreTrainedModel = getattr(classifiers[0], prefix)
         for classifier in classifiers[1:]:
             setattr(classifier, prefix, self.body)
         self.heads = nn.ModuleList(
@@ -66,10 +58,9 @@ class MultiTask(nn.Module):
     ) -> SequenceClassifierOutput:
         """Compute logits (rows, most outputs of a task), padded with zeros.
 
-        task: (rows,), the numbers of the rows' tasks.
-
-        While training, parameters that no row of the batch needs take part with a zero, so that each process has a gradient
-        of each. labels: never passed; Trainer learns from the name that there are some.
+        task: (rows,), the numbers of the rows' tasks. While training, parameters that no row of the batch needs take part
+        with a zero, so that each process has a gradient of each. labels: never passed; Trainer learns from the name that
+        there are some.
         """
         logits = torch.zeros(len(task), self.width, device=task.device)
         for number, classifier in enumerate(self.classifiers):
@@ -119,9 +110,8 @@ class TaskKind(NamedTuple):
 class MultiTaskLoss(ClassifierLoss):
     """Weighted sum of the row losses of several tasks.
 
-    Each is divided by the rows of the whole accumulated, distributed batch.
-
-    Labels are (rows, 1 + width): the number of the row's task, then its label as that task has it, filled up with zeros.
+    Each is divided by the rows of the whole accumulated, distributed batch. Labels are (rows, 1 + width): the number of the
+    row's task, then its label as that task has it, filled up with zeros.
 
     Args:
         losses, kinds: of each task.
@@ -156,11 +146,9 @@ class MultiTaskLoss(ClassifierLoss):
 class UncertaintyLoss(MultiTaskLoss):
     """MultiTaskLoss with learned weights: exp(-s) * loss + s / 2 a row.
 
-    s is the task's log variance; squared errors count half.
-
-    This is the negative log-likelihood of a row (Kendall, Gal & Cipolla 2018, arXiv:1705.07115, section 3.2). Over s it is
-    least at log(2 * loss), for squared errors at log(loss): what is learned well weighs more. Evaluation measures the losses
-    as they are, so that checkpoints can be compared.
+    s is the task's log variance; squared errors count half. This is the negative log-likelihood of a row (Kendall, Gal &
+    Cipolla 2018, arXiv:1705.07115, section 3.2). Over s it is least at log(2 * loss), for squared errors at log(loss): what
+    is learned well weighs more. Evaluation measures the losses as they are, so that checkpoints can be compared.
     """
 
     def __init__(
@@ -177,8 +165,7 @@ class UncertaintyLoss(MultiTaskLoss):
         """Compute the sum over the rows / num_items_in_batch, or the mean if None."""
         spread = self.log_variances[labels[:, 0].long()]
         rows = torch.exp(-spread) * self.row_losses(logits_of(outputs), labels) + spread / 2
-        items = len(rows) if num_items_in_batch is None else num_items_in_batch
-        return rows.sum() / (items.to(rows.device) if isinstance(items, Tensor) else items)
+        return mean_loss(rows, num_items_in_batch)
 
 
 class Collator:
@@ -207,9 +194,8 @@ class MultiTaskTrainer(ClassifierTrainer):
         self, *, scores: Callable[[EvalPrediction], dict[str, float]], sampler: TaskSampler, width: int, **kwargs: Any
     ) -> None:
         kwargs |= {"compute_metrics": scores, "data_collator": Collator(kwargs["data_collator"], width)}
-        super().__init__(**kwargs)
+        super().__init__(clock=sampler.clock, **kwargs)
         self.task_sampler = sampler
-        self.add_callback(_EpochOfSampler(sampler))
 
     def _get_train_sampler(self, train_dataset: object = None) -> Sampler[int]:
         return self.task_sampler
@@ -227,19 +213,3 @@ class MultiTaskTrainer(ClassifierTrainer):
             changes = {"params": [variances], "lr": _VARIANCE_RATE, "weight_decay": 0.0}
             optimizer.add_param_group({**optimizer.param_groups[0], **changes})
         return optimizer
-
-
-class _EpochOfSampler(TrainerCallback):
-    """Callback that sets the sampler's epoch.
-
-    accelerate's set_epoch does not reach it where several processes resume in the middle of an epoch.
-    """
-
-    def __init__(self, sampler: TaskSampler) -> None:
-        self.sampler = sampler
-
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        """Set the epoch; state.epoch has a fraction where a run resumes within one."""
-        self.sampler.set_epoch(math.floor((state.epoch or 0) + 1e-6))

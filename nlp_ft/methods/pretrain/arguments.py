@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from nlp_ft.config import FreezeArguments, HubArguments, LongTextArguments
-from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.config import AugmentArguments, FreezeArguments, HubArguments, LongTextArguments
 from nlp_ft.errors import ConfigError
 
 

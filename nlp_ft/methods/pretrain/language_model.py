@@ -29,7 +29,15 @@ from transformers import (
 
 from nlp_ft.config import ModelArguments
 from nlp_ft.errors import ModelError, TrainingError
-from nlp_ft.models.checkpoint import as_model_error, check_directory, check_weights, grow_embeddings, quiet
+from nlp_ft.models.checkpoint import (
+    LoadingInfo,
+    as_model_error,
+    check_directory,
+    check_weights,
+    grow_embeddings,
+    quiet,
+    unset_quantization,
+)
 from nlp_ft.models.classifier import set_dropout
 from nlp_ft.models.lora import merged
 from nlp_ft.models.pooling import POOLING_KEY
@@ -38,8 +46,6 @@ from nlp_ft.models.tokenizer import load_tokenizer
 from nlp_ft.training.save import save_verified
 
 _ROWS_COMPARED, _TOKENS_COMPARED = 8, 64
-
-LoadingInfo = dict[str, Any]  # of from_pretrained: missing_keys, unexpected_keys, mismatched_keys
 
 
 @dataclass
@@ -90,11 +96,8 @@ def open_body(args: ModelArguments, seed: int) -> Body:
     prefix = f"{model.base_model_prefix}."
     new_head = _check(name, model, info, prefix, args.ignore_mismatched_sizes)
     kept = {} if causal else _kept(source, name, model, options)
-    if gguf:  # its weights are float32 once loaded, yet the model says quantized, and would not save
-        for attribute in ("hf_quantizer", "is_quantized", "quantization_method"):
-            vars(model).pop(attribute, None)
-        for attribute in ("quantization_config", "_is_quantized"):
-            vars(model.config).pop(attribute, None)
+    if gguf:
+        unset_quantization(model)
     grow_embeddings(model, len(tokenizer))
     model.config.pad_token_id = model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     body = Body(model, tokenizer, causal, kept, new_head, restored, None if gguf else read_pooling_file(source, **hub))

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import numpy as np
+from accelerate import PartialState
 
 from nlp_ft.config import LoraArguments
+from nlp_ft.data import TextData, Unlabelled, load_data, load_texts, tokenize_texts
 from nlp_ft.errors import ConfigError
+from nlp_ft.methods.pretrain import language_model, report, trainer
 from nlp_ft.methods.pretrain.arguments import PretrainArguments
-
-if TYPE_CHECKING:
-    from nlp_ft.data import TextData, Unlabelled
-    from nlp_ft.methods.pretrain.language_model import Body
-    from nlp_ft.methods.pretrain.report import Probes
-    from nlp_ft.methods.pretrain.trainer import Task, Trained
-    from nlp_ft.training.run_report import RunReport
-    from nlp_ft.training.settings import Settings
+from nlp_ft.methods.pretrain.language_model import Body
+from nlp_ft.methods.pretrain.masking import Masking, with_fixed_masks
+from nlp_ft.methods.pretrain.trainer import Task
+from nlp_ft.models import classifier
+from nlp_ft.models.layers import keep_in_eval_mode
+from nlp_ft.training.controls import control_arguments
+from nlp_ft.training.job import parameters_note
+from nlp_ft.training.run import TrainerRun, claim_directory, complete, identity
+from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.settings import Settings
+from nlp_ft.utils import log
 
 _NO_HEAD = "a body has no classifier head; give it to the run that fine-tunes the body"
 _NO_LABELS = "texts are read without labels, and one part of them is held out at random; leave it out"
@@ -29,11 +37,7 @@ _MEANINGLESS = {
     "save_adapter_only": "the next run needs a whole body; adapters are merged into it",
 }
 _FOR_PROBE = (
-    "test_file",
-    "test_split_size",
-    "label_column_name",
-    "problem_type",
-    "text_pair_column_name",
+    *("test_file", "test_split_size", "label_column_name", "problem_type", "text_pair_column_name"),
     "max_predict_samples",
 )
 
@@ -44,21 +48,14 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     arguments: as `flags.parse(*ARGUMENTS)` returns them. frames: data frames in place of files: train and validation (texts),
     probe (labelled rows).
     """
-    from nlp_ft.methods.pretrain import trainer
-    from nlp_ft.training.run import claim_directory
-    from nlp_ft.training.settings import Settings
-    from nlp_ft.utils import log
-
     settings = Settings.of("pretrain", arguments, PretrainArguments)
     frames = dict(frames or {})
     _refuse_meaningless(settings, frames)
     claim_directory(settings.training, settings.explicit)
     texts, labelled = _read(settings, frames)
-    for note in texts.notes:
-        log(note)
+    log(*texts.notes)
     body, task, notes = _make(settings, texts)
-    for note in notes:
-        log(note)
+    log(*notes)
     head_alone = _head_alone(settings, texts) if settings.fit.with_control and body.new_head else None
     trained = trainer.train(task)
     return _finish(settings, texts, labelled, body, task, trained, [*texts.notes, *notes], head_alone)
@@ -79,8 +76,6 @@ def _read(settings: Settings[PretrainArguments], frames: Mapping[str, object]) -
 
     Reading the labelled rows now reports a mistake in them before training.
     """
-    from nlp_ft.data import load_data, load_texts
-
     arguments, data, seed = settings.method_arguments, settings.data, settings.training.seed
     files = {
         "train": frames.get("train", arguments.text_file),
@@ -97,11 +92,6 @@ def _read(settings: Settings[PretrainArguments], frames: Mapping[str, object]) -
 
 def _make(settings: Settings[PretrainArguments], texts: Unlabelled) -> tuple[Body, Task, list[str]]:
     """Build the language model, with adapters under --use_peft, its task and notes."""
-    from nlp_ft.data import tokenize_texts
-    from nlp_ft.methods.pretrain import language_model, trainer
-    from nlp_ft.methods.pretrain.masking import Masking, with_fixed_masks
-    from nlp_ft.models import classifier
-
     arguments, training = settings.method_arguments, settings.training
     body = language_model.open_body(settings.model, training.seed)
     if body.causal and arguments.whole_word_mask:
@@ -122,30 +112,16 @@ def _make(settings: Settings[PretrainArguments], texts: Unlabelled) -> tuple[Bod
     model = (
         classifier.add_lora(body.model, settings.lora, language_model.head_to_train(body)) if use_peft else body.model
     )
-    trained, parameters = classifier.count_parameters(model)
-    notes = [
-        *truncation,
-        *body.notes,
-        *chosen,
-        f"training {trained:,} of {parameters:,} parameters ({trained / parameters:.1%})",
-    ]
-    identity = _identity(settings, texts, limit)
-    task = trainer.Task(model, body.tokenizer, masking, splits, training, settings.fit, identity)
-    return body, task, notes
-
-
-def _identity(settings: Settings[PretrainArguments], texts: Unlabelled, limit: int) -> dict[str, object]:
-    """Identity of the run, which a checkpoint must share to be resumed."""
-    from nlp_ft.training.run import identity
-
-    return identity(
-        settings.to_dict(settings.training),
-        settings.training,
+    shared = identity(
+        settings.to_dict(training),
+        training,
         data=texts.fingerprint["sha256"],
         max_seq_length=limit,
         groups=(),
         ignored=("text_file", "probe_file"),
     )
+    task = Task(model, body.tokenizer, masking, splits, training, settings.fit, shared, limit)
+    return body, task, [*truncation, *body.notes, *chosen, parameters_note(model)]
 
 
 def _head_alone(settings: Settings[PretrainArguments], texts: Unlabelled) -> float:
@@ -153,28 +129,14 @@ def _head_alone(settings: Settings[PretrainArguments], texts: Unlabelled) -> flo
 
     It costs as much as the run; its files are deleted.
     """
-    import copy
-    from pathlib import Path
-
-    from nlp_ft.methods.pretrain import trainer
-    from nlp_ft.models.layers import keep_in_eval_mode
-    from nlp_ft.training.controls import FOLDER, discard
-    from nlp_ft.utils import log
-
-    directory = Path(str(settings.training.output_dir)) / FOLDER / "head_alone"
-    training = copy.copy(settings.training)
-    training.output_dir = str(directory)
-    if not any(directory.glob("checkpoint-*")):
-        training.resume_from_checkpoint = None
     log("control: a new head on the frozen body")
-    body, task, _ = _make(replace(settings, training=training, lora=LoraArguments()), texts)
-    frozen = {id(parameter) for parameter in body.model.base_model.parameters()}
-    for parameter in body.model.parameters():
-        parameter.requires_grad = id(parameter) not in frozen
-    keep_in_eval_mode(body.model.base_model)  # dropout would be noise that nothing in it learns from
-    loss = trainer.train(task).metrics["eval_loss"]
-    discard(directory)
-    return loss
+    with control_arguments(settings.training, "head_alone") as training:
+        body, task, _ = _make(replace(settings, training=training, lora=LoraArguments()), texts)
+        frozen = {id(parameter) for parameter in body.model.base_model.parameters()}
+        for parameter in body.model.parameters():
+            parameter.requires_grad = id(parameter) not in frozen
+        keep_in_eval_mode(body.model.base_model)  # dropout would be noise that nothing in it learns from
+        return trainer.train(task).metrics["eval_loss"]
 
 
 def _finish(
@@ -183,38 +145,25 @@ def _finish(
     labelled: TextData | None,
     body: Body,
     task: Task,
-    trained: Trained,
+    trained: TrainerRun,
     notes: list[str],
     head_alone: float | None,
 ) -> RunReport:
     """Save the body, compare it with a fresh load, probe it and report."""
-    from pathlib import Path
-
-    import numpy as np
-    from accelerate import PartialState
-
-    from nlp_ft.methods.pretrain import language_model
-    from nlp_ft.methods.pretrain import report as pretrain_report
-    from nlp_ft.training.run import complete
-    from nlp_ft.training.run_report import RunReport
-    from nlp_ft.utils import log
-
     state, directory = PartialState(), Path(str(settings.training.output_dir))
     if state.is_main_process:
         language_model.save_body(body, trained.model, directory, list(texts.validation["text"][:8]))
     state.wait_for_everyone()
     rows = len(task.splits["validation"])
-    sentences = [pretrain_report.verdict(trained.metrics, body.causal, bool(body.new_head), rows, head_alone)]
+    sentences = [report.verdict(trained.metrics, body.causal, bool(body.new_head), rows, head_alone)]
     metrics = trained.metrics | ({} if head_alone is None else {"control_head_alone_eval_loss": head_alone})
-    probes: Probes | None = None
+    probes: report.Probes | None = None
     if labelled is not None:
-        length = task.identity["max_seq_length"]
-        assert isinstance(length, int)
-        probes = pretrain_report.probes(labelled, settings.model, directory, length, settings.training)
+        probes = report.probes(labelled, settings.model, directory, task.max_seq_length, settings.training)
         sentences, metrics = [*sentences, *probes.sentences()], metrics | probes.metrics()
-        overlap = pretrain_report.seen_in_training(texts, labelled.test)
+        overlap = report.seen_in_training(texts, labelled.test)
         notes = [*notes, overlap] if overlap else notes
-    report = RunReport(
+    results = RunReport(
         output_dir=directory,
         metrics=metrics,
         baselines={} if probes is None else {"probe_before": probes.before},
@@ -226,9 +175,9 @@ def _finish(
         title="pre-trained",
     )
     if state.is_main_process:
-        pretrain_report.write_report(report, texts, body.causal)
+        report.write_report(results, texts, body.causal)
         probe = {} if labelled is None else {"probe": labelled.fingerprint}
-        complete(report, settings.explicit or (), data={**texts.fingerprint, **probe})
+        complete(results, settings.explicit or (), data={**texts.fingerprint, **probe})
     state.wait_for_everyone()
-    log(pretrain_report.describe(report))
-    return report
+    log(report.describe(results))
+    return results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import TrainingArguments
 
 from nlp_ft.config import ModelArguments
-from nlp_ft.data import TextData, Unlabelled, counted, text_digest, texts_or_pairs, write_rejected
+from nlp_ft.data import TextData, Unlabelled, counted, text_columns, text_digest, write_rejected
 from nlp_ft.evaluation.baselines import Baseline, against_control
 from nlp_ft.evaluation.metrics import SELECTION_METRIC
 from nlp_ft.evaluation.probabilities import SINGLE
@@ -20,7 +20,7 @@ from nlp_ft.models import classifier
 from nlp_ft.models.compare import compute_logits
 from nlp_ft.training import setup
 from nlp_ft.training.controls import as_control
-from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.run_report import RunReport, base_model, saved_line
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,8 @@ def _probe_logits(data: TextData, args: ModelArguments, max_seq_length: int, tra
     length = classifier.token_limit(model, tokenizer, max_seq_length)
     splits, _ = setup.tokenize_splits(data, tokenizer, length, None)
     setup.start_head(model, args, data.problem_type, splits["train"], tokenizer, training)
-    texts, pairs = texts_or_pairs(data.test), None
-    if texts and isinstance(texts[0], tuple):
-        texts, pairs = [text for text, _ in texts], [pair for _, pair in texts]
-    return compute_logits(model.to(training.device), tokenizer, texts, pairs, length).numpy()  # type: ignore[arg-type]
+    model.to(training.device)  # type: ignore[arg-type]
+    return compute_logits(model, tokenizer, *text_columns(data.test), length).numpy()
 
 
 def seen_in_training(texts: Unlabelled, rows: Dataset) -> str | None:
@@ -135,15 +133,13 @@ def write_report(report: RunReport, texts: Unlabelled, causal: bool) -> None:
 def _card(report: RunReport, texts: Unlabelled, causal: bool) -> str:
     """Text of README.md."""
     name, settings = report.output_dir.name, report.settings
-    source = settings["model"]["model_name_or_path"]
-    local = Path(source).is_dir()
-    base = "/".join(Path(source).resolve().parts[-2:]) if local else source
+    on_hub, base = base_model(settings["model"]["model_name_or_path"])
     training, arguments = settings["training"], settings["pretrain"]
     task, auto = ("text-generation", "AutoModelForCausalLM") if causal else ("fill-mask", "AutoModelForMaskedLM")
     weights = "LoRA adapters, merged" if settings["lora"]["use_peft"] else "all weights"
     hidden = "" if causal else f"{arguments['mlm_probability']:.0%} of the {_units(arguments)} masked; "
     rows = texts.fingerprint["rows"]
-    head = ["---", "library_name: transformers", f"pipeline_tag: {task}", *([] if local else [f"base_model: {base}"])]
+    head = ["---", "library_name: transformers", f"pipeline_tag: {task}", *([f"base_model: {base}"] if on_hub else [])]
     return (
         "\n".join([*head, "tags:", "- nlp_ft", "---"])
         + f"""
@@ -176,13 +172,7 @@ def _units(arguments: Mapping[str, object]) -> str:
     return "words" if arguments["whole_word_mask"] else "tokens"
 
 
-def describe(report: RunReport, extra_lines: Sequence[str] = ()) -> str:
+def describe(report: RunReport) -> str:
     """The report as text."""
-    minutes = report.metrics["train_minutes"]
-    lines = [
-        report.verdict,
-        *extra_lines,
-        f"Trained in {minutes:.1f} minutes. Saved in {report.output_dir}, and checked: a fresh load repeats its logits.",
-        f"Use it: nlp-ft finetune --model_name_or_path {report.output_dir} ...",
-    ]
-    return "\n\n" + "\n".join(lines)
+    use_it = f"Use it: nlp-ft finetune --model_name_or_path {report.output_dir} ..."
+    return f"\n\n{report.verdict}\n{saved_line(report)}\n{use_it}"

@@ -19,11 +19,11 @@ from torch.nn.functional import cross_entropy
 from transformers import EvalPrediction, PreTrainedTokenizerBase, TrainingArguments
 
 from nlp_ft.config import FitArguments
-from nlp_ft.errors import ConfigError
 from nlp_ft.methods.pretrain.masking import IGNORED, Collator, Masking
 from nlp_ft.training import hyperparameters
-from nlp_ft.training.run import run_trainer
+from nlp_ft.training.run import TrainerRun, run_trainer
 from nlp_ft.training.sampler import Clock
+from nlp_ft.training.setup import check_measured
 from nlp_ft.training.trainer import CheckedTrainer, EvaluationLines
 
 _SMALL_MODEL = 50_000_000
@@ -36,7 +36,7 @@ class Task:
     """A language model and the data and arguments to train it with.
 
     model: with adapters or without. masking: None for a model that predicts the next token. identity: of the run, which a
-    checkpoint must share to be resumed.
+    checkpoint must share to be resumed. max_seq_length: tokens after which texts are cut.
     """
 
     model: nn.Module
@@ -46,18 +46,7 @@ class Task:
     training: TrainingArguments
     fit: FitArguments
     identity: Mapping[str, object]
-
-
-@dataclass
-class Trained:
-    """A trained model and its metrics.
-
-    metrics: train_*, eval_* and, of the checkpoint before training, eval_loss_before and eval_perplexity_before.
-    """
-
-    model: nn.Module
-    metrics: dict[str, float]
-    log_history: list[dict[str, float]]
+    max_seq_length: int
 
 
 @contextmanager
@@ -174,9 +163,7 @@ def choose_schedule(
 
     Raises: ConfigError for a --metric_for_best_model that is not measured here.
     """
-    name = (args.metric_for_best_model or "loss").removeprefix("eval_")
-    if name not in _METRICS:
-        raise ConfigError(f"--metric_for_best_model {name} is not measured here; it can be {' or '.join(_METRICS)}.")
+    name = check_measured(args, _METRICS)
     args.metric_for_best_model, args.greater_is_better = name, False
     choices = hyperparameters.Choices(args, explicit)
     choices.batch(hyperparameters.batch_rows(rows))
@@ -189,21 +176,18 @@ def choose_schedule(
     return choices.notes(parameters, rows)
 
 
-def train(task: Task) -> Trained:
-    """Measure, train and measure again; resume from a checkpoint if requested.
+def train(task: Task) -> TrainerRun:
+    """Measure, train and measure again, as `run_trainer`.
 
-    Raises: TrainingError if a loss, gradient or weight is not finite; ConfigError if the checkpoint to resume from is not of
-    this run.
+    Its metrics are train_*, eval_* and, of the checkpoint before training, eval_loss_before and eval_perplexity_before.
     """
     trainer = _trainer(task)
     trained = run_trainer(trainer, task.identity, task.fit, evaluate_first=True)
-    metrics = dict(trained.metrics)
     first = next(entry for entry in trained.log_history if "eval_loss" in entry)
-    metrics |= {f"eval_{name}_before": first[f"eval_{name}"] for name in _METRICS}
+    trained.metrics |= {f"eval_{name}_before": first[f"eval_{name}"] for name in _METRICS}
     validation: Any = task.splits["validation"]
-    metrics |= trainer.predict(validation, metric_key_prefix="eval").metrics or {}
-    assert trainer.model is not None
-    return Trained(trainer.model, metrics, trainer.state.log_history)
+    trained.metrics |= trainer.predict(validation, metric_key_prefix="eval").metrics or {}
+    return trained
 
 
 def _trainer(task: Task) -> LanguageTrainer:

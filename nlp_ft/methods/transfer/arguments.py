@@ -9,7 +9,7 @@ from nlp_ft.errors import ConfigError
 
 @dataclass(kw_only=True)
 class TransferArguments:
-    """Transfer: the sources, and the numbers of target rows for which the gain is measured."""
+    """Transfer: the sources, and numbers of target rows to measure the gain for."""
 
     source_file: list[str] | None = field(
         default=None,

@@ -32,7 +32,7 @@ Logits = dict[str, np.ndarray]  # (rows, classes) of "validation" and "test"
 
 
 def start_from(settings: Settings[TransferArguments], directory: str) -> ModelArguments:
-    """Return model arguments that start from a source's directory, with its configuration and tokenizer."""
+    """Return model arguments that start from a source's directory."""
     return replace(
         settings.model,
         model_name_or_path=directory,
@@ -46,7 +46,7 @@ def start_from(settings: Settings[TransferArguments], directory: str) -> ModelAr
 def measure(
     settings: Settings[TransferArguments], data: TextData, sources: Mapping[str, str], numbers: Sequence[int]
 ) -> tuple[dict[str, float], str]:
-    """Fit on each number of target rows, with each source and without, and log a table.
+    """Fit on few target rows, with each source and without, and log a table.
 
     sources: directory by name; numbers: of target rows. All fits of one number have the same rows and as many updates. No
     checkpoint is chosen by validation, which a user with so few rows would not have; validation only ranks the sources.
@@ -110,9 +110,10 @@ def _brief(args: TrainingArguments) -> TrainingArguments:
 
 
 def _fit_and_predict(job: Job, name: str) -> Logits:
-    """Train, and return the logits of validation and test; a resumed run reads them from `shots/`.
+    """Train, and return the logits of validation and test.
 
-    The file name has a digest of settings, rows (test rows too) and initial weights, so that no other fit is reused.
+    A resumed run reads them from `shots/`. The file name has a digest of settings, rows (test rows too) and initial weights, so
+    that no other fit is reused.
     """
     test, start = job.data.fingerprint["sha256"]["test"], job.settings["model"]["model_name_or_path"]
     made_with = {**job_identity(job), "test": test, "weights": checkpointing.weights_of(start)}
@@ -132,7 +133,7 @@ def _fit_and_predict(job: Job, name: str) -> Logits:
 
 
 def _zero_shot(directory: str, data: TextData) -> Logits:
-    """Return the logits of a source's model without target rows; empty if it has other labels."""
+    """Return the logits of a source's model as it is; empty if it has other labels."""
     try:
         model = load(directory)
     except ModelError:  # a checkpoint without a classification head
@@ -149,7 +150,10 @@ def _table(
     data: TextData,
     sources: Sequence[str],
 ) -> str:
-    """Format the gain by number of target rows and source, with the standard error of the paired difference."""
+    """Format the gain by number of target rows and source.
+
+    Each has the standard error of the paired difference.
+    """
     labels = np.asarray(data.test["label"][:])
 
     def correlation(predicted: np.ndarray, truth: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""The run of `nlp-ft transfer`, step by step."""
+"""Steps of an `nlp-ft transfer` run."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import copy
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from nlp_ft.config import (
-    DataArguments,
-    FitArguments,
-    FreezeArguments,
-)
-from nlp_ft.config.augmentation import AugmentArguments
+from transformers import TrainingArguments
+
+from nlp_ft.config import AugmentArguments, DataArguments, FitArguments, FreezeArguments
+from nlp_ft.data import TextData, keys_of, load_data
 from nlp_ft.errors import DataError
+from nlp_ft.evaluation.baselines import Baseline
+from nlp_ft.hub.push import push_if_asked
 from nlp_ft.methods.transfer.arguments import TransferArguments
-
-if TYPE_CHECKING:
-    from transformers import TrainingArguments
-
-    from nlp_ft.data import TextData
-    from nlp_ft.evaluation.baselines import Baseline
-    from nlp_ft.training.run_report import RunReport
-    from nlp_ft.training.settings import Settings
-
+from nlp_ft.methods.transfer.gain import measure, start_from
+from nlp_ft.models.checkpoint import check_directory
+from nlp_ft.training import checkpointing, controls, fit, hyperparameters
+from nlp_ft.training.cross_validation import arguments_for
+from nlp_ft.training.job import cross_validated, make_job, read
+from nlp_ft.training.run import piece_identity, restart
+from nlp_ft.training.run_report import RunReport
+from nlp_ft.training.settings import Settings
+from nlp_ft.utils import log
 
 _TARGET_ONLY = (  # data flags for the location, splits, mixing and sampling of the target's rows
     *("validation_file", "test_file", "dataset_name", "dataset_config_name"),
@@ -35,23 +34,14 @@ _TARGET_ONLY = (  # data flags for the location, splits, mixing and sampling of 
 
 
 def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunReport:
-    """Fit the sources, measure the gain on few target rows, fit the target from the best source, report.
+    """Fit the sources, measure the gain on few target rows, and fit the target.
 
-    The best source is chosen on validation. arguments, frames: as in `finetune.run`; frames are those of the target.
-    Augmentation and the flags for layers apply to the target alone.
+    The target starts from the best source, which is chosen on validation. Augmentation and the flags for layers
+    apply to the target alone. arguments, frames: as in `finetune.run`; frames are those of the target.
 
     Raises: DataError if a text of the target's test split (with --num_folds: any of its texts) is among a source's training
     rows, unless --allow_leakage; ConfigError for a finished source of other settings or rows.
     """
-    from nlp_ft.hub.push import push_if_asked
-    from nlp_ft.methods.transfer.gain import measure, start_from
-    from nlp_ft.training import controls
-    from nlp_ft.training.fit import fit
-    from nlp_ft.training.job import cross_validated, make_job, read
-    from nlp_ft.training.run import restart
-    from nlp_ft.training.settings import Settings
-    from nlp_ft.utils import log
-
     settings = Settings.of("transfer", arguments, TransferArguments)
     data = read(settings, frames)
     sources = _sources(settings, data)
@@ -70,20 +60,20 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
             control_results.append(controls.run_control(job, "target_only", "the target alone"))
         job = make_job(part, fold_settings, silent=fold_scores is None)
         job.title, job.doing = "transferred", f"Transfer from {best}"
-        return fit(job, None if fold_scores is None else {**scores, **fold_scores}, control_results)
+        return fit.fit(job, None if fold_scores is None else {**scores, **fold_scores}, control_results)
 
     return push_if_asked(cross_validated(data, chosen, fit_one), settings)
 
 
 def _sources(settings: Settings[TransferArguments], data: TextData) -> dict[str, str]:
-    """Return the directory of each source's model by name; sources given as rows are fine-tuned first."""
-    from nlp_ft.models import classifier
-    from nlp_ft.utils import log
+    """Return the directory of each source's model by name.
 
+    Sources given as rows are fine-tuned first.
+    """
     args = settings.method_arguments
     directories: dict[str, str] = {}
     for path in args.source_name_or_path or []:
-        directories[_free_name(Path(path).name, directories)] = classifier.check_directory(path)
+        directories[_free_name(Path(path).name, directories)] = check_directory(path)
         log(f"source {path}: overlap of its training rows with the test split cannot be checked")
     for file in args.source_file or []:
         name = _free_name(Path(file).parent.name if Path(file).stem == "train" else Path(file).stem, directories)
@@ -98,33 +88,24 @@ def _free_name(name: str, taken: Mapping[str, str]) -> str:
 
 
 def _fit_source(settings: Settings[TransferArguments], target: TextData, name: str, file: str) -> Path:
-    """Fine-tune on one source file, in the run directory `sources/<name>`; a finished one is reused.
+    """Fine-tune on one source file, in `sources/<name>` of the output directory.
 
-    Raises: ConfigError for a finished one with other settings or rows.
+    A finished one is reused. Raises: ConfigError for a finished one with other settings or rows.
     """
-    from nlp_ft.data import load_data
-    from nlp_ft.training import checkpointing
-    from nlp_ft.training.cross_validation import arguments_for
-    from nlp_ft.training.fit import fit
-    from nlp_ft.training.job import make_job
-    from nlp_ft.training.run import piece_identity
-    from nlp_ft.utils import log
-
     directory = Path(str(settings.training.output_dir)) / "sources" / name
     arguments = source_data(settings.data, settings.method_arguments, file)
     log(f"\nsource {name}")
     data = load_data(arguments, seed=settings.training.seed)
-    for note in data.notes:
-        log(note)
+    log(*data.notes)
     _check_leakage(target, data, file, settings.data)
-    training, fit_arguments = _source_arguments(settings, data, target)
+    source_training, source_fit = _source_arguments(settings, data, target)
     plain = replace(
         settings,
         data=arguments,
         augment=AugmentArguments(),
         freeze=FreezeArguments(),
-        training=training,
-        fit=fit_arguments,
+        training=source_training,
+        fit=source_fit,
         lora=replace(settings.lora, save_adapter_only=False),
     )
     groups = plain.to_dict(plain.training)
@@ -135,28 +116,26 @@ def _fit_source(settings: Settings[TransferArguments], target: TextData, name: s
         log(f"{directory} is finished and reused")
         return directory
     checkpointing.begin(directory, identity)
-    fit(make_job(data, replace(plain, training=arguments_for(training, directory))))
+    fit.fit(make_job(data, replace(plain, training=arguments_for(source_training, directory))))
     return directory
 
 
 def _source_arguments(
     settings: Settings[TransferArguments], source: TextData, target: TextData
 ) -> tuple[TrainingArguments, FitArguments]:
-    """Return the arguments of a source, without those for the target's problem type or labels."""
-    from nlp_ft.training import hyperparameters
-
-    training, fit = copy.copy(settings.training), settings.fit
+    """Return the arguments of a source, without those for the target's labels."""
+    training, source_fit = copy.copy(settings.training), settings.fit
     if source.problem_type != target.problem_type:
-        fit = replace(fit, threshold_metric=None)
+        source_fit = replace(source_fit, threshold_metric=None)
         hyperparameters.adapt_to_problem(training, source.problem_type)
-    names_labels = fit.class_weights not in (None, "balanced")
+    names_labels = source_fit.class_weights not in (None, "balanced")
     if not source.labels or (names_labels and source.labels != target.labels):
-        fit = replace(fit, class_weights=None)
-    return training, fit
+        source_fit = replace(source_fit, class_weights=None)
+    return training, source_fit
 
 
 def source_data(target: DataArguments, args: TransferArguments, file: str) -> DataArguments:
-    """Return the data arguments of a source file: those of the target that define how files are read."""
+    """Return the data arguments of a source file, read as those of the target."""
     defaults = {item.name: item.default for item in fields(DataArguments)}
     columns = {"label_column_name": args.source_label_column_name or target.label_column_name}
     if args.source_label_column_name:
@@ -167,14 +146,11 @@ def source_data(target: DataArguments, args: TransferArguments, file: str) -> Da
 
 
 def _check_leakage(target: TextData, source: TextData, file: str, args: DataArguments) -> None:
-    """Check that no test text of the target is in a source; validation texts give a warning.
+    """Check that no test text of the target is in a source.
 
-    args: those of the target. With --num_folds every row is a test row once, except those of a given validation split.
-    Raises: DataError, unless --allow_leakage.
+    Validation texts give a warning. args: those of the target. With --num_folds every row is a test row once, except
+    those of a given validation split. Raises: DataError, unless --allow_leakage.
     """
-    from nlp_ft.data import keys_of
-    from nlp_ft.utils import log
-
     source_keys = {*keys_of(source.train), *keys_of(source.validation)}
 
     def overlap(split: str) -> str | None:

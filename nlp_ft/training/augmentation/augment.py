@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nlp_ft.config.augmentation import AugmentArguments
+from nlp_ft.data import text_columns
 from nlp_ft.data.checks.finding import text_key
 from nlp_ft.data.text import cut
 from nlp_ft.training.augmentation import eda, typos
@@ -97,8 +98,8 @@ def augment_train(
 
     if not args.row_operations:
         return train, []
-    texts, pairs = _columns(train)
-    taken = [text_key(*cells) for split in others for cells in zip(*_filled(*_columns(split)), strict=True)]
+    texts, pairs = text_columns(train)
+    taken = [text_key(*cells) for split in others for cells in zip(*_filled(*text_columns(split)), strict=True)]
     rows = augment_rows(texts, pairs, train["label"][:], args, seed, taken=taken, device=device)
     notes = describe_rows(rows, texts, pairs, args)
     if not rows:
@@ -199,10 +200,6 @@ def _candidates(
                 new = operations[name](text, _rng(seed, text, side, turn.copy, name, attempt))
                 if new is not None:
                     yield name, side, new
-
-
-def _columns(split: Dataset) -> tuple[list[str], list[str] | None]:
-    return split["text"][:], split["text_pair"][:] if "text_pair" in split.column_names else None
 
 
 def _filled(texts: list[str], pairs: list[str] | None) -> tuple[list[str], Sequence[str | None]]:

@@ -44,7 +44,7 @@ def checked_of(tables: dict[str, Table], names: Names = Names(), labels: list[An
         texts = [
             names.delimiter.join(cells) for cells in zip(*(one.columns[text] for text in names.texts), strict=True)
         ]
-        pairs = None if names.text_pair is None else one.columns[names.text_pair]
+        pairs = None if names.text_pair is None else one.texts(names.text_pair, "")
         splits[name] = Split(name, texts, pairs, labels or [0] * len(one), one.where)
     return Checked(splits, "single_label_classification", ["a", "b"])
 
