@@ -120,13 +120,11 @@ def test_a_row_too_short_or_too_long_names_its_line(refused: Refused, row: str, 
     [
         (
             "text,label\nsch\xf6n,good\n".encode("latin-1"),
-            "a.csv:2: byte 0xf6 at offset 14 is not UTF-8; save the file as UTF-8 (iconv -f LATIN1 -t UTF-8, "
-            "if it is Latin-1).",
+            "a.csv:2: byte 0xf6 at offset 14 is not UTF-8; it looks like Windows-1252, which --encoding cp1252 reads.",
         ),
         (
             "text,label\na,b\nc,d".encode("utf-16") + b"\x00\xd8\n\x00",
-            "a.csv:3: byte 0x00 at offset 38 is not UTF-16; save the file as UTF-8 (iconv -f LATIN1 -t UTF-8, "
-            "if it is Latin-1).",
+            "a.csv:3: byte 0x00 at offset 38 is not UTF-16; mend it, or name another --encoding.",
         ),
     ],
 )

@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModel,
+    BartConfig,
     BertConfig,
     DebertaV2Config,
     DistilBertConfig,
@@ -23,6 +24,7 @@ from transformers import (
     Qwen2Config,
     Qwen3Config,
     RobertaConfig,
+    T5Config,
     XLNetConfig,
 )
 
@@ -114,6 +116,10 @@ def _roberta_tokens() -> PreTrainedTokenizerFast:
     return _byte_level({**special, "cls_token": "<s>", "sep_token": "</s>"}, "<s> $A </s>", "<s> $A </s> </s> $B </s>")
 
 
+def _t5_tokens() -> PreTrainedTokenizerFast:
+    return _byte_level({"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}, "$A </s>", "$A </s> $B </s>")
+
+
 def _xlnet_tokens() -> PreTrainedTokenizerFast:
     special = {
         "unk_token": "<unk>",
@@ -199,6 +205,36 @@ FAMILIES: dict[str, Family] = {
             eos_token_id=t.eos_token_id,
         ),
     ),
+    "bart": Family(
+        _roberta_tokens,
+        lambda t: BartConfig(
+            **_ids(t),
+            d_model=32,
+            encoder_layers=1,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=48,
+            decoder_ffn_dim=48,
+            max_position_embeddings=64,
+            decoder_start_token_id=t.eos_token_id,
+        ),
+    ),
+    "t5": Family(
+        _t5_tokens,
+        lambda t: T5Config(
+            vocab_size=len(t),
+            d_model=32,
+            d_kv=16,
+            d_ff=48,
+            num_layers=1,
+            num_heads=2,
+            relative_attention_num_buckets=8,
+            pad_token_id=t.pad_token_id,
+            eos_token_id=t.eos_token_id,
+            decoder_start_token_id=t.pad_token_id,
+        ),
+    ),
     "gpt2": Family(
         _gpt2_tokens,
         lambda t: GPT2Config(
@@ -227,6 +263,7 @@ FAMILIES: dict[str, Family] = {
 }
 DECODERS = [name for name, family in FAMILIES.items() if family.decoder]
 ENCODERS = [name for name in FAMILIES if name not in DECODERS]
+ENCODER_DECODERS = ["bart", "t5"]
 
 
 def make_checkpoint(family: str, directory: Path, **body: Any) -> Path:

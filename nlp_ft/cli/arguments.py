@@ -62,5 +62,19 @@ def model_parser(verb: str, about: str | None) -> Parser:
     parser.add_argument("--text_column_names", help="text column, or two for a pair; detected if not given")
     parser.add_argument("--text_pair_column_name", help="second text of a pair")
     parser.add_argument("--text_column_delimiter", help="joins several text columns")
-    parser.add_argument("--delimiter", help="delimiter of a CSV file; detected if not given")
+    add_reading_flags(parser)
     return parser
+
+
+def add_reading_flags(parser: Parser) -> None:
+    """Add the flags that say how a file is read."""
+    parser.add_argument("--delimiter", help="delimiter of a CSV file; detected if not given")
+    parser.add_argument("--column_names", help="names of a CSV file's columns, in order, where it has no header")
+    parser.add_argument(
+        "--file_format",
+        help="csv, tsv, jsonl, json, parquet, arrow, xlsx, fasttext, trec or txt, where the extension says none or another",
+    )
+    parser.add_argument("--encoding", help="encoding of a text file that is not UTF-8, such as cp1252 or gb18030")
+    parser.add_argument(
+        "--quoting", help="none: quotes are ordinary characters; double: they hold cells together (default)"
+    )

@@ -6,11 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nlp_ft.cli.arguments import Parser, require_free_path
-from nlp_ft.data.checks.run_checks import CountTokens
+from nlp_ft.cli.arguments import Parser, add_reading_flags, require_free_path
+from nlp_ft.config.files import check_files
 from nlp_ft.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nlp_ft.data.checks.run_checks import CountTokens
 
 _ABOUT = (
     "Find problems in labelled texts: leakage, duplicates, label errors, damaged text. Changes nothing without --fix."
@@ -36,8 +39,12 @@ def _parser() -> Parser:
     parser.add_argument("--text_column_delimiter", help="joins several text columns")
     parser.add_argument("--text_pair_column_name", help="second text of a pair")
     parser.add_argument("--label_column_name", help="label column, or several of 0 and 1; detected if not given")
+    parser.add_argument("--label_delimiter", help="what delimits several labels in a cell; detected if not given")
+    parser.add_argument(
+        "--merge_label_spellings", action="store_true", help="take labels that differ in spelling alone for one class"
+    )
     parser.add_argument("--problem_type", help="kind of problem; detected if not given")
-    parser.add_argument("--delimiter", help="delimiter of a CSV file; detected if not given")
+    add_reading_flags(parser)
     parser.add_argument("--skip_bad_rows", action="store_true", help="skip malformed rows and check the others")
     parser.add_argument("--group_column", help="rows with the same value in this column belong in one split")
     parser.add_argument("--model_name_or_path", help="count tokens with the tokenizer of this checkpoint")
@@ -56,6 +63,7 @@ def _parser() -> Parser:
 def _check(args: argparse.Namespace) -> int:
     require_free_path(args.json, "nlp-ft data check: --json", ".json")
     require_free_path(args.html, "nlp-ft data check: --html", ".html")
+    check_files([*args.train_file, *(args.validation_file or ()), *(args.test_file or ())])
     from nlp_ft.config import DataArguments
     from nlp_ft.data import counted, read_rows, write_rejected
     from nlp_ft.data.checks.fix import apply
@@ -67,21 +75,22 @@ def _check(args: argparse.Namespace) -> int:
         apply.require_free(args.fix)
     names = (
         "train_file validation_file test_file text_column_names text_column_delimiter text_pair_column_name "
-        "label_column_name problem_type delimiter skip_bad_rows group_column max_seq_length dataset_name dataset_config_name"
+        "label_column_name label_delimiter merge_label_spellings problem_type delimiter column_names file_format encoding "
+        "quoting skip_bad_rows group_column max_seq_length dataset_name dataset_config_name"
     )
     chosen: dict[str, Any] = {name: getattr(args, name) or None for name in names.split()}
-    rows = read_rows(DataArguments(**chosen))
+    rows = read_rows(DataArguments(**chosen), keep_blank=True)
     for note in rows.notes:
         print(note, file=sys.stderr)
     tokens = None if args.model_name_or_path is None else token_counter(args.model_name_or_path)
     report, checked = check(
         rows, seed=args.seed, count_tokens=tokens, max_seq_length=args.max_seq_length, progress=_progress()
     )
-    terminal.show(report, args.limit)
     for path, content in ((args.json, report.to_json), (args.html, lambda: page(report))):
         if path is not None:
             Path(path).write_text(content(), encoding="utf-8")
             print(f"written: {path}", file=sys.stderr)
+    terminal.show(report, args.limit)  # after the files: who reads it may have gone
     if args.fix is not None:
         fixed = apply.apply(apply.plan(checked, report.findings), rows.raw_tables(), rows.columns, args.fix)
         print("\n".join(fixed.lines()))

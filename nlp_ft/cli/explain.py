@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nlp_ft.cli.arguments import Parser, require_free_path
+from nlp_ft.config.names import check_model
 from nlp_ft.errors import ConfigError
 
 
@@ -38,16 +39,17 @@ def explain_command(argv: Sequence[str]) -> None:
         raise ConfigError(
             f"nlp-ft explain: {len(args.text)} --text and {len(args.text_pair)} --text_pair; wanted the same number."
         )
+    check_model(args.model, args.revision)
     from nlp_ft.inference.explain.explanation import page
     from nlp_ft.inference.load import load
 
     texts = args.text if args.text_pair is None else list(zip(args.text, args.text_pair, strict=True))
     classifier = load(args.model, args.revision)
     explanations = classifier.explain(texts, target=args.target, steps=args.steps, batch_size=args.batch_size)
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    print("\n\n".join(explanation.to_terminal(colour) for explanation in explanations))
     if args.html:
         Path(args.html).write_text(page(explanations), encoding="utf-8")
     if args.json:
         content = json.dumps([explanation.to_dict() for explanation in explanations], indent=2, ensure_ascii=False)
         Path(args.json).write_text(content + "\n", encoding="utf-8")
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ  # last: who reads it may have gone
+    print("\n\n".join(explanation.to_terminal(colour) for explanation in explanations))

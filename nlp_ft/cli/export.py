@@ -9,8 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from nlp_ft.cli.arguments import Parser
+from nlp_ft.cli.arguments import Parser, add_reading_flags
+from nlp_ft.config.files import check_files
 from nlp_ft.errors import ConfigError, ModelError
+
+_GRAPHS = {None: "model.onnx", "int8": "model_quantized.onnx"}  # by --quantize
 
 
 def export(argv: Sequence[str]) -> None:
@@ -23,6 +26,9 @@ def export(argv: Sequence[str]) -> None:
     if args.allow_loss and not args.quantize:
         raise ConfigError("nlp-ft export: --allow_loss is for --quantize; a float32 export loses nothing.")
     output = _output(args)
+    beside = output.exists()
+    check_files(args.test_file or ())
+    from nlp_ft.data import reading_of
     from nlp_ft.inference.export.export import check_loss, write_export
     from nlp_ft.inference.export.runtime import is_export
     from nlp_ft.inference.export.sample_rows import comparison_rows
@@ -36,8 +42,8 @@ def export(argv: Sequence[str]) -> None:
     import torch
 
     classifier = load(args.model, args.revision, device="cpu", dtype=torch.float32)
-    names = ("text_column_names", "text_pair_column_name", "label_column_name", "text_column_delimiter", "delimiter")
-    columns = {name: getattr(args, name) for name in names}
+    names = ("text_column_names", "text_pair_column_name", "label_column_name", "text_column_delimiter")
+    columns = {name: getattr(args, name) for name in names} | reading_of(args)
     rows, notes = comparison_rows(classifier, model, args.test_file, columns, args.limit)
     for note in notes:
         print(note, file=sys.stderr)
@@ -46,7 +52,8 @@ def export(argv: Sequence[str]) -> None:
         print(exported.table())
         if not args.allow_loss:
             check_loss(exported, args.model)
-    print(f"written: {output}; nlp_ft.load({str(output)!r}) loads it", file=sys.stderr)
+    opened = output / _GRAPHS[args.quantize] if beside and args.quantize else output
+    print(f"written: {opened}; nlp_ft.load({str(opened)!r}) loads it", file=sys.stderr)
 
 
 def _parser() -> Parser:
@@ -57,7 +64,10 @@ def _parser() -> Parser:
     parser.add_argument(
         "--quantize", choices=["int8"], help="8-bit linear layers (onnx): smaller and faster, not exact"
     )
-    parser.add_argument("--output", help="directory to write (default MODEL/onnx, MODEL/onnx-int8 or MODEL/openvino)")
+    parser.add_argument(
+        "--output",
+        help="directory to write (default MODEL/onnx or MODEL/openvino); int8 goes beside a float32 graph in it",
+    )
     parser.add_argument("--test_file", nargs="+", help="labelled rows to compare on (default: those of the run)")
     parser.add_argument(
         "--allow_loss", action="store_true", help="also write an int8 export that loses more than one point"
@@ -68,34 +78,57 @@ def _parser() -> Parser:
     parser.add_argument("--text_pair_column_name", help="second text of a pair")
     parser.add_argument("--label_column_name", help="label column; detected if not given")
     parser.add_argument("--text_column_delimiter", help="joins several text columns")
-    parser.add_argument("--delimiter", help="delimiter of a CSV file; detected if not given")
+    add_reading_flags(parser)
     return parser
 
 
 def _output(args: argparse.Namespace) -> Path:
-    """Return the output directory, which must not exist. Raises: ConfigError."""
+    """Return the output directory: a new one, or one with the other ONNX graph. Raises: ConfigError."""
     if args.output is None and not Path(args.model).expanduser().is_dir():
         raise ConfigError("nlp-ft export: --output is missing; a name on the Hub has no directory to write into.")
-    kind = f"{args.format}-{args.quantize}" if args.quantize else args.format
-    output = Path(args.output).expanduser() if args.output else Path(args.model).expanduser() / kind
-    if output.exists() or output.is_symlink():
+    output = Path(args.output).expanduser() if args.output else Path(args.model).expanduser() / args.format
+    if (output.exists() or output.is_symlink()) and not _takes_another(output, args):
         raise ConfigError(f"nlp-ft export: --output {output} is there already; name another. Nothing is written over.")
     if not output.absolute().parent.is_dir():
         raise ConfigError(f"nlp-ft export: --output {output}: there is no directory {output.absolute().parent}.")
     return output
 
 
+def _takes_another(output: Path, args: argparse.Namespace) -> bool:
+    """Whether a directory holds the float32 or int8 graph alone, and the other one is to be written."""
+    held = {name for name in _GRAPHS.values() if (output / name).is_file()}
+    return args.format == "onnx" and len(held) == 1 and _GRAPHS[args.quantize] not in held
+
+
 @contextmanager
 def staged(output: Path) -> Iterator[Path]:
     """Yield a new directory beside the output.
 
-    It is renamed to the output at the end, and removed on an error.
+    It is renamed to the output at the end, or its graph moved in where that is there; and removed on an error.
     """
     stage = output.absolute().with_name(f"{output.name}.unfinished")
     shutil.rmtree(stage, ignore_errors=True)  # left by an export that was killed
     stage.mkdir()
     try:
         yield stage
-        stage.rename(output)
+        if output.is_dir():
+            _add(stage, output)
+        else:
+            stage.rename(output)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _add(stage: Path, output: Path) -> None:
+    """Move a graph and its figures beside another graph of the same model, the graph last.
+
+    export.json and export.txt are those of the float32 graph. Raises: ConfigError for another model's directory.
+    """
+    if (stage / "config.json").read_bytes() != (output / "config.json").read_bytes():
+        raise ConfigError(f"nlp-ft export: --output {output} holds a graph of another model; name another directory.")
+    quantized = stage if (stage / _GRAPHS["int8"]).is_file() else output
+    for ending in ("json", "txt"):
+        (quantized / f"export.{ending}").rename(quantized / f"export_quantized.{ending}")
+    for file in sorted(stage.iterdir(), key=lambda file: (file.suffix == ".onnx", file.name)):
+        if not (output / file.name).exists():
+            file.rename(output / file.name)

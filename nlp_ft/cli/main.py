@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import io
 import os
 import re
 import signal
@@ -26,6 +27,7 @@ from nlp_ft.errors import ConfigError, NlpFtError, did_you_mean
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the console script. Returns: the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    _print_anywhere()
     command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
     if command in ("-h", "--help", "--version"):
         return guarded(lambda: print(usage() if command != "--version" else _version()))
@@ -34,6 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command in method_names():
         return launch(importlib.import_module(f"nlp_ft.methods.{command}"), rest)
     return guarded(lambda: _unknown(command))
+
+
+def _print_anywhere() -> None:
+    """Escape characters that the console's encoding lacks, in place of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def launch(method: ModuleType, argv: Sequence[str] | None = None) -> int:
@@ -47,7 +56,7 @@ def launch(method: ModuleType, argv: Sequence[str] | None = None) -> int:
         return guarded(lambda: print(help_text(name, about, method.ARGUMENTS) if _is_local_rank_0() else "", end=""))
     _exit_with_launcher()
     return guarded(
-        lambda: method.run(*parse(*method.ARGUMENTS, argv=argv)),
+        lambda: method.run(*parse(*method.ARGUMENTS, argv=argv, with_files=True)),
         "; if it has saved a checkpoint, the same command with --resume_from_checkpoint true resumes from it",
     )
 

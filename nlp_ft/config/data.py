@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nlp_ft.config.validators import at_least_one, one_delimiter
+from nlp_ft.config.validators import at_least_one, column_names, known_encoding, label_delimiter, one_delimiter
 from nlp_ft.errors import ConfigError
 
 
@@ -16,8 +16,8 @@ class DataArguments:
     train_file: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Training rows: .csv, .tsv, .jsonl, .json (also .gz), .parquet, .arrow, a pattern such as 'data/*.csv', or "
-            "a folder of text files by class; several are put together."
+            "help": "Training rows: .csv, .tsv, .jsonl, .json (also .gz), .parquet, .arrow, .xlsx, others by --file_format; a "
+            "pattern such as 'data/*.csv', or a folder of text files by class; several are put together."
         },
     )
     validation_file: list[str] | None = field(
@@ -29,6 +29,23 @@ class DataArguments:
     )
     delimiter: str | None = field(
         default=None, metadata={"help": "What delimits the cells of a CSV file. Found where not given."}
+    )
+    file_format: Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "xlsx", "fasttext", "trec", "txt"] | None = (
+        field(default=None, metadata={"help": "Format of the files, where their extension says none or another one."})
+    )
+    encoding: str | None = field(
+        default=None,
+        metadata={
+            "help": "Encoding of text files that are not UTF-8, by Python's name, such as cp1252 or gb18030; an error names "
+            "the likely one."
+        },
+    )
+    quoting: Literal["double", "none"] | None = field(
+        default=None,
+        metadata={
+            "help": "Of CSV and TSV: none reads quotes as ordinary characters, as in GLUE's files; double holds cells together "
+            "by them, as is done where not given."
+        },
     )
     skip_bad_rows: bool = field(
         default=False,
@@ -56,6 +73,24 @@ class DataArguments:
         default=None,
         metadata={
             "help": "Label column; several, comma-separated, hold 0 or 1 and are a class each. Found where not given."
+        },
+    )
+    column_names: str | None = field(
+        default=None,
+        metadata={"help": "Names of a CSV file's columns, in order, where it has no header, such as label,text."},
+    )
+    label_delimiter: str | None = field(
+        default=None,
+        metadata={
+            "help": "What delimits several labels in a cell, such as , or |; makes the problem multi-label. Found where not "
+            "given."
+        },
+    )
+    merge_label_spellings: bool = field(
+        default=False,
+        metadata={
+            "help": "Takes labels that differ in case, spaces, punctuation or Unicode form alone for one class, spelled as in "
+            "most rows."
         },
     )
     problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] | None = field(
@@ -109,6 +144,9 @@ class DataArguments:
             raise ConfigError("--num_folds draws rows at random, --time_column splits by time; give one of the two.")
         if self.delimiter is not None:
             self.delimiter = one_delimiter(self.delimiter)
+        if self.encoding is not None:
+            self.encoding = known_encoding(self.encoding)
+        self._check_labels()
         for flag in ("validation_split_size", "test_split_size"):
             value = getattr(self, flag)
             if not 0 < value < 1:
@@ -116,6 +154,17 @@ class DataArguments:
         samples = ("max_train_samples", "max_eval_samples", "max_predict_samples")
         for flag in ("max_seq_length", *samples, "preprocessing_num_workers"):
             at_least_one(flag, getattr(self, flag))
+
+    def _check_labels(self) -> None:
+        """Check the flags of labels and columns against each other. Raises: ConfigError."""
+        if self.label_delimiter is not None:
+            self.label_delimiter = label_delimiter(self.label_delimiter)
+            if self.problem_type not in (None, "multi_label_classification"):
+                raise ConfigError(
+                    f"--label_delimiter is for multi_label_classification; --problem_type {self.problem_type} came."
+                )
+        if self.column_names is not None:
+            column_names(self.column_names)
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from nlp_ft.config.files import check_files
 from nlp_ft.config.flags import Flag, flags_of, training_flags, unsupported_flags
+from nlp_ft.config.names import check_loggers, check_model
 from nlp_ft.config.training_arguments import check_training
 from nlp_ft.config.yaml_file import Setting, read_settings
 from nlp_ft.errors import ConfigError
@@ -31,12 +33,13 @@ TRAINING_DEFAULTS: dict[str, object] = {
 }
 
 
-def parse(*classes: type, argv: Sequence[str] | None = None) -> tuple[Any, ...]:
+def parse(*classes: type, argv: Sequence[str] | None = None, with_files: bool = False) -> tuple[Any, ...]:
     """Parse into one instance of each class, TrainingArguments, and the names set.
 
     The last is a frozenset of the names that the user gave.
 
-    argv: sys.argv[1:] where not given. Raises: ConfigError for an unknown, replaced or refused name, a required flag that
+    argv: sys.argv[1:] where not given. with_files: whether data files must be there by now; a missing one is a DataError before
+    torch is imported. Raises: ConfigError for an unknown, replaced or refused name, a required flag that
     is missing, and a value that does not fit; a value out of a YAML file is reported with the name of the file.
     """
     flags = all_flags(classes)
@@ -46,11 +49,29 @@ def parse(*classes: type, argv: Sequence[str] | None = None) -> tuple[Any, ...]:
         if (flag.required or flag.name == "output_dir") and flag.name not in explicit:
             raise ConfigError(f"--{flag.name} is needed: {flag.help}")
     try:
+        _check_names(settings)
+        if with_files:
+            check_files(name for setting in settings if _names_data(setting) for name in setting.values)
         *instances, training = _instances(classes, [*_defaults(settings), *_precision(explicit), *settings])
         check_training(training, explicit)
     except ConfigError as error:
         raise ConfigError(_origin(str(error), settings) + str(error)) from None
     return (*instances, training, explicit)
+
+
+def _check_names(settings: Sequence[Setting]) -> None:
+    """Refuse models and trackers that are not there, before torch is imported. Raises: ConfigError, ModelError."""
+    for setting in settings:
+        if setting.name.endswith("_name_or_path"):
+            for name in setting.values:
+                check_model(name)
+        elif setting.name == "report_to":
+            check_loggers(setting.values)
+
+
+def _names_data(setting: Setting) -> bool:
+    """Whether a flag names files of texts; --gguf_file is one of a checkpoint."""
+    return setting.name.endswith("_file") and setting.name != "gguf_file"
 
 
 def all_flags(classes: Sequence[type]) -> list[Flag]:

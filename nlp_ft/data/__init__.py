@@ -8,9 +8,11 @@ from nlp_ft.data.labelled_rows import Labelled, read_rows
 from nlp_ft.data.load import TextData, keys_of, load_data, sampled
 from nlp_ft.data.readers.bad_rows import BadRow, write_rejected
 from nlp_ft.data.readers.blocks import Block, Size
+from nlp_ft.data.readers.options import Reading, reading_of
 from nlp_ft.data.readers.table import SOURCE, Table
 from nlp_ft.data.readers.table_reader import read_table
 from nlp_ft.data.rows import text_columns, text_digest, text_key, texts_of, texts_or_pairs
+from nlp_ft.data.schema.columns import Columns, find_columns
 from nlp_ft.data.schema.encode_labels import encode_labels
 from nlp_ft.data.splits.folds import fold_rows
 from nlp_ft.data.splits.split import split_rows
@@ -24,7 +26,9 @@ __all__ = [
     "SOURCE",
     "BadRow",
     "Block",
+    "Columns",
     "Labelled",
+    "Reading",
     "Size",
     "Table",
     "TextData",
@@ -33,6 +37,7 @@ __all__ = [
     "Unlabelled",
     "counted",
     "encode_labels",
+    "find_columns",
     "fold_rows",
     "keys_of",
     "load_data",
@@ -41,6 +46,7 @@ __all__ = [
     "open_texts",
     "read_rows",
     "read_table",
+    "reading_of",
     "sampled",
     "split_rows",
     "text_columns",

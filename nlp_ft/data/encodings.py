@@ -33,7 +33,10 @@ def clear_state(tokenizer: PreTrainedTokenizerBase) -> None:
 
 def encode_part(tokenizer: PreTrainedTokenizerFast, text: str) -> Encoding:
     """Encode one text without special tokens."""
-    return tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+    backend = tokenizer.backend_tokenizer
+    if backend.encode_special_tokens != tokenizer.split_special_tokens:  # a pickle has lost it
+        backend.encode_special_tokens = tokenizer.split_special_tokens
+    return backend.encode(text, add_special_tokens=False)
 
 
 def join(tokenizer: PreTrainedTokenizerFast, first: Encoding, second: Encoding | None) -> Encoding:
@@ -44,7 +47,8 @@ def join(tokenizer: PreTrainedTokenizerFast, first: Encoding, second: Encoding |
 def pieces(encoding: Encoding, length: int, stride: int, *, from_left: bool) -> list[Encoding]:
     """Cut into pieces of at most `length` tokens, in reading order.
 
-    Neighbours share `stride` tokens. from_left: whether the pieces are counted from the end, as a tokenizer with `truncation_side` left does.
+    Neighbours share `stride` tokens. from_left: whether the pieces are counted from the end, as a tokenizer with
+    `truncation_side` left does.
     """
     encoding.truncate(length, stride=stride, direction="left" if from_left else "right")
     in_order = [encoding, *encoding.overflowing]
@@ -79,7 +83,8 @@ def _longest_first(lengths: list[int], room: int) -> list[int]:
 def sequence_ids(encoding: Encoding) -> list[int | None]:
     """Part of each token of a joined encoding: 0, or 1 for the second text.
 
-    None for special tokens. Joining two encodings loses the mark of the first one's tokens: they are those without any before the second one's.
+    None for special tokens. Joining two encodings loses the mark of the first one's tokens: they are those without any before
+    the second one's.
     """
     marks = encoding.sequence_ids
     if 1 not in marks:

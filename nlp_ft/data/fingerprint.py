@@ -1,4 +1,4 @@
-"""The record of the splits: fingerprint, blank texts, classes without rows."""
+"""The record of the splits: fingerprint, classes without rows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import json
 from collections import Counter
 from typing import Any
 
-from nlp_ft.data.rows import Rows, text_digest
+from nlp_ft.data.rows import Rows
 from nlp_ft.data.schema.problem_type import MULTI, REGRESSION
-from nlp_ft.data.text import counted
-
-_BLANK = {text_digest(""), text_digest("", "")}
 
 
 def fingerprint(splits: dict[str, Rows], labels: list[str], problem: str, sources: dict[str, str]) -> dict[str, Any]:
@@ -37,18 +34,13 @@ def class_counts(rows: Rows, labels: list[str], problem: str) -> dict[str, int]:
 
 
 def warnings(splits: dict[str, Rows], labels: list[str], problem: str) -> list[str]:
-    """Notes on what is likely wrong with the rows: blank texts, classes without rows."""
-    notes = []
-    for split, rows in splits.items():
-        if blank := sum(key in _BLANK for key in rows.keys):
-            notes.append(
-                f"warning: {counted(blank, 'blank text')} in {split}; kept as {'it is' if blank == 1 else 'they are'}"
-            )
-    if labels and (
-        empty := [name for name, count in class_counts(splits["train"], labels, problem).items() if not count]
-    ):
-        notes.append(f"warning: no training rows for {', '.join(empty)}; the model cannot learn what it does not see")
-    return notes
+    """A note on classes without training rows, or none."""
+    if not labels:
+        return []
+    empty = [name for name, count in class_counts(splits["train"], labels, problem).items() if not count]
+    if not empty:
+        return []
+    return [f"warning: no training rows for {', '.join(empty)}; the model cannot learn what it does not see"]
 
 
 def _names(label: Any, labels: list[str], problem: str) -> list[str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from datasets import Dataset, load_dataset, load_dataset_builder, load_from_disk
 
 from nlp_ft.data.readers.arrow import from_dataset
+from nlp_ft.data.readers.bad_rows import BadRows
+from nlp_ft.data.readers.options import reading_of
 from nlp_ft.data.readers.table import Table
 from nlp_ft.data.readers.table_reader import Source, read_table
 from nlp_ft.data.schema.label_cells import is_unlabelled
@@ -21,10 +23,13 @@ SPLITS = ("train", "validation", "test")
 _USUAL_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 
 
-def read_sources(args: DataArguments, frames: Mapping[str, Source] | None = None) -> tuple[dict[str, Table], list[str]]:
+def read_sources(
+    args: DataArguments, frames: Mapping[str, Source] | None = None, collected: BadRows | None = None
+) -> tuple[dict[str, Table], list[str]]:
     """Read every file, or every split of the dataset, that the arguments name.
 
-    frames: a data frame (or anything else `read_table` takes) for some splits, in place of their files.
+    frames: a data frame (or anything else `read_table` takes) for some splits, in place of their files. collected: takes the
+    malformed rows of all files, for the caller to refuse.
     Returns: the tables by split (train always), and notes on how they were read and on the splits that were left out.
     Raises: ConfigError where both or neither are named; DataError for a file or dataset that cannot be read.
     """
@@ -37,7 +42,7 @@ def read_sources(args: DataArguments, frames: Mapping[str, Source] | None = None
     if args.dataset_name is not None:
         return _dataset_tables(args, args.dataset_name)
     tables = {
-        split: read_table(file, delimiter=args.delimiter, skip_bad_rows=args.skip_bad_rows)
+        split: read_table(file, skip_bad_rows=args.skip_bad_rows, collected=collected, **reading_of(args))
         for split, file in files.items()
         if file is not None
     }

@@ -13,16 +13,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Unpack
 
 import pyarrow as pa
 
 from nlp_ft.data.readers.arrow_store import as_column
 from nlp_ft.data.readers.bad_rows import BadRows
 from nlp_ft.data.readers.blocks import Block, Size
-from nlp_ft.data.readers.table import Table
+from nlp_ft.data.readers.options import Reading, ReadOptions, reading_of
+from nlp_ft.data.readers.table import Table, are_texts, not_a_text
 from nlp_ft.data.readers.table_reader import expanded, open_file, read_table
 from nlp_ft.data.rows import texts_of
-from nlp_ft.data.schema.columns import Columns, find_columns
+from nlp_ft.data.schema.columns import PAIR_FLAG, TEXT_FLAG, Columns, find_columns
+from nlp_ft.data.text import counted
 from nlp_ft.errors import DataError
 
 _Blocks = Callable[[BadRows], Iterator[Block]]
@@ -38,7 +41,7 @@ class TextFile:
     source: as the user named it. rows: their number. sizes: rows of each block. names: every column, in order of first
     appearance. columns: those whose texts are answered. kinds: by column, the kinds of values there (`str`, `bool`, `int`,
     `long`, `float`, `null`, `other`), where the file has no schema. schema: that of a Parquet or Arrow file. digest: sha256 of
-    the content. notes: what was found out.
+    the content. notes: what was found out. skips: whether rows that cannot be read, or have no text, are left out.
     """
 
     source: str
@@ -51,6 +54,7 @@ class TextFile:
     notes: list[str]
     _read: _Blocks = field(repr=False)
     _stamps: list[tuple[int, int]] = field(repr=False)
+    skips: bool = False
 
     @property
     def rows(self) -> int:
@@ -59,10 +63,10 @@ class TextFile:
 
     def blocks(self) -> Iterator[Block]:
         """Every block, in order. Raises: DataError where the file is another one by now."""
-        bad = BadRows()
+        bad = BadRows(self.skips)
         for block in self._read(bad):
             self.require_unchanged()
-            yield block
+            yield _with_texts(block, self.columns) if self.skips else block
         bad.settle(self.source)
 
     def texts(self, block: Block) -> list[str] | list[tuple[str, str]]:
@@ -85,22 +89,26 @@ def open_texts(
     text_pair_column_name: str | None = None,
     text_column_delimiter: str | None = None,
     *,
-    delimiter: str | None = None,
     block_rows: int = Size().rows,
+    skip_bad_rows: bool = False,
+    **reading: Unpack[Reading],
 ) -> TextFile:
     """Go over a file that needs no labels, once, to the end.
 
     Its columns are found in the first block; all rows are checked.
 
     CSV, TSV and JSON lines (also as .gz), Parquet and Arrow are read block by block; anything else that `read_table` takes by
-    name (a pattern, a folder, a JSON array) is read whole first. Raises: DataError as `texts_for_prediction`.
+    name (a pattern, a folder, a JSON array) is read whole first. `reading`: as there. skip_bad_rows: leaves out rows that
+    cannot be read, or have no text; a note counts them. Raises: DataError as `texts_for_prediction`.
     """
     source = os.fspath(source)
     how = {"labelled": False, "delimiter": text_column_delimiter}
     with _permitted(source):
         stamps = _stamps(source)
-        read, schema, notes, digest = _opened(source, delimiter, Size(block_rows))
-        bad, sizes = BadRows(), []
+        read, schema, notes, digest = _opened(
+            source, ReadOptions(**reading, skip_bad_rows=skip_bad_rows), Size(block_rows)
+        )
+        bad, sizes = BadRows(skip_bad_rows), []
         names: dict[str, None] = {}
         kinds: dict[str, set[str]] = {}
         columns, fault = None, None
@@ -113,24 +121,49 @@ def open_texts(
                 if columns is None and fault is None:
                     columns = find_columns(block.table, text_column_names, text_pair_column_name, None, **how)
                 if columns is not None:
-                    texts_of(_with_all(block, columns), columns)
-            except DataError as error:  # malformed rows come first
+                    _add_missing(_with_all(block, columns), columns, bad)
+                    sizes[-1] = len(_with_texts(block, columns)) if skip_bad_rows else len(block)
+            except DataError as error:  # bad rows come first
                 fault = fault or error
         bad.settle(source)
         if fault is not None:
             raise fault
         if columns is None:
             raise DataError(f"{source} has no rows.")
-    return TextFile(source, columns, list(names), sizes, kinds, schema, digest, [*notes, *columns.notes], read, stamps)
+    if skip_bad_rows and bad.count:
+        notes = [
+            *notes,
+            f"{source}: {counted(bad.count, 'row')} left out, the first {bad.rows[0].where}: {bad.rows[0].reason}",
+        ]
+    notes = [*notes, *columns.notes]
+    return TextFile(source, columns, list(names), sizes, kinds, schema, digest, notes, read, stamps, skip_bad_rows)
 
 
-def _opened(source: str, delimiter: str | None, size: Size) -> tuple[_Blocks, pa.Schema | None, list[str], str]:
+def _add_missing(table: Table, columns: Columns, bad: BadRows) -> None:
+    """Add every row of a table that has no text."""
+    flags = {**dict.fromkeys(columns.texts, TEXT_FLAG), **dict.fromkeys(filter(None, [columns.text_pair]), PAIR_FLAG)}
+    for name, flag in flags.items():
+        cells = table.column(name, flag)
+        for row, cell in enumerate(cells) if not are_texts(cells) else ():
+            if not isinstance(cell, str):
+                bad.add(table.where(row), not_a_text(name, flag, cell), "")
+
+
+def _with_texts(block: Block, columns: Columns) -> Block:
+    """The rows of a block that have every text."""
+    table = _with_all(block, columns)
+    names = [*columns.texts, *filter(None, [columns.text_pair])]
+    rows = [row for row in range(len(block)) if all(isinstance(table.columns[name][row], str) for name in names)]
+    return block if len(rows) == len(block) else block.take(rows)
+
+
+def _opened(source: str, options: ReadOptions, size: Size) -> tuple[_Blocks, pa.Schema | None, list[str], str]:
     """A reader of blocks, the file's schema or None, notes, and its sha256."""
     if os.path.isfile(source) and "://" not in source:
-        reader = open_file(source, delimiter)
+        reader = open_file(source, options)
         if reader.in_blocks:
             return partial(reader.read, size), reader.schema, reader.notes, _digest(Path(source))
-    table = read_table(source, delimiter=delimiter)
+    table = read_table(source, **reading_of(options))
     return partial(_table_blocks, table, size.rows), None, table.notes, _digest_of_rows(table)
 
 

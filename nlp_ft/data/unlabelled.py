@@ -15,6 +15,7 @@ from datasets import Dataset
 from nlp_ft.data.fingerprint import fingerprint
 from nlp_ft.data.readers.arrow_store import Store
 from nlp_ft.data.readers.bad_rows import BadRow, BadRows
+from nlp_ft.data.readers.options import reading_of
 from nlp_ft.data.readers.table import Table, joined, not_a_text
 from nlp_ft.data.readers.table_reader import Source, expanded, read_table, several
 from nlp_ft.data.readers.text_lines import Lines
@@ -107,19 +108,26 @@ def load_texts(
 def _tables(source: Source, args: DataArguments, paragraphs: bool) -> Iterator[Table]:
     for part in (part for each in several(source) for part in expanded(each)):
         path = Path(part) if isinstance(part, str | Path) else None
-        if path is not None and ".txt" in (path.suffix.lower(), path.with_suffix("").suffix.lower()) and path.is_file():
-            yield _read_text(path, paragraphs, args.skip_bad_rows)
+        if path is not None and path.is_file() and _is_text(path, args.file_format):
+            yield _read_text(path, paragraphs, args)
         else:
-            yield read_table(part, delimiter=args.delimiter, skip_bad_rows=args.skip_bad_rows)
+            yield read_table(part, skip_bad_rows=args.skip_bad_rows, **reading_of(args))
 
 
-def _read_text(path: Path, paragraphs: bool, skip: bool) -> Table:
+def _is_text(path: Path, file_format: str | None) -> bool:
+    """Whether a file holds nothing but texts."""
+    if file_format is not None:
+        return file_format == "txt"
+    return ".txt" in (path.suffix.lower(), path.with_suffix("").suffix.lower())
+
+
+def _read_text(path: Path, paragraphs: bool, args: DataArguments) -> Table:
     """A line a text, or a paragraph: lines up to a blank one, with their line ends.
 
-    Raises: DataError for what is not UTF-8.
+    Raises: DataError for what cannot be decoded.
     """
-    store, numbers, bad = Store(["text"]), [], BadRows(skip)
-    lines = Lines(path)
+    store, numbers, bad = Store(["text"]), [], BadRows(args.skip_bad_rows)
+    lines = Lines(path, encoding=args.encoding, strict=not args.skip_bad_rows)
     paragraph: list[str] = []
 
     def close(last: int) -> None:

@@ -132,16 +132,23 @@ def _sentence(
     difference = f"{abs(gain) * scale:.{digits}f} {'' if problem_type == REGRESSION else 'points of '}{title}"
     figures = f"{ours * scale:.{digits}f} against {theirs * scale:.{digits}f}"
     noise = f"one standard error of the difference on {rows} rows is {error * scale:.{digits}f}"
+    absent = "" if problem_type != SINGLE else _absent(np.asarray(labels), other.logits.shape[1])
     if rows < _FEWEST_ROWS:
         return None, (
             f"Too few rows to say what {doing[0].lower()}{doing[1:]} bought over {other.title}: {title} {figures} on {rows} "
-            f"rows; score {_FEWEST_ROWS} or more."
+            f"rows{absent}; score {_FEWEST_ROWS} or more."
         )
     if gain > 2 * error:
-        return 1, f"{doing} beats {other.title} by {difference} ({figures}; {noise})"
+        return 1, f"{doing} beats {other.title} by {difference} ({figures}; {noise}{absent})"
     if gain < -2 * error:
-        return -1, f"{doing} is worse than {other.title} by {difference} ({figures}; {noise})"
-    return 0, f"{doing} bought nothing here over {other.title}: {title} {figures}, and {noise}"
+        return -1, f"{doing} is worse than {other.title} by {difference} ({figures}; {noise}{absent})"
+    return 0, f"{doing} bought nothing here over {other.title}: {title} {figures}, and {noise}{absent}"
+
+
+def _absent(labels: np.ndarray, classes: int) -> str:
+    """What the macro-F1 of these rows leaves out, to go after their number."""
+    absent = classes - len(np.unique(labels))
+    return f" ({absent} of {classes} classes have no row there and are left out unless predicted)" if absent else ""
 
 
 def compare(

@@ -1,7 +1,8 @@
 """Metrics of logits as three `evaluate.Metric` classes, by scikit-learn and scipy.
 
 `evaluate.load("f1")` needs the network; these need nothing, write nothing, and compute on the arrays they are given.
-Averages run over all `label_names`: a class that is never predicted, or absent from the references, scores 0 in them.
+Macro averages run over the classes that occur in the references or the predictions, as scikit-learn's do; a class that occurs
+but is never predicted scores 0 in them. `absent_note` says how many are left out.
 There is no plain `f1`: whose F1 that is would depend on which of two names sorts last; `per_class_table` has each one.
 """
 
@@ -18,7 +19,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import pearsonr, spearmanr
 from sklearn import metrics as sk
 
-from nlp_ft.errors import ConfigError, DataError, TrainingError, did_you_mean
+from nlp_ft.evaluation.inputs import check_labels as check_labels
+from nlp_ft.evaluation.inputs import checked
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE, predicted, probabilities
 
 
@@ -32,14 +34,24 @@ class ClassScores(TypedDict):
     support: int
 
 
+_LESS_IS_BETTER = ("loss", "perplexity", "mse", "rmse", "mae", "ece")
+
+
+def greater_is_better(metric: str) -> bool:
+    """Whether a greater value of this metric is better.
+
+    metric: any that a run measures, also as `eval_rmse` or, of one task among several, `mood_rmse`.
+    """
+    return metric.rpartition("_")[2] not in _LESS_IS_BETTER
+
+
 # (name, greater is better) of the metric that picks a checkpoint. Macro-F1: a model that gives up a small class loses
 # by it, which accuracy hides. Micro-F1 for multi-label: a small validation split holds few or no rows of a rare label,
 # whose own F1 would be noise at full weight in a macro mean. RMSE: defined from one row on and sensitive to a wrong
 # scale or offset; Pearson is blind to both and jumps about on few rows.
 SELECTION_METRIC: dict[str, tuple[str, bool]] = {
-    SINGLE: ("f1_macro", True),
-    MULTI: ("f1_micro", True),
-    REGRESSION: ("rmse", False),
+    problem: (name, greater_is_better(name))
+    for problem, name in ((SINGLE, "f1_macro"), (MULTI, "f1_micro"), (REGRESSION, "rmse"))
 }
 
 
@@ -73,8 +85,8 @@ class ClassificationMetric(_InMemoryMetric):
 
     predictions: probabilities (rows, classes); references: class ids (rows,).
 
-    `balanced_accuracy` is the mean recall of the classes that occur; `recall_macro` counts absent ones as 0. `auroc` is
-    that of the second class's probability for two classes, else the mean of one against the rest; it is left out when a
+    `balanced_accuracy` is the mean recall of the classes that occur; `recall_macro` counts those predicted alone as 0. `auroc`
+    is that of the second class's probability for two classes, else the mean of one against the rest; it is left out when a
     class is absent from the references, where it has no value.
     """
 
@@ -83,17 +95,18 @@ class ClassificationMetric(_InMemoryMetric):
     source = "https://scikit-learn.org/stable/modules/model_evaluation.html#classification-metrics"
 
     def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: object) -> dict[str, float]:
-        probability, reference = _checked(SINGLE, predictions, references, self.label_names)
+        probability, reference = checked(SINGLE, predictions, references, self.label_names)
         choice = probability.argmax(axis=1)
         precision, recall, f1, support = _precision_recall_f1(SINGLE, choice, reference, len(self.label_names))
+        occurs = (support > 0) | (np.bincount(choice, minlength=len(support)) > 0)
         accuracy = np.mean(choice == reference)
         varied = np.ptp(choice) > 0 and np.ptp(reference) > 0  # else 0, of which scikit-learn may warn
         scores = {
             "accuracy": accuracy,
             "balanced_accuracy": recall[support > 0].mean(),  # scikit-learn's warns of classes that are only predicted
-            "precision_macro": precision.mean(),
-            "recall_macro": recall.mean(),
-            "f1_macro": f1.mean(),
+            "precision_macro": precision[occurs].mean(),
+            "recall_macro": recall[occurs].mean(),
+            "f1_macro": f1[occurs].mean(),
             "f1_micro": accuracy,  # one prediction a row: the same number
             "precision_weighted": np.average(precision, weights=support),
             "recall_weighted": np.average(recall, weights=support),
@@ -120,9 +133,12 @@ class MultiLabelMetric(_InMemoryMetric):
     source = "https://scikit-learn.org/stable/modules/model_evaluation.html#multilabel-ranking-metrics"
 
     def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: object) -> dict[str, float]:
-        probability, reference = _checked(MULTI, predictions, references, self.label_names)
+        probability, reference = checked(MULTI, predictions, references, self.label_names)
         chosen = probability > 0.5
-        macro = [score.mean() for score in _precision_recall_f1(MULTI, chosen, reference, len(self.label_names))[:3]]
+        occurs = chosen.any(axis=0) | reference.astype(bool).any(axis=0)
+        occurs |= not occurs.any()
+        by_label = _precision_recall_f1(MULTI, chosen, reference, len(self.label_names))[:3]
+        macro = [np.atleast_1d(score)[occurs].mean() for score in by_label]
         micro = _precision_recall_f1(MULTI, chosen, reference, len(self.label_names), average="micro")
         wrong = chosen != reference
         scores = {"subset_accuracy": 1 - wrong.any(axis=1).mean(), "hamming_loss": wrong.mean()}
@@ -148,7 +164,7 @@ class RegressionMetric(_InMemoryMetric):
     source = "https://scikit-learn.org/stable/modules/model_evaluation.html#regression-metrics"
 
     def _compute(self, *, predictions: Any = None, references: Any = None, **kwargs: object) -> dict[str, float]:
-        value, reference = _checked(REGRESSION, predictions, references, self.label_names)
+        value, reference = checked(REGRESSION, predictions, references, self.label_names)
         error = value - reference
         mse = np.mean(error**2)
         scores = {"mse": mse, "rmse": np.sqrt(mse), "mae": np.mean(np.abs(error))}
@@ -176,7 +192,7 @@ def compute_metrics(
 
     Raises: TrainingError if logits are not finite; DataError if shapes disagree or a label is not one of the classes.
     """
-    logits, labels = _checked(problem_type, logits, labels, label_names)
+    logits, labels = checked(problem_type, logits, labels, label_names)
     metric = _METRICS[problem_type](label_names)
     # not .compute(): it copies every row through Arrow, seconds for 100000 rows
     return metric._compute(predictions=probabilities(problem_type, logits), references=labels)
@@ -195,29 +211,9 @@ def selection_score(problem_type: str, predictions: np.ndarray, labels: np.ndarr
     else:
         columns = (labels[predictions == labels], predictions, labels)
         hits, guesses, support = (np.bincount(ids, minlength=classes) for ids in columns)
-    either = np.asarray(guesses + support)
-    return float(np.mean(2 * hits / np.where(either, either, 1)))
-
-
-def check_labels(problem_type: str, labels: ArrayLike, label_names: Sequence[str]) -> np.ndarray:
-    """Check the labels. Returns: int64, or float64 for regression.
-
-    Raises: DataError at the first label that is not one of the classes, 0 or 1, or a finite number; ConfigError if the
-    problem type is none of the three.
-    """
-    if problem_type not in SELECTION_METRIC:
-        nearest = did_you_mean(problem_type, SELECTION_METRIC)
-        raise ConfigError(f"problem type '{problem_type}' is not one of {', '.join(SELECTION_METRIC)}.{nearest}")
-    allowed = {SINGLE: f"a class id from 0 to {len(label_names) - 1}", MULTI: "0 or 1", REGRESSION: "a finite number"}
-    values = np.asarray(labels, dtype=np.float64)
-    if problem_type == REGRESSION:
-        good = np.isfinite(values)
-    else:
-        good = np.isin(values, np.arange(2 if problem_type == MULTI else len(label_names)))
-    if not good.all():
-        cell = tuple(np.argwhere(~good)[0])
-        raise DataError(f"label {values[cell]:g} in row {cell[0]} is not {allowed[problem_type]}.")
-    return values if problem_type == REGRESSION else values.astype(np.int64)
+    either = np.atleast_1d(guesses + support)
+    occurs = either > 0
+    return float(np.mean(2 * np.atleast_1d(hits)[occurs] / either[occurs])) if occurs.any() else 0.0
 
 
 def per_class_table(
@@ -227,7 +223,7 @@ def per_class_table(
 
     Arguments and errors as in `compute_metrics`.
     """
-    logits, labels = _checked(problem_type, logits, labels, label_names)
+    logits, labels = checked(problem_type, logits, labels, label_names)
     if problem_type == REGRESSION:
         return []
     scores = _precision_recall_f1(problem_type, predicted(problem_type, logits), labels, len(label_names))
@@ -238,39 +234,30 @@ def per_class_table(
     ]
 
 
+def absent_note(supports: Sequence[int], split: str = "test") -> str:
+    """Say how many classes have no row, and what the averages do with them; "" where each has one.
+
+    supports: rows of each class, as `per_class_table` counts them.
+    """
+    absent = sum(not support for support in supports)
+    if not absent:
+        return ""
+    have = "has" if absent == 1 else "have"
+    return (
+        f"{absent} of {len(supports)} classes {have} no {split} row; macro averages are over those that occur in the rows or the "
+        "predictions, balanced accuracy over those in the rows."
+    )
+
+
 def confusion_matrix(logits: ArrayLike, labels: ArrayLike, label_names: Sequence[str]) -> list[list[int]]:
     """Count [reference][predicted] of a single-label problem.
 
     Arguments and errors as in `compute_metrics`.
     """
-    logits, labels = _checked(SINGLE, logits, labels, label_names)
+    logits, labels = checked(SINGLE, logits, labels, label_names)
     cells = np.zeros((len(label_names), len(label_names)), dtype=np.int64)
     np.add.at(cells, (labels, predicted(SINGLE, logits)), 1)  # scikit-learn's warns where there is a single class
     return cells.tolist()
-
-
-def _checked(
-    problem_type: str, scores: ArrayLike, labels: ArrayLike, label_names: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Put the two arrays in their proper shapes and types, or raise an error."""
-    scores, labels = np.asarray(scores, dtype=np.float64), check_labels(problem_type, labels, label_names)
-    rows = len(scores) if scores.ndim else 0
-    if problem_type == REGRESSION:
-        wanted, words = (rows,), "one value for each of one or more rows"
-        scores, labels = (array.reshape(rows) if array.shape == (rows, 1) else array for array in (scores, labels))
-    else:
-        wanted, words = (rows, len(label_names)), f"{len(label_names)} values for each of one or more rows"
-    if not rows or scores.shape != wanted:
-        raise DataError(f"the model's outputs have shape {scores.shape}; wanted {words}.")
-    if labels.shape != (wanted if problem_type == MULTI else (rows,)):
-        raise DataError(f"labels of shape {labels.shape} do not fit model outputs of shape {scores.shape}.")
-    broken = ~np.isfinite(scores).reshape(rows, -1).all(axis=1)
-    if broken.any():
-        raise TrainingError(
-            f"{broken.sum()} of {rows} rows of model outputs hold nan or inf (the first is row {broken.argmax()}): "
-            "the weights or activations overflowed; lower --learning_rate, or train without --fp16."
-        )
-    return scores, labels
 
 
 def _precision_recall_f1(

@@ -19,6 +19,8 @@ _ONNX = (
     "inference.json",
     "export.json",
     "export.txt",
+    "export_quantized.json",
+    "export_quantized.txt",
     "*.onnx",
     "*.onnx_data",
     "*.onnx.data",
@@ -28,9 +30,9 @@ _RECORDS = ("README.md", "all_results.json", "run.json", "inference.json", "reci
 
 FOLDERS: dict[str, tuple[str, ...]] = {
     "": ("config.json", *_WEIGHTS, *_ADAPTER, *_TOKENIZER, *_RECORDS),
-    "adapter": ("config.json", *_ADAPTER),
+    "adapter": ("config.json", "inference.json", *_ADAPTER, *_TOKENIZER),
     "onnx": _ONNX,
-    "onnx-int8": _ONNX,
+    "onnx-int8": _ONNX,  # where int8 graphs were written once
     ".eval_results": ("*.yaml",),
 }
 WEIGHT_FILES = (*_WEIGHTS, "adapter_model.safetensors")  # a push needs at least one of them

@@ -2,7 +2,7 @@
 
 A script; never imported.
 
-Arguments: the directory, then `adapter` for an adapter over a base. Input: a JSON list of texts. Output: their logits.
+Arguments: the directory, then `adapter` for an adapter over a base. Input: a JSON list of texts or pairs. Output: their logits.
 """
 
 import json
@@ -25,7 +25,8 @@ def main() -> None:
         ).eval()
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
         with torch.inference_mode():
-            batches = [tokenizer(text, truncation=True, return_tensors="pt") for text in texts]
+            rows = [[text] if isinstance(text, str) else text for text in texts]
+            batches = [tokenizer(*row, truncation=True, return_tensors="pt") for row in rows]
             logits = [model(**batch).logits[0].tolist() for batch in batches]
     print(json.dumps({"logits": logits, "nlp_ft": "nlp_ft" in sys.modules}))
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 import yaml
 
 from nlp_ft.errors import PushError
-from nlp_ft.evaluation.report.model_card import bare_card, renamed
+from nlp_ft.evaluation.report.model_card import bare_card, directory_name, renamed
 from nlp_ft.hub.allow_list import FOLDERS, WEIGHT_FILES, is_allowed
 from nlp_ft.hub.redact_paths import hide_paths
 from nlp_ft.hub.secret_scan import check_contents, read_json
@@ -153,8 +153,11 @@ def _write_card(directory: Path, folder: Path, repo: str, licence: str | None) -
     else:
         names = config.get("id2label")
         labels = [str(name) for name in names.values()] if isinstance(names, dict) else []
-        text = bare_card(directory.name, labels, str(config.get("problem_type") or "classification"))
+        inference = folder / "inference.json"
+        pair = inference.is_file() and _read_object(inference).get("text_pair") is True
+        kind = str(config.get("problem_type") or "classification")
+        text = bare_card(directory_name(directory), labels, kind, pair)
     try:
-        path.write_text(renamed(text, directory.absolute().name, repo, licence), encoding="utf-8")
+        path.write_text(renamed(text, directory_name(directory), repo, licence), encoding="utf-8")
     except (ValueError, yaml.YAMLError) as error:
         raise PushError(f"README.md: its metadata is not valid: {' '.join(str(error).split())}.") from None

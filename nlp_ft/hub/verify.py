@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ _TIMEOUT = 1800  # seconds
 
 
 def verify(directory: Path, staged: Staged) -> float:
-    """Compare the logits of a few fixed sentences.
+    """Compare the logits of a few fixed sentences, or of pairs of them.
 
     Returns: the largest absolute difference.
 
@@ -35,9 +36,12 @@ def verify(directory: Path, staged: Staged) -> float:
     """
     from nlp_ft.inference.load import load
 
-    expected = np.asarray(load(directory, device="cpu").logits(list(SENTENCES), batch_size=1), dtype=np.float64)
+    classifier = load(directory, device="cpu")
+    pairs = list(pairwise([*SENTENCES, SENTENCES[0]]))
+    texts = pairs if classifier.inference_config.text_pair else list(SENTENCES)
+    expected = np.asarray(classifier.logits(texts, batch_size=1), dtype=np.float64)
     is_adapter = "adapter_config.json" in staged.files
-    actual = np.asarray(_logits_in_fresh_process(staged.folder, is_adapter), dtype=np.float64)
+    actual = np.asarray(_logits_in_fresh_process(staged.folder, is_adapter, texts), dtype=np.float64)
     difference = float(np.abs(actual - expected).max()) if actual.shape == expected.shape else float("inf")
     if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise PushError(
@@ -47,7 +51,9 @@ def verify(directory: Path, staged: Staged) -> float:
     return difference
 
 
-def _logits_in_fresh_process(folder: Path, is_adapter: bool) -> list[list[float]]:
+def _logits_in_fresh_process(
+    folder: Path, is_adapter: bool, texts: list[str] | list[tuple[str, str]]
+) -> list[list[float]]:
     script = Path(__file__).with_name("load_plain.py")
     command = [sys.executable, "-P", str(script), str(folder), *(["adapter"] if is_adapter else [])]
     package = str(Path(__file__).resolve().parents[2])
@@ -59,7 +65,7 @@ def _logits_in_fresh_process(folder: Path, is_adapter: bool) -> list[list[float]
         env["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         done = subprocess.run(
-            command, input=json.dumps(SENTENCES), capture_output=True, text=True, env=env, timeout=_TIMEOUT
+            command, input=json.dumps(texts), capture_output=True, text=True, env=env, timeout=_TIMEOUT
         )
     except subprocess.TimeoutExpired:
         raise PushError(f"the staged copy did not load within {_TIMEOUT} s; not pushed.") from None

@@ -20,6 +20,7 @@ from nlp_ft.inference.device import default_device
 from nlp_ft.inference.forward import CHUNK, ForwardPass
 from nlp_ft.inference.gate import Gate
 from nlp_ft.inference.inputs import Texts
+from nlp_ft.inference.options import check_options
 from nlp_ft.inference.prediction import Prediction
 from nlp_ft.models.classifier import capacity, label_names
 
@@ -152,6 +153,22 @@ class Classifier:
             self._activate(self._adapter_setups[name], self._switch(name))
         return self
 
+    def check_options(
+        self,
+        *,
+        top_k: int | None = None,
+        return_logits: bool = False,
+        abstain_below: float | None = None,
+        long_documents: str = "window",
+    ) -> None:
+        """Refuse options that `predict` would refuse.
+
+        Raises: ConfigError for one out of range, or that this kind of problem has not.
+        """
+        check_options(top_k, abstain_below, long_documents)
+        if abstain_below is not None and self.problem_type == REGRESSION:
+            raise ConfigError("abstain_below: a regression gives a number and no probability.")
+
     def predict(
         self,
         texts: Texts,
@@ -180,7 +197,7 @@ class Classifier:
         """
         with self._gate.answering():
             active = self._active
-            _check(active.problem_type, top_k, abstain_below)
+            self.check_options(top_k=top_k, abstain_below=abstain_below, long_documents=long_documents)
             outputs = active.forward_pass.run(texts, batch_size, long_documents)
         if not len(outputs.logits):
             return []
@@ -237,14 +254,20 @@ class Classifier:
         text_column_names: str | None = None,
         text_pair_column_name: str | None = None,
         text_column_delimiter: str | None = None,
+        skip_bad_rows: bool = False,
         delimiter: str | None = None,
+        file_format: str | None = None,
+        encoding: str | None = None,
+        quoting: str | None = None,
+        column_names: str | None = None,
         **options: Unpack[PredictOptions],
     ) -> FilePredictions:
         """Label a CSV, TSV, JSONL or Parquet file, of any size, into another file.
 
         A run that was interrupted resumes. Under `accelerate launch` the rows are shared among the processes.
 
-        options: as `predict` takes them. Raises: DataError, ConfigError.
+        skip_bad_rows: leaves out rows that cannot be read or have no text, and counts them. options: as `predict` takes them.
+        Raises: DataError, ConfigError.
         """
         from nlp_ft.inference.files import predict_file
 
@@ -256,7 +279,12 @@ class Classifier:
             text_column_names=text_column_names,
             text_pair_column_name=text_pair_column_name,
             text_column_delimiter=text_column_delimiter,
+            skip_bad_rows=skip_bad_rows,
             delimiter=delimiter,
+            file_format=file_format,
+            encoding=encoding,
+            quoting=quoting,
+            column_names=column_names,
             options=options,
         )
 
@@ -272,15 +300,6 @@ class Classifier:
 
         with self._gate.answering():
             return explain(self, texts, target=target, steps=steps, batch_size=batch_size)
-
-
-def _check(problem_type: str, top_k: int | None, abstain_below: float | None) -> None:
-    if top_k is not None and top_k < 1:
-        raise ConfigError(f"top_k must be at least 1, got {top_k}.")
-    if abstain_below is not None and problem_type == REGRESSION:
-        raise ConfigError("abstain_below: a regression gives a number and no probability.")
-    if abstain_below is not None and not 0 <= abstain_below <= 1:
-        raise ConfigError(f"abstain_below must be a probability, got {abstain_below}.")
 
 
 def _label_and_scores(

@@ -19,7 +19,7 @@ from nlp_ft.inference.hooked import RecordingModel, ReplacingModel
 from nlp_ft.inference.inputs import Texts, texts_and_pairs
 from nlp_ft.inference.pool_windows import pool_windows
 from nlp_ft.models.heads import final_linear, pooled
-from nlp_ft.models.layers import unwrapped
+from nlp_ft.models.layers import unwrapped, word_embeddings
 
 CHUNK = 64  # batches tokenized, and sorted by length, together
 
@@ -178,5 +178,5 @@ class ForwardPass:
         """A copy of the model whose embeddings can be replaced, for explanations."""
         with self._making_copies:
             if self._replacing is None:
-                self._replacing = ReplacingModel(self.model, unwrapped(self.model).get_input_embeddings())
+                self._replacing = ReplacingModel(self.model, word_embeddings(unwrapped(self.model)))
             return self._replacing

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
@@ -18,25 +18,24 @@ from torch import nn
 Replacement = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (ids, their embeddings) -> other embeddings
 
 
-def copy_over_same_tensors(model: nn.Module, part: nn.Module) -> tuple[nn.Module, nn.Module]:
+def copy_over_same_tensors(model: nn.Module, parts: Sequence[nn.Module]) -> tuple[nn.Module, list[nn.Module]]:
     """Copy a module tree over the same parameters and buffers.
 
-    part: a module within it. Returns: the copy, and the part's place in it.
+    parts: modules within it. Returns: the copy, and the parts' places in it.
     """
     memo: dict[int, object] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     if (config := getattr(model, "config", None)) is not None:
         memo[id(config)] = config
     copied = copy.deepcopy(model, memo)
-    copied_part = memo[id(part)]
-    assert isinstance(copied_part, nn.Module)
-    return copied, copied_part
+    copied_parts = [memo[id(part)] for part in parts]
+    return copied, [part for part in copied_parts if isinstance(part, nn.Module)]
 
 
 class RecordingModel:
     """A model that keeps the inputs of one layer, for the thread that calls."""
 
     def __init__(self, model: nn.Module, layer: nn.Module) -> None:
-        self.model, copied = copy_over_same_tensors(model, layer)
+        self.model, (copied,) = copy_over_same_tensors(model, [layer])
         self._of_thread = threading.local()
         copied.register_forward_pre_hook(self._keep)
 
@@ -53,10 +52,11 @@ class RecordingModel:
 class ReplacingModel:
     """A model whose embeddings can be replaced, for the thread that calls."""
 
-    def __init__(self, model: nn.Module, embedding: nn.Module) -> None:
-        self.model, copied = copy_over_same_tensors(model, embedding)
+    def __init__(self, model: nn.Module, embeddings: Sequence[nn.Module]) -> None:
+        self.model, copied = copy_over_same_tensors(model, embeddings)
         self._of_thread = threading.local()
-        copied.register_forward_hook(self._replace)
+        for embedding in copied:
+            embedding.register_forward_hook(self._replace)
 
     def _replace(self, _: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor | None:
         replacement: Replacement | None = getattr(self._of_thread, "replacement", None)
@@ -66,7 +66,8 @@ class ReplacingModel:
     def replacing(self, replacement: Replacement) -> Iterator[nn.Module]:
         """Context: `replacement` gives this thread's embeddings.
 
-        Yields the model to call."""
+        Yields the model to call.
+        """
         self._of_thread.replacement = replacement
         try:
             yield self.model

@@ -18,59 +18,77 @@ from nlp_ft.evaluation.inference_config import read_inference_config
 from nlp_ft.evaluation.probabilities import REGRESSION
 from nlp_ft.inference.classifier import AdapterSetup, Classifier
 from nlp_ft.inference.device import default_device
-from nlp_ft.inference.export.runtime import GraphModel, is_export, open_export
+from nlp_ft.inference.export.runtime import GraphModel, is_export, open_export, tokenizer_directory
 from nlp_ft.models.adapters import SwitchableAdapters, adapter_settings, load_adapter_directory
 from nlp_ft.models.checkpoint import as_model_error, check_directory, open_classifier
 from nlp_ft.models.classifier import label_names
 from nlp_ft.models.safety.weights import vet
-from nlp_ft.models.tokenizer import has_tokenizer, open_tokenizer, set_padding_side
+from nlp_ft.models.tokenizer import has_tokenizer, open_tokenizer, read_marks_as_text, set_padding_side
 
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "*.jinja"]  # everything of a repository but its weights
 _DOWNLOADING = threading.Lock()
 _WEIGHTS = ["model*.safetensors", "adapter_model.safetensors"]
+_GRAPHS = {  # of a repository without such weights, the first kind that it holds: of two ONNX graphs the exact one
+    "model.onnx": ["", "_data", "_data_*", ".data"],
+    "model_quantized.onnx": ["", "_data", "_data_*", ".data"],
+    "openvino_model": [".xml", ".bin"],
+}
+_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
 def load(
     name: str | Path | Mapping[str, str | Path],
     revision: str = "main",
     device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
 ) -> Classifier:
     """Load a fine-tuned classifier, onto the GPU if there is one.
 
     Args:
-        name: a directory, an export, an adapter directory (its base is found by its adapter_config.json), a name on the Hub,
-            or several adapter directories over one base by name, of which the first is in use until `Classifier.use`.
+        name: a directory, an export (of model.onnx and model_quantized.onnx the former, unless the latter's path is given), an
+            adapter directory (its base is found by its adapter_config.json), a name on the Hub, or several adapter directories
+            over one base by name, of which the first is in use until `Classifier.use`.
         revision: branch, tag or commit of a name on the Hub.
         device: as torch names it; if None, the accelerator (of several, that of LOCAL_RANK), or the CPU.
-        dtype: of the weights; if None, bfloat16 on CUDA devices that support it, float32 elsewhere.
+        dtype: of the weights, also by name, such as "bfloat16"; if None or "auto", bfloat16 on CUDA devices that support it,
+            float32 elsewhere. An export keeps its own.
 
     Raises: ModelError if it is no checkpoint, has no tokenizer, or lacks its classification head: a head that is not in the
-    files would be random, and transformers raises no error for it. ConfigError for a device that is not there.
+    files would be random, and transformers raises no error for it. ConfigError for a device that is not there, or a dtype that
+    is none.
     """
     chosen = _device(device)
+    weights_dtype = _dtype(dtype, chosen)
     if isinstance(name, Mapping):
         classifier = _load_adapters({key: _directory(str(path), revision) for key, path in name.items()}, chosen)
     else:
         classifier = _load_single(str(name), _directory(str(name), revision), chosen)
-    weights_dtype = dtype or _dtype(chosen)
     if weights_dtype != torch.float32 and isinstance(classifier.model, torch.nn.Module):
         classifier.model.to(weights_dtype)
     return classifier
 
 
 def _directory(name: str, revision: str) -> Path:
-    """Directory to load from; of a name on the Hub, a snapshot of one commit.
+    """Directory to load from, or file of an export; of a name on the Hub, a snapshot of one commit.
 
-    Raises: ModelError.
+    Of the snapshot no more is fetched than is opened. Raises: ModelError.
     """
+    file = Path(name).expanduser()
+    if file.is_file() and is_export(file):
+        return file
     name = check_directory(name)
     if Path(name).is_dir():
         return Path(name)
     with as_model_error(name, "files from the Hub"), _bars_on_a_terminal():
         folder = snapshot_download(name, revision=revision, allow_patterns=_SMALL_FILES)
         commit = Path(folder).name
-        return Path(snapshot_download(name, revision=commit, allow_patterns=[*_SMALL_FILES, *_WEIGHTS]))
+        folder = snapshot_download(name, revision=commit, allow_patterns=[*_SMALL_FILES, *_WEIGHTS])
+        for graph, endings in _GRAPHS.items():
+            if any(Path(folder).glob("*.safetensors")) or is_export(Path(folder)):
+                break
+            files = [f"{place}{graph}{ending}" for place in ("", "onnx/", "openvino/") for ending in endings]
+            folder = snapshot_download(name, revision=commit, allow_patterns=[*_SMALL_FILES, *files])
+        return Path(folder)
 
 
 @contextmanager
@@ -132,7 +150,8 @@ def _adapter_setup(name: str, directory: Path, config: PreTrainedConfig) -> Adap
 
     The adapter/ within a run's directory has the run's tokenizer.
     """
-    source = directory if has_tokenizer(directory) or not has_tokenizer(directory.parent) else directory.parent
+    source = tokenizer_directory(directory)
+    source = source if has_tokenizer(source) or not has_tokenizer(source.parent) else source.parent
     tokenizer = open_tokenizer(str(source), trust_remote_code=False)
     _agree_on_pad(name, config, tokenizer)
     problem_type = config.problem_type or (REGRESSION if config.num_labels == 1 else "")
@@ -147,6 +166,8 @@ def _agree_on_pad(name: str, config: PreTrainedConfig, tokenizer: PreTrainedToke
     one.
     """
     set_padding_side(tokenizer, config.model_type)
+    if config.is_encoder_decoder:
+        read_marks_as_text(tokenizer)
     text = config.get_text_config()
     if text.pad_token_id is None:
         if tokenizer.pad_token_id is None:
@@ -173,5 +194,14 @@ def _device(requested: torch.device | str | None) -> torch.device:
     return device
 
 
-def _dtype(device: torch.device) -> torch.dtype:
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+def _dtype(requested: torch.dtype | str | None, device: torch.device) -> torch.dtype:
+    """The requested dtype, also by its name in torch; else what the device is best at.
+
+    Raises: ConfigError for what is no floating-point dtype.
+    """
+    if requested is None or requested == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    dtype = _DTYPES.get(requested.removeprefix("torch.")) if isinstance(requested, str) else requested
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ConfigError(f"dtype must be one of {', '.join(_DTYPES)} or auto, got {requested!r}.")
+    return dtype

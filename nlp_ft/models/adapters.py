@@ -33,6 +33,21 @@ def load_adapter_directory(directory: Path) -> PreTrainedModel:
     return merged(_load_on_base(directory, "default"))
 
 
+def loads_by_peft(directory: Path) -> bool:
+    """Whether plain peft loads the adapters of a directory as they were trained.
+
+    Not where nlp_ft changed the pooling of the base beneath them, or the base is a GGUF file: peft builds it by its own
+    configuration alone.
+    """
+    config, settings = _load_config(directory), adapter_settings(directory)
+    if hasattr(config, GGUF_KEY):
+        return False
+    name = str(settings["base_model_name_or_path"])
+    with quiet(), as_model_error(name, "configuration"):
+        base = AutoConfig.from_pretrained(name, revision=settings.get("revision"), trust_remote_code=False)
+    return all(getattr(config, key, None) == getattr(base, key, None) for key in (POOLING_KEY, "classifier_pooling"))
+
+
 class SwitchableAdapters:
     """Several adapter directories over one base, one in use at a time.
 

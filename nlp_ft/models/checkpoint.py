@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, GgufConfig, PreTrai
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
+from nlp_ft.config.names import check_model
 from nlp_ft.errors import ModelError, NlpFtError
 from nlp_ft.models.pooling_file import HubOptions
 from nlp_ft.models.safety.weights import read_json, vet_config, vet_index, vet_settings, vet_weights
@@ -63,19 +64,14 @@ def check_directory(name: str, gguf_file: str | None = None) -> str:
 
     Returns: the name to load from, `~` expanded. Raises: ModelError.
     """
+    check_model(name)
     path = Path(name).expanduser()
-    if not name.strip():
-        raise ModelError("the checkpoint's name is empty; wanted a directory or a name on the Hub.")
     if path.is_dir():
         required = gguf_file or "config.json"
         if not (path / required).is_file():
             files = ", ".join(sorted(p.name for p in path.iterdir())[:6]) or "nothing"
             raise ModelError(f"{name} is no checkpoint: it has no {required}; it holds {files}.")
         vet_settings(path)
-    elif path.is_file():
-        raise ModelError(f"{name} is a file; wanted a checkpoint directory or a name on the Hub.")
-    elif path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or name.endswith("/"):
-        raise ModelError(f"{name}: no such directory, and no name on the Hub either (those are owner/name).")
     return str(path) if path.is_dir() else name
 
 

@@ -81,6 +81,7 @@ def load_classifier(
         **hub,
     )
     notes = _check_loaded(name, model, info, args.ignore_mismatched_sizes)
+    _check_end_token(name, model, tokenizer)
     if pools_by_layer(model) and dense_is_missing(model, info["missing_keys"]):  # a body saved without its head
         pass_through(model)
     grow_embeddings(model, len(tokenizer))
@@ -112,7 +113,19 @@ def _config_for(
     ):  # a text is read once, and a pipeline cannot split XLNet's memories
         if hasattr(config, name):
             setattr(config, name, False)
+    if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
+        config.decoder_start_token_id = pad  # T5's
     return config
+
+
+def _check_end_token(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check that texts end in the token that the head of an encoder-decoder reads. Raises: ModelError."""
+    end = model.config.eos_token_id
+    if model.config.is_encoder_decoder and end not in tokenizer("a")["input_ids"]:
+        raise ModelError(
+            f"{name}: its tokenizer puts no end token ({end}) after a text, which {type(model).__name__} reads; "
+            "--tokenizer_name can name another."
+        )
 
 
 def label_names(config: PreTrainedConfig) -> list[str]:
@@ -240,21 +253,37 @@ def capacity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     return min((n for n in (limit, _positions(model)) if n is not None), default=_DEFAULT_LENGTH)
 
 
-def token_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requested: int | None) -> int:
-    """Number of tokens a text is truncated to in training.
+def token_limit(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requested: int | None, *, pair: bool = False
+) -> int:
+    """Number of tokens a text, or a pair of them, is truncated to in training.
 
     The requested number, else the capacity, 512 at most. A request may exceed the tokenizer's limit, which an earlier run may
     have set to its own; it is then raised, in place.
 
-    Raises: ConfigError if the model has fewer positions than requested.
+    Raises: ConfigError if the model has fewer positions than requested, or the special tokens leave no room for text.
     """
     if requested is None:
-        return min(capacity(model, tokenizer), _DEFAULT_LENGTH)
+        limit = min(capacity(model, tokenizer), _DEFAULT_LENGTH)
+        _require_room(limit, tokenizer, pair=pair)
+        return limit
     positions = _positions(model)
     if positions is not None and requested > positions:
         raise ConfigError(f"--max_seq_length {requested}: this checkpoint holds {positions} tokens.")
+    _require_room(requested, tokenizer, pair=pair)
     tokenizer.model_max_length = max(tokenizer.model_max_length, requested)
     return requested
+
+
+def _require_room(limit: int, tokenizer: PreTrainedTokenizerBase, *, pair: bool) -> None:
+    """Raises: ConfigError where beside the special tokens no token fits, of a pair none of each text."""
+    special = tokenizer.num_special_tokens_to_add(pair=pair)
+    least = special + (2 if pair else 1)
+    if limit < least:
+        texts = "either text of a pair" if pair else "the text"
+        raise ConfigError(
+            f"--max_seq_length {limit}: {special} special tokens leave no room for {texts}; it must be at least {least}."
+        )
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:

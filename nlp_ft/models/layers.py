@@ -13,7 +13,8 @@ from nlp_ft.config import FreezeArguments
 from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.models.pooling import POOLING_KEY
 
-_TOP_NORMS = ("norm", "final_norm", "ln_f")  # of decoders and ModernBERT: after the last layer, and trained with it
+# After the last layer of decoders, ModernBERT, T5 and mBART, and trained with it.
+_TOP_NORMS = ("norm", "final_norm", "ln_f", "final_layer_norm", "layer_norm")
 
 
 def layer_list(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
@@ -30,14 +31,35 @@ def layer_list(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     raise ModelError(f"{type(model).__name__} holds no list of its {depth} layers, so they cannot be told apart.")
 
 
+def layer_lists(model: PreTrainedModel) -> list[tuple[str, nn.ModuleList]]:
+    """Names in the base model and lists of layers: one, or an encoder's and then a decoder's.
+
+    Raises: ModelError as `layer_list`.
+    """
+    if not model.config.is_encoder_decoder:
+        return [layer_list(model)]
+    found = []
+    for stack in ("encoder", "decoder"):
+        for name, module in getattr(model.base_model, stack, model).named_children():
+            if isinstance(module, nn.ModuleList) and len(module):
+                found.append((f"{stack}.{name}", module))
+                break
+    if len(found) < 2:
+        raise ModelError(f"{type(model).__name__} holds no lists of its layers, so they cannot be told apart.")
+    return found
+
+
 def pools_by_layer(model: PreTrainedModel) -> bool:
     """Whether the last layer is the one that `pooling.pool_by_mean` adds."""
     return getattr(model.config, POOLING_KEY, None) == "mean" and model.config.model_type != "modernbert"
 
 
 def encoder_layers(model: PreTrainedModel) -> list[nn.Module]:
-    """Layers of the encoder, lowest first, without the one that `pooling` adds."""
-    layers = list(layer_list(model)[1])
+    """Layers below the head, lowest first, without the one that `pooling` adds.
+
+    Those of an encoder-decoder are its encoder's, then its decoder's.
+    """
+    layers = [layer for _, stack in layer_lists(model) for layer in stack]
     return layers[:-1] if pools_by_layer(model) else layers
 
 
@@ -46,18 +68,23 @@ def parameter_depths(model: PreTrainedModel) -> dict[str, int]:
 
     The n layers have depths 1 to n. Pooler and mean-pooling layer belong to the head; an adapter has the depth of its layer.
     """
-    name, _ = layer_list(model)
     top = len(encoder_layers(model)) + 1
-    body, layers = f"{model.base_model_prefix}.", f"{model.base_model_prefix}.{name}."
+    body, below = f"{model.base_model_prefix}.", 0
+    first, last = {}, {}  # depths of the lowest and the highest layer of each stack, by the prefix of its parameters
+    for name, layers in layer_lists(model):
+        first[f"{body}{name}."] = below + 1
+        below += len(layers)
+        last[f"{body}{name.rpartition('.')[0]}".rstrip(".")] = min(below, top - 1)
     depths = {}
     for parameter, _ in model.named_parameters():
-        rest = parameter.removeprefix(body).split(".")
-        if parameter.startswith(layers):
-            depths[parameter] = min(int(parameter.removeprefix(layers).partition(".")[0]) + 1, top)
-        elif not parameter.startswith(body) or rest[0] == "pooler":
+        stack = next((prefix for prefix in first if parameter.startswith(prefix)), None)
+        parent, _, child = parameter.rpartition(".")[0].rpartition(".")
+        if stack is not None:
+            depths[parameter] = min(int(parameter.removeprefix(stack).partition(".")[0]) + first[stack], top)
+        elif not parameter.startswith(body) or parameter.removeprefix(body).split(".")[0] == "pooler":
             depths[parameter] = top
         else:
-            depths[parameter] = top - 1 if rest[0] in _TOP_NORMS else 0
+            depths[parameter] = last.get(parent, 0) if child in _TOP_NORMS else 0
     return depths
 
 
@@ -65,9 +92,9 @@ def top_layers(model: PreTrainedModel, count: int) -> list[str]:
     """Dotted names of the top `count` layers of the encoder."""
     if not count:
         return []
-    name, _ = layer_list(model)
+    names = [f"{name}.{index}" for name, layers in layer_lists(model) for index in range(len(layers))]
     depth = len(encoder_layers(model))
-    return [f"{model.base_model_prefix}.{name}.{index}" for index in range(depth - count, depth)]
+    return [f"{model.base_model_prefix}.{name}" for name in names[depth - count : depth]]
 
 
 def reinitialise(model: PreTrainedModel, count: int) -> list[str]:
@@ -121,7 +148,7 @@ def freeze(model: nn.Module, spec: str | None) -> list[str]:
     for name, parameter in classifier.named_parameters():
         if depth[name] <= count:
             parameter.requires_grad_(False)
-    for module in [*_embedding_modules(classifier), *layers[:count]]:
+    for module in [*_embedding_modules(classifier), *layers[:count], *_frozen_stacks(classifier, count)]:
         keep_in_eval_mode(module)
     frozen = "the embeddings" if count == 0 else f"the embeddings and the lowest {count} of {len(layers)} layers"
     return [f"frozen: {frozen}"]
@@ -137,13 +164,34 @@ def _evaluate(module: nn.Module, _: object) -> None:
 
 
 def _embedding_modules(model: PreTrainedModel) -> list[nn.Module]:
-    """Children of the body that are neither its layers nor above them."""
-    layers = layer_list(model)[1]
+    """Children of the body, or of its encoder and decoder, that are neither layers nor above them."""
+    lists = [layers for _, layers in layer_lists(model)]
+    stacks = [model.base_model.encoder, model.base_model.decoder] if len(lists) > 1 else [model.base_model]
     return [
         child
-        for name, child in model.base_model.named_children()
-        if name not in (*_TOP_NORMS, "pooler") and not any(module is layers for module in child.modules())
+        for stack in stacks
+        for name, child in stack.named_children()
+        if name not in (*_TOP_NORMS, "pooler", "dropout") and not any(module in lists for module in child.modules())
     ]
+
+
+def _frozen_stacks(model: PreTrainedModel, count: int) -> list[nn.Module]:
+    """Encoder and decoder of which every layer is frozen: they have dropout of their own between the layers."""
+    stacks, below = [], 0
+    for name, layers in layer_lists(model):
+        below += len(layers)
+        if "." in name and below <= count and model.config.is_encoder_decoder:
+            stacks.append(model.base_model.get_submodule(name.partition(".")[0]))
+    return stacks
+
+
+def word_embeddings(model: PreTrainedModel) -> list[nn.Module]:
+    """Modules that look words up: one, or an encoder's and a decoder's, which may be the same."""
+    if not getattr(model.config, "is_encoder_decoder", False):
+        return [model.get_input_embeddings()]
+    return list(
+        dict.fromkeys(stack.get_input_embeddings() for stack in (model.base_model.encoder, model.base_model.decoder))
+    )
 
 
 def unwrapped(model: nn.Module) -> PreTrainedModel:

@@ -81,7 +81,12 @@ def pooling_obstacle(pooling: str, model: PreTrainedModel) -> str:
 
 
 def _reads_last(model: PreTrainedModel) -> bool:
-    return hasattr(model, "score") or getattr(model.config, "summary_type", None) == "last"
+    """Whether the head reads the last token; that of an encoder-decoder reads the last end token."""
+    return (
+        bool(model.config.is_encoder_decoder)
+        or hasattr(model, "score")
+        or getattr(model.config, "summary_type", None) == "last"
+    )
 
 
 def set_pooling(model: PreTrainedModel, pooling: str) -> None:

@@ -16,11 +16,12 @@ from nlp_ft.config import ModelArguments
 from nlp_ft.errors import ConfigError
 from nlp_ft.models import classifier
 from nlp_ft.models.heads import final_linear
-from nlp_ft.models.layers import encoder_layers, layer_list
+from nlp_ft.models.layers import encoder_layers, layer_lists
 from nlp_ft.models.pooling import choose_pooling
 from nlp_ft.utils import write_json
 
 FLAG = "student_layers"
+_DEPTH_KEYS = (("num_hidden_layers",), ("decoder_layers", "num_decoder_layers"))  # of the configuration, by stack
 _NUMBER, _LIST = re.compile(r"\d+"), re.compile(r"\d+( *, *\d+)+")
 
 
@@ -59,25 +60,39 @@ def kept_indices(spec: str, depth: int) -> list[int]:
 def keep_layers(model: PreTrainedModel, spec: str) -> list[str]:
     """Keep some layers of a classifier, in place, with their weights unchanged.
 
-    The configuration is changed to match. The mean-pooling layer that `pooling` adds always stays and is not counted. A layer
-    that scales by its own number (GPT-2's may) gets its new number in a fresh load.
+    Of an encoder-decoder the same layers of both. The configuration is changed to match. The mean-pooling layer that `pooling`
+    adds always stays and is not counted. A layer that scales by its own number (GPT-2's may) gets its new number in a fresh
+    load.
 
     Returns: notes to log. Raises: ConfigError as `kept_indices`, or where the architecture needs its first layer; ModelError
     for an architecture without a list of layers.
     """
-    name, layers = layer_list(model)
-    depth = len(encoder_layers(model))
+    stacks = layer_lists(model)
+    depth = len(encoder_layers(model)) if len(stacks) == 1 else min(len(layers) for _, layers in stacks)
     indices = kept_indices(spec, depth)
-    if indices[0] != 0 and model.config.model_type == "modernbert":  # its first layer alone has no norm in front
-        raise ConfigError(f"--{FLAG} {spec}: a ModernBERT needs its layer 0 as its first.")
-    kept = [*indices, *range(depth, len(layers))]
-    if len(kept) < len(layers):
-        chosen = nn.ModuleList(layers[index] for index in kept)
-        parent, _, child = name.rpartition(".")
-        setattr(model.base_model.get_submodule(parent), child, chosen)
-        _cut_config(model.config.get_text_config(), len(layers), kept)
+    for (name, layers), key in zip(stacks, _DEPTH_KEYS, strict=False):
+        _check_first(model, layers, indices[0], spec)
+        kept = [*indices, *(range(depth, len(layers)) if len(stacks) == 1 else [])]
+        if len(kept) < len(layers):
+            chosen = nn.ModuleList(layers[index] for index in kept)
+            parent, _, child = name.rpartition(".")
+            setattr(model.base_model.get_submodule(parent), child, chosen)
+            config = model.config.get_text_config()
+            _cut_config(config, next(k for k in key if hasattr(config, k)), len(layers), kept)
     names = f"layer{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
-    return [f"student: {names} of the {depth} of its checkpoint, counted from 0"]
+    each = " in encoder and decoder each" if len(stacks) > 1 else ""
+    return [f"student: {names} of the {depth} of its checkpoint{each}, counted from 0"]
+
+
+def _check_first(model: PreTrainedModel, layers: nn.ModuleList, first: int, spec: str) -> None:
+    """Check that a layer can be the first: ModernBERT's has no norm in front, T5's alone knows positions.
+
+    Raises: ConfigError.
+    """
+    alike = layers[first].state_dict().keys() == layers[0].state_dict().keys()
+    if first and (not alike or model.config.model_type == "modernbert"):
+        name = "ModernBERT" if model.config.model_type == "modernbert" else model.config.model_type.upper()
+        raise ConfigError(f"--{FLAG} {spec}: a {name} needs its layer 0 as its first.")
 
 
 def write_student(
@@ -118,12 +133,12 @@ def write_student(
     return start, [*kept_notes, *([] if trained_head else notes)]
 
 
-def _cut_config(config: PreTrainedConfig, depth: int, kept: list[int]) -> None:
+def _cut_config(config: PreTrainedConfig, depth_key: str, depth: int, kept: list[int]) -> None:
     """Set the new depth, and cut lists with an entry per layer to match."""
     cut = {
         key: [values[index] for index in kept]
         for key, values in vars(config).items()
         if "layer" in key and isinstance(values, list | tuple) and len(values) == depth
     }
-    for key, value in {"num_hidden_layers": len(kept), **cut}.items():
+    for key, value in {depth_key: len(kept), **cut}.items():
         setattr(config, key, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from nlp_ft.config import ModelArguments
 from nlp_ft.errors import ModelError
@@ -36,10 +36,11 @@ def load_tokenizer(args: ModelArguments) -> PreTrainedTokenizerBase:
     directory = check_directory(args.model_name_or_path, args.gguf_file)
     hub: dict[str, object] = {"revision": args.model_revision, "cache_dir": args.cache_dir, "trust_remote_code": False}
     gguf = {"gguf_file": args.gguf_file} if args.gguf_file else {}
-    model_type = "gguf"  # a decoder; reading the configuration of a GGUF file takes half a minute
+    model_type, two_stacks = "gguf", False  # a decoder; reading the configuration of a GGUF file takes half a minute
     if args.config_name or not gguf:
         with quiet(), as_model_error(args.model_name_or_path, "configuration"):
-            model_type = AutoConfig.from_pretrained(args.config_name or directory, **hub).model_type
+            config = AutoConfig.from_pretrained(args.config_name or directory, **hub)
+            model_type, two_stacks = config.model_type, config.is_encoder_decoder
     name = args.tokenizer_name or args.model_name_or_path
     try:
         tokenizer = open_tokenizer(name, **({} if args.tokenizer_name else gguf), **hub)
@@ -48,6 +49,8 @@ def load_tokenizer(args: ModelArguments) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None or tokenizer.pad_token == tokenizer.eos_token:
         tokenizer.pad_token = _distinct_pad(tokenizer)
     set_padding_side(tokenizer, model_type)
+    if two_stacks:
+        read_marks_as_text(tokenizer)
     return tokenizer
 
 
@@ -85,6 +88,17 @@ def set_padding_side(tokenizer: PreTrainedTokenizerBase, model_type: str) -> Non
     """
     side = "left" if model_type == "xlnet" else "right"
     tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = side  # only what is in init_kwargs is saved
+
+
+def read_marks_as_text(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Read a special token that a text contains, such as `</s>`, as the characters it is written with.
+
+    The head of an encoder-decoder reads the end token, and fails in a batch of which one row has another number of them. Saved
+    with the tokenizer, so that plain transformers reads alike.
+    """
+    tokenizer.split_special_tokens = tokenizer.init_kwargs["split_special_tokens"] = True
+    if isinstance(tokenizer, PreTrainedTokenizerFast):
+        tokenizer.backend_tokenizer.encode_special_tokens = True
 
 
 def _distinct_pad(tokenizer: PreTrainedTokenizerBase) -> str:

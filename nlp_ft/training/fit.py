@@ -76,7 +76,8 @@ class Fitted:
     `logits`: (rows, classes) of "validation" and "test", in the order of their rows.
 
 
-    `metrics`: train_*, eval_* and test_*, as all_results.json has them. `long_documents`: for `inference.json`.
+    `metrics`: train_*, eval_* and test_*, as all_results.json has them. `long_documents`: for `inference.json`. `kept_step`:
+    the update whose weights were kept, where it need not be the last.
     """
 
     model: nn.Module
@@ -84,6 +85,7 @@ class Fitted:
     metrics: dict[str, float]
     log_history: list[dict[str, float]] = field(default_factory=list)
     long_documents: LongDocuments = field(default_factory=LongDocuments)
+    kept_step: int | None = None
 
 
 def fit(job: Job, scores: Mapping[str, float] | None = None, controls: Sequence[Baseline] = ()) -> RunReport:
@@ -105,7 +107,7 @@ def train(job: Job) -> Fitted:
         metrics |= split_metrics
     long_documents = detach_attention(trainer.model, job.long_documents)  # type: ignore[arg-type]
     assert trainer.model is not None
-    return Fitted(trainer.model, logits, metrics, trained.log_history, long_documents)
+    return Fitted(trainer.model, logits, metrics, trained.log_history, long_documents, trained.kept_step)
 
 
 def finish(
@@ -160,6 +162,8 @@ def finish(
         test_logits=answers,
         title=job.title,
         inference_config=inference_config,
+        kept_step=fitted.kept_step,
+        held_out=job.held_out,
     )
     if measure is not None:
         more, lines = measure(report)

@@ -106,7 +106,8 @@ def choose(
         choices.rate(_SGD_RATE if optimizer == "sgd" else learning_rate(parameters, use_peft))
     choices.epochs(lambda updates: epochs(updates, problem_type, use_peft), rows)
     if choices.open("metric_for_best_model"):
-        args.metric_for_best_model, args.greater_is_better = SELECTION_METRIC[problem_type]
+        args.metric_for_best_model, greater = SELECTION_METRIC[problem_type]
+        args.greater_is_better = greater if choices.open("greater_is_better") else args.greater_is_better
         choices.made.append(f"best checkpoint by {args.metric_for_best_model} on validation")
     return choices.notes(parameters, rows)
 

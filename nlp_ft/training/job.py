@@ -139,7 +139,8 @@ def load_model(data: TextData, settings: Settings, tokenizer: PreTrainedTokenize
     """
     tokenizer = tokenizer or classifier.load_tokenizer(settings.model)
     model, notes, trained_head = classifier.load_classifier(settings.model, tokenizer, data.problem_type, data.labels)
-    limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
+    pair = "text_pair" in data.train.column_names
+    limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length, pair=pair)
     return LoadedModel(model, tokenizer, limit, trained_head, notes)
 
 
@@ -222,7 +223,7 @@ def choose_schedule(
     parameters = classifier.count_parameters(model)[1]
     use_peft = settings.lora.use_peft
     notes = hyperparameters.choose(training, settings.explicit, rows, parameters, use_peft, data.problem_type)
-    setup.check_metric_name(training, data.problem_type)
+    setup.check_metric_name(training, data.problem_type, settings.explicit)
     if settings.augment.mixes:
         check_batch(training.per_device_train_batch_size)
     return notes
@@ -278,10 +279,7 @@ def _windows(
     """
     if args is None or args.long_documents == "truncate":
         return None
-    pair = "text_pair" in data.train.column_names
-    if limit <= tokenizer.num_special_tokens_to_add(pair=pair):
-        raise ConfigError(f"--max_seq_length {limit}: special tokens alone fill such a window.")
-    check_stride(tokenizer, limit, args.window_stride, pair=pair)
+    check_stride(tokenizer, limit, args.window_stride, pair="text_pair" in data.train.column_names)
     return Windows(args.window_stride, args.max_windows)
 
 

@@ -183,12 +183,14 @@ def _arguments(
 class TrainerRun:
     """A trained model, its metrics and its log.
 
-    metrics: those of `Trainer.train` as train_*, with minutes.
+    metrics: those of `Trainer.train` as train_*, with minutes. kept_step: the update whose weights the model has, if they
+    are those of the best checkpoint.
     """
 
     model: nn.Module
     metrics: dict[str, float]
     log_history: list[dict[str, float]]
+    kept_step: int | None = None
 
 
 def run_trainer(
@@ -215,7 +217,8 @@ def run_trainer(
     metrics = {f"train_{k.removeprefix('train_')}": v for k, v in result.metrics.items()}
     metrics["train_minutes"] = (time.monotonic() - started) / 60
     assert trainer.model is not None
-    return TrainerRun(trainer.model, metrics, trainer.state.log_history)
+    kept_step = trainer.state.best_global_step if trainer.args.load_best_model_at_end else None
+    return TrainerRun(trainer.model, metrics, trainer.state.log_history, kept_step)
 
 
 def _checkpoint(args: TrainingArguments, identity: Mapping[str, object]) -> str | None:

@@ -17,10 +17,11 @@ from nlp_ft.data import TextData, write_rejected
 from nlp_ft.evaluation.baselines import Baseline
 from nlp_ft.evaluation.confidence_intervals import intervals
 from nlp_ft.evaluation.inference_config import InferenceConfig
-from nlp_ft.evaluation.metrics import ClassScores, compute_metrics, confusion_matrix, per_class_table
+from nlp_ft.evaluation.metrics import ClassScores, absent_note, compute_metrics, confusion_matrix, per_class_table
 from nlp_ft.evaluation.probabilities import predicted, probabilities
-from nlp_ft.evaluation.report.model_card import write_card
+from nlp_ft.evaluation.report.model_card import base_in_words, is_hub_name, write_card
 from nlp_ft.evaluation.report.tables import format_confusion, format_per_class, format_table
+from nlp_ft.models.adapters import loads_by_peft
 from nlp_ft.utils import versions
 
 _SHOWN = {
@@ -35,7 +36,8 @@ class RunReport:
     """Results of a run.
 
     `metrics`: as all_results.json has them; `test_logits`: (rows, classes), raw; `title`: its row in the table;
-    `inference_config`: what `inference.json` says, by which test_predictions.csv answers as `load` will.
+    `inference_config`: what `inference.json` says, by which test_predictions.csv answers as `load` will. `kept_step`: the
+    update whose weights were kept, where it need not be the last. `held_out`: validation rows were not trained on.
     """
 
     output_dir: Path
@@ -48,6 +50,8 @@ class RunReport:
     baselines: dict[str, Baseline] = field(default_factory=dict)
     title: str = "fine-tuned"
     inference_config: InferenceConfig = field(default_factory=InferenceConfig)
+    kept_step: int | None = None
+    held_out: bool = True
 
 
 def write_report(report: RunReport, data: TextData) -> None:
@@ -82,6 +86,10 @@ def _card_facts(report: RunReport, data: TextData) -> dict[str, object]:
         "fingerprint": data.fingerprint,
         "per_class": per_class(report, data),
         "versions": versions(),
+        "log_history": report.log_history,
+        "kept_step": report.kept_step,
+        "text_pair": "text_pair" in data.test.column_names,
+        "plain_peft": not report.settings["lora"]["save_adapter_only"] or loads_by_peft(report.output_dir),
     }
 
 
@@ -127,7 +135,8 @@ def describe(report: RunReport, data: TextData, *, silent: bool = False) -> str:
     for source, count in _sources(data.test).items():
         cells = (_cell(report.metrics.get(f"test_{name}@{source}")) for name in shown)
         rows.append([f"  its {count} rows of {source}", *cells])
-    rows.append([f"{report.title}, validation", *(_cell(report.metrics.get(f"eval_{name}")) for name in shown)])
+    if report.held_out:
+        rows.append([f"{report.title}, validation", *(_cell(report.metrics.get(f"eval_{name}")) for name in shown)])
     if "cv_folds" in report.metrics:
         spreads = ((report.metrics.get(f"cv_{name}"), report.metrics.get(f"cv_{name}_std")) for name in shown)
         cells = ["-" if mean is None else f"{mean:.3f} \u00b1 {spread:.3f}" for mean, spread in spreads]
@@ -135,6 +144,8 @@ def describe(report: RunReport, data: TextData, *, silent: bool = False) -> str:
     for baseline in report.baselines.values():
         rows.append([f"{baseline.title}, test", *(_cell(baseline.metrics.get(name)) for name in shown)])
     blocks = [format_table(rows)]
+    if data.labels and report.held_out and (absent := absent_note(_supports(data.validation, data), "validation")):
+        blocks.append(absent)
     if data.labels:
         blocks.append(format_per_class(per_class(report, data)))
     if data.problem_type == "single_label_classification":
@@ -143,6 +154,13 @@ def describe(report: RunReport, data: TextData, *, silent: bool = False) -> str:
     try_it = f'Try it: nlp-ft predict --model {report.output_dir} --text "..."'
     blocks.append(f"{report.verdict}\n{saved_line(report)}\n{try_it}")
     return "\n\n" + "\n\n".join(blocks)
+
+
+def _supports(rows: Dataset, data: TextData) -> list[int]:
+    """Rows of each class."""
+    cells = np.asarray(rows["label"][:])
+    counts = np.bincount(cells, minlength=len(data.labels)) if cells.ndim == 1 else (cells > 0).sum(axis=0)
+    return counts.tolist()
 
 
 def saved_line(report: RunReport, repeated: str = "logits") -> str:
@@ -158,10 +176,9 @@ def saved_line(report: RunReport, repeated: str = "logits") -> str:
 def base_model(name: str) -> tuple[str | None, str]:
     """Name the checkpoint that a card is based on.
 
-    Returns: its name on the Hub, None for a local directory; and the name to show.
+    Returns: its name on the Hub, None for a local directory; and the name to show, in Markdown.
     """
-    path = Path(name).expanduser()
-    return (None, "/".join(path.resolve().parts[-2:])) if path.exists() else (name, name)
+    return (name if is_hub_name(name) else None), base_in_words(name)
 
 
 def _sources(rows: Dataset) -> dict[str, int]:

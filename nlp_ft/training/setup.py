@@ -5,7 +5,7 @@ Token ids, the start of the head, the metric name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, SchedulerType, TrainingArguments
 
 from nlp_ft.config import ModelArguments
 from nlp_ft.data import TextData, tokenize
 from nlp_ft.data.windows import Windows
 from nlp_ft.errors import ConfigError, did_you_mean
-from nlp_ft.evaluation.metrics import compute_metrics
+from nlp_ft.evaluation.metrics import compute_metrics, greater_is_better
 from nlp_ft.models.heads import final_linear, fit_probe, layer_inputs, probe_rows, start_from_probe
 from nlp_ft.models.pooling import choose_pooling, set_pooling
 from nlp_ft.training.long_texts import COUNTS
@@ -36,19 +36,20 @@ _EXAMPLE: dict[str, list[int] | list[float] | list[list[float]]] = {
 }
 
 
-def check_metric_name(args: TrainingArguments, problem_type: str) -> None:
-    """Check --metric_for_best_model against the metrics of the problem.
+def check_metric_name(args: TrainingArguments, problem_type: str, explicit: Collection[str] | None = None) -> None:
+    """Check --metric_for_best_model against the metrics of the problem, and set its direction.
 
     Raises: ConfigError.
     """
     blank = np.zeros((2, 2 if problem_type != "regression" else 1))
-    check_measured(args, [*compute_metrics(problem_type, blank, _EXAMPLE[problem_type], ["a", "b"]), "loss"])
+    check_measured(args, [*compute_metrics(problem_type, blank, _EXAMPLE[problem_type], ["a", "b"]), "loss"], explicit)
 
 
-def check_measured(args: TrainingArguments, metrics: Sequence[str]) -> str:
-    """Return the name of --metric_for_best_model.
+def check_measured(args: TrainingArguments, metrics: Sequence[str], explicit: Collection[str] | None = None) -> str:
+    """Return the name of --metric_for_best_model, and set its direction in place.
 
-    Raises: ConfigError if it is not among the metrics.
+    transformers takes every metric but a loss for one of which more is better, and a plateau for one of the loss.
+    explicit: the names the user set. Raises: ConfigError if it is not among the metrics, or a flag contradicts its direction.
     """
     name = (args.metric_for_best_model or "loss").removeprefix("eval_")
     if name not in metrics:
@@ -56,7 +57,23 @@ def check_measured(args: TrainingArguments, metrics: Sequence[str]) -> str:
             f"--metric_for_best_model {name} is not measured here; it can be {', '.join(metrics[:-1])} or {metrics[-1]}."
             f"{did_you_mean(name, metrics)}"
         )
+    if args.metric_for_best_model is not None:
+        _set_direction(args, name, explicit or ())
     return name
+
+
+def _set_direction(args: TrainingArguments, name: str, explicit: Collection[str]) -> None:
+    greater = greater_is_better(name)
+    better = f"--metric_for_best_model {name}, of which {'more' if greater else 'less'} is better; leave it out."
+    if "greater_is_better" in explicit and args.greater_is_better is not greater:
+        raise ConfigError(f"--greater_is_better {args.greater_is_better} contradicts {better}")
+    args.greater_is_better = greater
+    if SchedulerType(args.lr_scheduler_type) == SchedulerType.REDUCE_ON_PLATEAU:
+        mode, options = "max" if greater else "min", args.lr_scheduler_kwargs
+        options = options if isinstance(options, dict) else {}
+        if options.get("mode", mode) != mode:
+            raise ConfigError(f"--lr_scheduler_kwargs: mode {options['mode']} contradicts {better}")
+        args.lr_scheduler_kwargs = {**options, "mode": mode}
 
 
 def tokenize_splits(

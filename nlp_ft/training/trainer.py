@@ -139,6 +139,30 @@ class CheckedTrainer(Trainer):
             super().save_model(output_dir, _internal_call)
 
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save a weight that modules share once, under its first name.
+
+        Transformers does so for its own models alone; loading it fills all of its names.
+        """
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)  # type: ignore[arg-type]
+        if state_dict is None and not hasattr(model, "save_pretrained"):
+            first = _first_names(model)
+            state_dict = {name: tensor for name, tensor in model.state_dict().items() if name in first}
+        super()._save(output_dir, state_dict)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Say nothing of the further names of shared weights, which `_save` left out."""
+        first = _first_names(self.model)  # type: ignore[arg-type]
+        missing = [name for name in load_result.missing_keys if name in first]
+        if missing or load_result.unexpected_keys:
+            super()._issue_warnings_after_load(type(load_result)(missing, load_result.unexpected_keys))
+
+
+def _first_names(model: torch.nn.Module) -> set[str]:
+    """Names of parameters and buffers, one for each, however many modules share it."""
+    return {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
+
+
 class ClassifierTrainer(CheckedTrainer):
     """Trainer of classifiers: loss divided by rows, predictions in row order."""
 
@@ -164,6 +188,17 @@ class ClassifierTrainer(CheckedTrainer):
         if self.args.average_tokens_across_devices and self.args.world_size > 1:
             rows = torch.as_tensor(self.accelerator.gather(rows)).sum()
         return batches, rows / (self.get_tp_size() * self.get_cp_size() * self.get_sp_size())
+
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor | Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+        """Return the logits alone: encoder-decoders give hidden states beside them."""
+        loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        return loss, logits[0] if isinstance(logits, tuple) else logits, labels
 
     def predict_in_order(self, dataset: Dataset, prefix: str) -> tuple[np.ndarray, dict[str, float]]:
         """Logits (rows, classes) in the order of the dataset, and its metrics.

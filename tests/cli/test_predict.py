@@ -170,8 +170,11 @@ def test_wrong_use_is_one_line(
     argv: str, message: str, run_cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if message != "no such file: a.csv.":
+        Path("a.csv").write_text("text,label\na,b\n")
+    there = list(tmp_path.iterdir())
     assert refusal(run_cli, *argv.split()) == message
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == there
 
 
 def test_an_output_is_not_written_over(

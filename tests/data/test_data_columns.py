@@ -37,11 +37,12 @@ def test_columns_without_telling_names_are_found_by_their_values() -> None:
     text, pair, label, notes = find({**columns, "mood": ["a", "b", "a", "b"]})
     assert (text, pair, label) == ("what", None, "mood")
     assert notes == [
-        'text column: "what" (the longest strings, 25 characters on average)',
-        'label column: "mood" (the only column whose values recur; 2 distinct values in 4 rows)',
+        'text column: "what" (the only column of sentences; --text_column_names names another)',
+        'label column: "mood" (the only column whose values recur; --label_column_name names another; 2 distinct values '
+        "in 4 rows)",
     ]
     assert find({"what": LONG, "mood": ["a", "b", "c", "d"]})[3][1] == (
-        'label column: "mood" (the only column left; 4 distinct values in 4 rows)'
+        'label column: "mood" (the only column left; --label_column_name names another; 4 distinct values in 4 rows)'
     )
 
 
@@ -49,7 +50,10 @@ def test_sentence_pairs_are_found_by_name_or_taken_from_two_names() -> None:
     columns = {"premise": LONG, "hypothesis": LONG[::-1], "label": ["a", "b", "a", "b"]}
     text, pair, label, notes = find(columns)
     assert (text, pair, label) == ("premise", "hypothesis", "label")
-    assert notes[0] == 'text columns: "premise" and "hypothesis" as a sentence pair (by their names)'
+    assert (
+        notes[0]
+        == 'text columns: "premise" and "hypothesis" as a sentence pair (by their names; --text_column_names names others)'
+    )
     assert find(columns, text="premise")[:2] == ("premise", None)
     assert find(columns, text="hypothesis", pair="premise")[:2] == ("hypothesis", "premise")
     text, pair, _, notes = find(columns, text="hypothesis, premise")
@@ -112,8 +116,8 @@ def test_a_first_row_that_was_taken_for_a_header_is_noticed_unless_the_column_is
     with pytest.raises(DataError) as caught:
         find(columns)
     assert str(caught.value) == (
-        "a.csv: the first line (what a film, good) looks like a row: 'good' is also a label below it; add a header line "
-        "such as text,label (or name the column with --label_column_name)."
+        "a.csv: the first line (what a film, good) looks like a row: 'good' is also a label below it; if there is no header, "
+        "name the columns, as in --column_names text,label, and if it is one, the label column with --label_column_name."
     )
     assert find(columns, label="good")[2] == "good"
 

@@ -75,7 +75,8 @@ def test_the_reason_for_a_problem_is_said() -> None:
     assert reason([0.5, 1.0]) == f'"y" holds numbers with fractions {override}'
     assert reason([1, 2, 3]) == f'"y" holds 3 distinct whole numbers in 3 rows, too many for classes {override}'
     assert reason(["a", "b", "a;b"]) == f'"y" holds names joined by ";" that recombine {override}'
-    assert reason([["a"], ["b"]]) == f'"y" holds lists {override}'
+    assert reason([["a"], ["b", "a"]]) == f'"y" holds lists {override}'
+    assert reason([["a"], ["b"]]) == f'each row has exactly one of the labels of "y" {override}'
 
 
 def test_problem_type_has_the_last_word() -> None:
@@ -129,8 +130,8 @@ def test_mixed_types_are_refused_at_the_first_row_that_differs() -> None:
     )
     assert "holds the boolean True, but the number 1 at" in refusal([1, True])
     assert "holds the list ['a'], but the string 'a' at" in refusal(["a", ["a"]])
-    assert refusal([{"a": 1}]) == "a.csv:2: {'a': 1} in column 'y' is no label (a string, number, boolean or list)."
-    assert refusal([[1.5]]) == "a.csv:2: the list [1.5] in column 'y' must hold label names."
+    assert refusal([{"a": "x"}]) == "a.csv:2: {'a': 'x'} in column 'y' is no label (a string, number, boolean or list)."
+    assert refusal([[None]]) == "a.csv:2: the list [None] in column 'y' must hold label names."
 
 
 def test_what_is_no_finite_number_is_no_target_of_a_regression() -> None:
@@ -169,9 +170,10 @@ def test_one_class_is_not_enough() -> None:
     assert refusal([[], []]).startswith("a.csv: 2 rows with no label at all")
 
 
-def test_a_label_list_that_repeats_itself_is_taken_for_a_vector_and_refused() -> None:
-    assert refusal([[0, 1], [0, 0]]) == (
-        "a.csv:3: column 'y' repeats a label in ['0', '0']; list the names that apply (a 0/1 vector is not read)."
+def test_a_label_list_that_repeats_itself_is_refused() -> None:
+    assert refusal([[0, 1], [0, 0, 0]]) == (
+        "a.csv:3: column 'y' repeats a label in ['0', '0', '0']; list the names that apply (vectors of 0 and 1 are read where "
+        "all have one length)."
     )
     assert refusal(["a;b", "b;;a", "a", "b"], MULTI).startswith("a.csv:3: an empty name among the labels 'b;;a'")
 

@@ -130,11 +130,11 @@ CSV_FAULTS = {
     "quotes, or complete the row.",
     HEAD + "x,y,z\n": "a.csv:3: 3 cells where the header has 2 (text, label); put a text that holds a comma between "
     "double quotes, or complete the row.",
-    HEAD + '"x,y\nz,b\n': 'a.csv:3: the row that starts here opens a quote and never closes it; close it, or write "" '
-    "for a quote in the text.",
+    HEAD + '"x,y\nz,b\n': 'a.csv:3: the row that starts here opens a quote and never closes it; close it, write "" '
+    "for a quote in the text, or read quotes as ordinary characters with --quoting none.",
     HEAD
     + '"x" y,b\n': 'a.csv:3: in the row that starts here, text follows a closing quote; write "" for a quote inside '
-    "a quoted text.",
+    "a quoted text, or read quotes as ordinary characters with --quoting none.",
     HEAD + "x\ry,b\n": "a.csv:3: carriage return outside quotes; end lines with \\n or \\r\\n, and quote a text that "
     "holds one.",
     HEAD + "x\0y,b\n": "a.csv:3: NUL at byte offset 19; the file is damaged or not UTF-8 (UTF-16?), save it as UTF-8.",
@@ -169,10 +169,12 @@ def test_malformed_json_names_its_file_line_and_fault(tmp_path: Path, content: s
 def test_bytes_that_are_not_utf_8_are_refused_with_line_and_offset(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     assert refusal(path, b"text,label\nfine,a\ncaf\xe9,b\n") == (
-        "a.csv:3: byte 0xe9 at offset 21 is not UTF-8; save the file as UTF-8 (iconv -f LATIN1 -t UTF-8, if it is Latin-1)."
+        "a.csv:3: byte 0xe9 at offset 21 is not UTF-8; it looks like Windows-1252, which --encoding cp1252 reads."
     )
     assert "at offset 14 " in refusal(path, b"\xef\xbb\xbftext,label\n\xe9,b\n")  # the byte order mark counts
-    assert refusals(path, "text,label\n".encode("utf-16-le"))[1].startswith("a.csv:1: NUL at byte offset 1;")
+    assert refusal(path, "text,label\n".encode("utf-16-le")) == (
+        "a.csv looks like UTF-16 without a byte order mark; read it with --encoding utf-16-le."
+    )
 
 
 def test_a_damaged_or_empty_parquet_file_is_refused(tmp_path: Path) -> None:
@@ -202,8 +204,8 @@ def test_a_path_that_is_no_local_file_is_refused_with_its_reason(
         "*.tsv": "no file matches *.tsv.",
         "pipe.csv": "pipe.csv is not a regular file.",
         "/dev/zero": "/dev/zero is not a regular file.",
-        "reviews.txt": "reviews.txt: extension '.txt' is not read; use one of .csv, .tsv, .jsonl, .json, .parquet, .arrow, "
-        ".feather (.csv, .tsv, .jsonl, .json also as .gz).",
+        "reviews.txt": "reviews.txt: its extension '.txt' does not say the format; name it with --file_format (csv, tsv, "
+        "jsonl, json, parquet, arrow, xlsx, fasttext, trec, txt); it looks like txt.",
         **{
             url: f"{url} is a URL; only local files are read, so download it first."
             for url in ("https://x.org/a.csv", "hf://datasets/a/b.csv", "s3://a/b.csv", "zip://a.csv::http://x/y.zip")

@@ -125,6 +125,55 @@ def test_the_card_holds_no_directory_of_the_machine(run_dir: Path, learner: Path
     assert "on train.csv with" in text
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"num_train_epochs": 1}, ", 1 epoch (8 updates), 8 rows"),
+        ({"max_steps": 3}, ", 0.375 epochs (3 updates), 8 rows"),
+        ({"num_train_epochs": 2, "freeze_layers": "all"}, "all weights but what is frozen (--freeze_layers all)."),
+    ],
+)
+def test_the_card_says_how_long_it_was_really_trained(
+    flags: dict[str, Any], said: str, tmp_path: Path, learner: Path, tiny_csv: dict[str, Path]
+) -> None:
+    finetune_tiny(tmp_path / "run", learner, tiny_csv, per_device_train_batch_size=8, **flags)
+    assert said in (tmp_path / "run" / "README.md").read_text().replace("\n", " ")
+
+
+def test_a_run_that_stops_early_says_which_update_was_kept() -> None:
+    log_history = [{"loss": 1.0, "epoch": 0.5, "step": 10}, {"train_runtime": 1.0, "epoch": 1.5, "step": 30}]
+    assert ", 1.5 epochs (30 updates, of which update 10 was kept), " in model_card.card(
+        "x", _facts(log_history=log_history, kept_step=10)
+    ).replace("\n", " ")
+    assert ", 1.5 epochs (30 updates), " in model_card.card("x", _facts(log_history=log_history, kept_step=30))
+
+
+@pytest.mark.parametrize("name", ["csv", "./rows", "some/local/rows", "/data/rows"])
+def test_only_a_dataset_of_the_hub_is_linked(name: str, tmp_path: Path) -> None:
+    facts = _facts()
+    facts["settings"]["data"]["dataset_name"] = name
+    model_card.write_card(tmp_path, facts)
+    data: Any = ModelCard.load(tmp_path / "README.md").data
+    assert data.datasets is None
+    assert {result.dataset_type for result in data.eval_results} == {"custom"}
+    assert not (tmp_path / ".eval_results").exists()
+
+
+def test_a_local_base_is_called_local_and_linked_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "owner" / "base").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    text = model_card.card("x", _facts())
+    data: Any = ModelCard(text).data
+    assert not {"base_model", "base_model_relation"} & {*data.to_dict()}
+    assert "fine-tuned from the local checkpoint `owner/base` on" in text
+
+
+def test_a_card_in_a_directory_gives_no_address_on_the_hub(run_dir: Path) -> None:
+    text = (run_dir / "README.md").read_text()
+    assert "models/reviews" not in text
+    assert "Run it in the folder above this one" in text
+
+
 def test_a_pushed_card_calls_the_model_by_its_name_there_and_keeps_what_its_user_wrote(run_dir: Path) -> None:
     text = (run_dir / "README.md").read_text() + "\nMine: see the reviews.\n"
     found = model_card.renamed(text, "reviews", "me/shop", "apache-2.0")

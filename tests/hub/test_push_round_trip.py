@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ from conftest import rows_of
 from fake_hub import TestHub, Token
 from huggingface_hub import ModelCard
 from running import finetune_tiny, plain_logits
+
+from nlp_ft.cli.main import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("push_round_trip")]  # one process makes what they share
 
@@ -204,6 +207,53 @@ def test_a_run_whose_push_fails_is_trained_all_the_same(
     assert last.startswith("nlp-ft: trained, not pushed: this token may not write to stranger/mine")
     assert last.endswith(f"to push it: nlp-ft push --model {tmp_path / 'mine'} --hub_model_id stranger/mine")
     assert (tmp_path / "mine" / "model.safetensors").is_file()
+
+
+OF_GRAPHS = """
+import json, sys
+from pathlib import Path
+import huggingface_hub, nlp_ft
+from nlp_ft.cli.push import push
+model, texts = Path(sys.argv[1]), json.loads(sys.argv[2])
+push(["--model", str(model), "--hub_model_id", "me/both"])
+api = huggingface_hub.HfApi()
+for name, folder in (("me/root", model / "onnx"), ("me/folder", model / "onnx")):
+    api.create_repo(name, private=True)
+    place = "onnx" if name == "me/folder" else None
+    api.upload_folder(repo_id=name, folder_path=folder, path_in_repo=place)
+    if place:
+        for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+            api.upload_file(repo_id=name, path_or_fileobj=model / file, path_in_repo=file)
+logits = {name: nlp_ft.load(name, device="cpu").logits(texts).tolist() for name in ("me/both", "me/root", "me/folder")}
+print("FOUND" + json.dumps(logits))
+"""
+
+
+def test_an_export_is_pushed_with_its_model_and_opened_by_its_name_where_it_is_alone(
+    hub: TestHub, home: Path, finished: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxscript")
+    model = tmp_path / "model"
+    shutil.copytree(finished, model)
+    assert main(["export", "--model", str(model), "--format", "onnx", "--limit", "4"]) == 0
+    shutil.copy(model / "onnx" / "model.onnx", model / "onnx" / "model_quantized.onnx")  # not to be fetched
+    done = _run(hub, home, ["-c", OF_GRAPHS, model, json.dumps(TEXTS)])
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.rpartition("FOUND")[2])
+    assert {"onnx/model.onnx", "onnx/model_quantized.onnx", "config.json", "tokenizer.json"} <= set(
+        hub.files("me/both")
+    )
+    wanted = np.concatenate([plain_logits(finished, [text]) for text in TEXTS])
+    for name, logits in found.items():
+        np.testing.assert_allclose(logits, wanted, atol=1e-5, err_msg=name)
+    cached = {
+        name: {path.name for path in home.rglob(f"models--me--{name}/snapshots/**/*")}
+        for name in ("both", "root", "folder")
+    }
+    assert not any(file.endswith(".onnx") for file in cached["both"])
+    assert all(
+        "model.onnx" in cached[name] and "model_quantized.onnx" not in cached[name] for name in ("root", "folder")
+    )
 
 
 @pytest.mark.skipif(

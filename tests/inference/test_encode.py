@@ -126,7 +126,10 @@ def test_all_poolings_are_those_of_the_encoders_own_last_layer(family: str, pool
     hidden = []
     for text in TEXTS:
         with torch.no_grad():
-            hidden.append(model.base_model(**tokenizer([text], return_tensors="pt"))[0][0])
+            batch = tokenizer([text], return_tensors="pt")
+            if family == "t5":  # its classifier makes the decoder's inputs
+                batch["decoder_input_ids"] = model._shift_right(batch["input_ids"])
+            hidden.append(model.base_model(**batch)[0][0])
     ways = (lambda h: h.mean(0), lambda h: h[0], lambda h: h[-1], lambda h: h.amax(0))
     wanted = [torch.cat([way(states) for way in ways]) for states in hidden]
     if pooling == "mean" and not can_pool_by_mean(model):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +58,23 @@ def exported(saved: Path) -> Path:
     return saved / "onnx"
 
 
+@pytest.fixture(scope="module")
+def in_two_files(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export as it once was written: its weights in model.onnx.data."""
+    import onnx
+
+    directory = _copy(exported, tmp_path_factory.mktemp("in_two_files"))
+    model = onnx.load(str(directory / "model.onnx"))
+    onnx.save_model(model, str(directory / "model.onnx"), save_as_external_data=True, location="model.onnx.data")
+    return directory
+
+
 @pytest.fixture
-def traced(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def traced(in_two_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The graph is not traced anew, which takes seconds."""
     from transformers.exporters.base import ExportedModel
 
-    monkeypatch.setattr(export, "trace", lambda *_: ExportedModel.from_pretrained(exported))
+    monkeypatch.setattr(export, "trace", lambda *_: ExportedModel.from_pretrained(in_two_files))
 
 
 def _open(directory: Path) -> Classifier:
@@ -91,9 +104,12 @@ def test_onnxruntime_alone_repeats_the_model_in_any_batch_and_length(saved: Path
         assert np.ptp(got) > 0.01
 
 
-def test_transformers_opens_the_export_as_its_own(saved: Path, exported: Path) -> None:
+def test_transformers_opens_the_export_as_its_own(saved: Path, exported: Path, tmp_path: Path) -> None:
+    """It asks for the file of weights even where the graph needs none."""
     from transformers.exporters.base import ExportedModel
 
+    exported = _copy(exported, tmp_path)
+    (exported / "model.onnx.data").touch()
     plain = _torch(saved)
     batch = plain.tokenizer(TEXTS, padding=True, return_tensors="pt")
     with torch.inference_mode():
@@ -129,7 +145,7 @@ def test_an_export_has_no_embeddings_to_give_and_says_so(exported: Path) -> None
 def test_the_directory_is_whole_and_tells_nothing_of_the_machine(saved: Path, exported: Path) -> None:
     names = {path.name for path in exported.iterdir()}
     assert names == {
-        *("model.onnx", "model.onnx.data", "config.json", "tokenizer.json", "tokenizer_config.json"),
+        *("model.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"),
         *("inference.json", "export.json", "export.txt"),
     }
     assert not list(saved.glob("*.unfinished"))
@@ -175,9 +191,91 @@ def test_int8_is_smaller_close_and_written_only_with_leave_where_it_loses(
     assert [line.split("  ")[0] for line in out.splitlines()[1:4]] == ["PyTorch float32", "ONNX float32", "ONNX int8"]
     mine, wanted = _open(tmp_path / "int8").logits(TEXTS), _torch(saved).logits(TEXTS)
     assert 0 < np.abs(mine - wanted).max() < 0.2 * np.ptp(wanted)
-    data = "model.onnx.data"
-    assert (tmp_path / "int8" / data).stat().st_size < 0.5 * (exported / data).stat().st_size
+    graph = tmp_path / "int8" / "model_quantized.onnx"
+    assert graph.stat().st_size < 0.6 * (exported / "model.onnx").stat().st_size
+    assert not [*tmp_path.rglob("*data"), *tmp_path.rglob("model.onnx")]
     assert not (tmp_path / "int8" / "float32").exists()
+
+
+def _without_external_data(path: Path) -> bool:
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    return not any(tensor.external_data for tensor in model.graph.initializer)
+
+
+@pytest.mark.usefixtures("traced")
+def test_both_graphs_stand_in_one_folder_each_in_one_file(saved: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    """The layout that transformers.js asks for: onnx/model.onnx and onnx/model_quantized.onnx, settings at the root."""
+    model = tmp_path / "model"
+    shutil.copytree(saved, model, ignore=shutil.ignore_patterns("onnx"))
+    argv = ["export", "--model", model, "--format", "onnx", "--test_file", saved.parent / "rows.csv", "--allow_loss"]
+    for flags in (["--quantize", "int8"], []):
+        code, _, err = run_cli([*argv[: -1 if not flags else None], *flags])
+        assert code == 0, err
+    files = {path.name for path in (model / "onnx").iterdir()}
+    assert {"model.onnx", "model_quantized.onnx", "export.json", "export_quantized.json", "export.txt"} <= files
+    assert {"config.json", "tokenizer.json", "tokenizer_config.json"} <= {path.name for path in model.iterdir()}
+    held = [json.loads((model / "onnx" / f"{name}.json").read_text()) for name in ("export", "export_quantized")]
+    assert [one["nlp_ft"]["quantize"] for one in held] == [None, "int8"]
+    assert [one["components"]["model"]["file"] for one in held] == ["model.onnx", "model_quantized.onnx"]
+    for name in ("model.onnx", "model_quantized.onnx"):
+        (tmp_path / name).write_bytes((model / "onnx" / name).read_bytes())  # fetched alone, as over HTTP
+        assert _without_external_data(tmp_path / name)
+        session = ort.InferenceSession(str(tmp_path / name), providers=["CPUExecutionProvider"])
+        assert [port.name for port in session.get_outputs()] == ["logits"]
+    exact, small = load(model / "onnx"), load(model / "onnx" / "model_quantized.onnx")
+    np.testing.assert_allclose(exact.logits(TEXTS), load(saved, device="cpu").logits(TEXTS), atol=1e-5)
+    assert 0 < np.abs(small.logits(TEXTS) - exact.logits(TEXTS)).max() < 0.2 * np.ptp(exact.logits(TEXTS))
+    assert small.inference_config == exact.inference_config == InferenceConfig(temperature=1.5)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(small)).logits(TEXTS), small.logits(TEXTS))
+    code, _, err = run_cli([*argv, "--quantize", "int8"])
+    assert (code, err.endswith("/onnx is there already; name another. Nothing is written over.\n")) == (2, True)
+    assert load(model, device="cpu").predict(TEXTS) == load(saved, device="cpu").predict(TEXTS)  # weights come first
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_graph_is_not_put_beside_another_models(saved: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "model_quantized.onnx").write_bytes(b"")
+    (tmp_path / "onnx" / "config.json").write_text("{}")
+    code, _, err = run_cli(["export", "--model", saved, "--format", "onnx", "--output", tmp_path / "onnx"])
+    assert (code, sorted(path.name for path in (tmp_path / "onnx").iterdir())) == (
+        2,
+        ["config.json", "model_quantized.onnx"],
+    )
+    said = f"nlp-ft export: --output {tmp_path}/onnx holds a graph of another model; name another directory."
+    assert err.splitlines()[-1] == f"nlp-ft: {said}"
+
+
+@pytest.mark.usefixtures("traced")
+def test_weights_that_one_file_cannot_hold_have_the_name_that_transformers_js_asks_for(
+    saved: Path, tmp_path: Path, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nlp_ft.inference.export.trace._ONE_FILE_BYTES", 1000)
+    code, _, err = run_cli(
+        ["export", "--model", saved, "--format", "onnx", "--output", tmp_path / "onnx", "--limit", 4]
+    )
+    assert code == 0, err
+    assert {path.name for path in (tmp_path / "onnx").glob("model*")} == {"model.onnx", "model.onnx_data"}
+    np.testing.assert_allclose(load(tmp_path / "onnx").logits(TEXTS), _torch(saved).logits(TEXTS), atol=1e-5)
+
+
+def test_exports_of_before_are_opened(exported: Path, in_two_files: Path, tmp_path: Path) -> None:
+    shutil.copytree(in_two_files, tmp_path / "onnx-int8")
+    for place in (in_two_files, tmp_path / "onnx-int8", tmp_path / "onnx-int8" / "model.onnx"):
+        np.testing.assert_allclose(load(place).logits(TEXTS), load(exported).logits(TEXTS), atol=1e-6)
+
+
+def test_settings_may_stand_at_the_root_alone(saved: Path, exported: Path, tmp_path: Path) -> None:
+    """As in repositories for transformers.js that others made."""
+    (tmp_path / "onnx").mkdir()
+    shutil.copy(exported / "model.onnx", tmp_path / "onnx")
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(saved / name, tmp_path)
+    wanted = load(exported).logits(TEXTS)
+    for place in (tmp_path, tmp_path / "onnx" / "model.onnx"):
+        np.testing.assert_array_equal(load(place).logits(TEXTS), wanted)
 
 
 @pytest.mark.usefixtures("traced")
@@ -403,10 +501,10 @@ def _refused(directory: Path) -> str:
 
 
 @pytest.mark.parametrize("place", ["../secret", "/etc/passwd", "a/b", "..", "", "a\\b"])
-def test_weights_outside_of_the_directory_are_refused(place: str, exported: Path, tmp_path: Path) -> None:
+def test_weights_outside_of_the_directory_are_refused(place: str, in_two_files: Path, tmp_path: Path) -> None:
     import onnx
 
-    directory = _copy(exported, tmp_path)
+    directory = _copy(in_two_files, tmp_path)
     model = onnx.load(str(directory / "model.onnx"), load_external_data=False)
     tensor = next(one for one in model.graph.initializer if one.external_data)
     next(entry for entry in tensor.external_data if entry.key == "location").value = place
@@ -417,10 +515,10 @@ def test_weights_outside_of_the_directory_are_refused(place: str, exported: Path
 
 
 def test_a_link_out_of_the_directory_is_refused_and_one_into_the_hub_cache_is_not(
-    exported: Path, tmp_path: Path
+    in_two_files: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "d").mkdir()
-    directory = _copy(exported, tmp_path / "d")
+    directory = _copy(in_two_files, tmp_path / "d")
     data = directory / "model.onnx.data"
     data.rename(tmp_path / "elsewhere")
     data.symlink_to(tmp_path / "elsewhere")
@@ -432,14 +530,14 @@ def test_a_link_out_of_the_directory_is_refused_and_one_into_the_hub_cache_is_no
     (repository / "blobs").mkdir(parents=True)
     snapshot = repository / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
-    for path in exported.iterdir():
+    for path in in_two_files.iterdir():
         (repository / "blobs" / path.name.upper()).write_bytes(path.read_bytes())
         (snapshot / path.name).symlink_to(Path("..", "..", "blobs", path.name.upper()))
-    np.testing.assert_array_equal(_open(snapshot).logits(TEXTS), _open(exported).logits(TEXTS))
+    np.testing.assert_array_equal(_open(snapshot).logits(TEXTS), _open(in_two_files).logits(TEXTS))
 
 
-def test_weights_of_another_size_and_cut_or_lost_ones_are_refused(exported: Path, tmp_path: Path) -> None:
-    directory = _copy(exported, tmp_path)
+def test_weights_of_another_size_and_cut_or_lost_ones_are_refused(in_two_files: Path, tmp_path: Path) -> None:
+    directory = _copy(in_two_files, tmp_path)
     data = directory / "model.onnx.data"
     whole = data.read_bytes()
     data.write_bytes(whole[: len(whole) // 2])

@@ -21,6 +21,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 
 from nlp_ft.data import open_texts, read_table
 from nlp_ft.errors import ConfigError, DataError
+from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.inference.files import FilePredictions, check_file, predict_file, predict_to_file, stream
 from nlp_ft.inference.prediction import Prediction
 
@@ -39,6 +40,11 @@ class Stub:
         self.labels = ["bad", "good"]
         self.shift = shift
         self.asked: list[Any] = []
+
+    inference_config = InferenceConfig()
+
+    def check_options(self, **_: Any) -> None:
+        """Take any option."""
 
     def logits(self, texts: Sequence[Any]) -> np.ndarray:
         found = np.array([(zlib.crc32(repr(text).encode()) + self.shift) % 1000 / 1000 for text in texts])

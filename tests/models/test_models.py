@@ -402,6 +402,27 @@ def test_more_than_an_earlier_run_cut_after_can_be_asked_for() -> None:
     assert capacity(model, tokenizer) == tokenizer.model_max_length == 48
 
 
+@pytest.mark.parametrize(("family", "special", "of_a_pair"), [("bert", 2, 3), ("roberta", 2, 4), ("gpt2", 0, 0)])
+def test_a_length_without_room_for_text_is_refused(family: str, special: int, of_a_pair: int) -> None:
+    model, tokenizer = classifier(family)
+    for pair, count, texts in ((False, special, "the text"), (True, of_a_pair, "either text of a pair")):
+        least = count + 1 + pair
+        assert token_limit(model, tokenizer, least, pair=pair) == least
+        for length in range(1, least):
+            with pytest.raises(ConfigError) as caught:
+                token_limit(model, tokenizer, length, pair=pair)
+            assert str(caught.value) == (
+                f"--max_seq_length {length}: {count} special tokens leave no room for {texts}; it must be at least {least}."
+            )
+
+
+def test_a_tokenizer_whose_own_limit_leaves_no_room_is_refused_too() -> None:
+    model, tokenizer = classifier("bert")
+    tokenizer.model_max_length = 2
+    with pytest.raises(ConfigError, match=r"^--max_seq_length 2: 2 special tokens leave no room"):
+        token_limit(model, tokenizer, None)
+
+
 # Silence, and the rest.
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import FAMILIES, LABELS, SINGLE, TEXTS, classifier
+from tiny import ENCODER_DECODERS, FAMILIES, LABELS, SINGLE, TEXTS, classifier
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from nlp_ft.config import ModelArguments
 from nlp_ft.errors import ConfigError, ModelError
 from nlp_ft.models.classifier import load_classifier, load_tokenizer
-from nlp_ft.models.layers import encoder_layers, layer_list
+from nlp_ft.models.layers import encoder_layers, layer_list, layer_lists
 from nlp_ft.models.pooling import pool_by_mean
 from nlp_ft.models.student import keep_layers, kept_indices, write_student
 
@@ -30,7 +30,9 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Any:
             config = FAMILIES[family].config(tokenizer)
             told = config.to_dict()
             told.pop("layer_types", None)
-            key = next(k for k in ("n_layers", "n_layer", "num_hidden_layers") if k in told)
+            keys = ("n_layers", "n_layer", "num_layers", "encoder_layers", "num_hidden_layers")
+            key = next(k for k in keys if k in told)
+            told |= {k: DEPTH for k in ("decoder_layers", "num_decoder_layers") if k in told}
             config = type(config)(**{**told, key: DEPTH})
             torch.manual_seed(0)
             model = AutoModel.from_config(config)
@@ -100,12 +102,13 @@ def test_the_layers_picked_are_those_of_the_checkpoint_to_the_bit_and_reload_ali
     model, tokenizer = classifier(deep(family))
     before = weights(model)
     layers = [weights(layer) for layer in encoder_layers(model)]
-    name = f"{model.base_model_prefix}.{layer_list(model)[0]}."
-    assert len(layers) == DEPTH
+    names = tuple(f"{model.base_model_prefix}.{name}." for name, _ in layer_lists(model))
+    assert len(layers) == DEPTH * len(names)
     keep_layers(model, "0,1,4")
-    assert [same(weights(layer), layers[at]) for layer, at in zip(encoder_layers(model), (0, 1, 4), strict=True)]
-    rest = {key: tensor for key, tensor in before.items() if not key.startswith(name)}
-    assert same(rest, {key: tensor for key, tensor in weights(model).items() if not key.startswith(name)})
+    kept = [DEPTH * stack + at for stack in range(len(names)) for at in (0, 1, 4)]
+    assert all(same(weights(layer), layers[at]) for layer, at in zip(encoder_layers(model), kept, strict=True))
+    rest = {key: tensor for key, tensor in before.items() if not key.startswith(names)}
+    assert same(rest, {key: tensor for key, tensor in weights(model).items() if not key.startswith(names)})
     assert model.config.num_hidden_layers == 3
     model.save_pretrained(tmp_path)
     again, info = AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
@@ -152,7 +155,17 @@ def test_modernbert_keeps_its_first_layer_and_albert_has_none_to_pick(deep: Any)
         keep_layers(albert, "2")
 
 
-@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "llama"])
+def test_an_encoder_decoder_keeps_the_same_layers_of_both(deep: Any) -> None:
+    model, _ = classifier(deep("bart"))
+    assert keep_layers(model, "2") == [
+        "student: layers 0, 4 of the 5 of its checkpoint in encoder and decoder each, counted from 0"
+    ]
+    assert (model.config.encoder_layers, model.config.decoder_layers) == (2, 2)
+    with pytest.raises(ConfigError, match=r"^--student_layers 1,2: a T5 needs its layer 0 as its first\.$"):
+        keep_layers(classifier(deep("t5"))[0], "1,2")
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "llama", "bart", "t5"])
 def test_a_start_directory_keeps_a_trained_head_of_these_labels_and_no_other(
     family: str, deep: Any, tmp_path: Path
 ) -> None:
@@ -166,7 +179,8 @@ def test_a_start_directory_keeps_a_trained_head_of_these_labels_and_no_other(
         args = ModelArguments(model_name_or_path=str(source), dropout=0.0)
         start, said = write_student(args, SINGLE, labels, "0,4", folder)
         assert start.dropout == 0.0
-        assert said[0] == "student: layers 0, 4 of the 5 of its checkpoint, counted from 0"
+        each = " in encoder and decoder each" if family in ENCODER_DECODERS else ""
+        assert said[0] == f"student: layers 0, 4 of the 5 of its checkpoint{each}, counted from 0"
         student, _, has_head = load_classifier(start, load_tokenizer(start), SINGLE, labels)
         assert has_head == kept
         assert [

@@ -177,6 +177,25 @@ def test_what_is_negated_stays_behind_its_negation() -> None:
 # --- swap and delete
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["今天天气很好，我们去公园散步，大家都高兴。", "สวัสดีครับผมชื่อจอห์นอยู่ที่นี่มานานแล้ว", "コンピュータを買いましたが、とても速いです。"],
+)
+def test_scripts_without_spaces_are_augmented_too(text: str) -> None:
+    words, tail = split_words(text)
+    assert join_words(words, tail) == text
+    assert sum(word.content for word in words) > 5
+    swapped, deleted = swap(text, 0.2, Random(1)), delete(text, 0.2, Random(1))
+    assert swapped != text
+    assert sorted(swapped or "") == sorted(text)
+    assert len(text) / 2 < len(deleted or "") < len(text)
+
+
+def test_a_chinese_negation_and_what_it_negates_stay() -> None:
+    for seed in range(20):
+        assert "不好看" in str(swap("这部电影真的不好看，我们都睡着了", 0.3, Random(seed)))
+
+
 def test_swap_keeps_every_word_and_both_sides_of_a_but() -> None:
     text = "this wonderful cast but that dreadful plot"
     one = {swap(text, 0.2, Random(seed)) for seed in range(50)}

@@ -143,7 +143,7 @@ def test_an_alpha_that_cannot_be_is_refused(alpha: float) -> None:
 
 
 def test_batches_of_one_row_are_refused_before_training() -> None:
-    with pytest.raises(ConfigError, match=r"--per_device_train_batch_size is 1, set 2 at least\.$"):
+    with pytest.raises(ConfigError, match=r"--per_device_train_batch_size is 1, set it to 2 or more\.$"):
         check_batch(1)
     check_batch(2)
 

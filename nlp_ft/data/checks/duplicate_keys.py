@@ -1,4 +1,4 @@
-"""Rows of all splits, numbered through, with digests of their texts."""
+"""Rows of all splits, with digests of their texts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class KeyedRows:
 
     Row r of all is row `r - starts[s]` of split s.
 
-    `keys`: uint64, one a row, equal where `text_key` is (8 bytes of blake2b: 1e6 rows collide once in 4e7 tables).
+    `keys`: uint64, one per row, equal where `text_key` is (8 bytes of blake2b: 1e6 rows collide once in 4e7 tables).
     """
 
     splits: list[Split]
@@ -47,33 +47,34 @@ class KeyedRows:
 
     def locate(self, row: int) -> tuple[int, int]:
         """The number of a row's split, and the row's number in it."""
-        at = bisect_right(self.starts, row) - 1
-        return at, row - self.starts[at]
+        split = bisect_right(self.starts, row) - 1
+        return split, row - self.starts[split]
 
     def text(self, row: int) -> tuple[str, str | None]:
         """A row's text and the text it is paired with."""
-        at, row = self.locate(row)
-        pairs = self.splits[at].pairs
-        return self.splits[at].texts[row], None if pairs is None else pairs[row]
+        number, row = self.locate(row)
+        split = self.splits[number]
+        return split.texts[row], None if split.pairs is None else split.pairs[row]
 
     def read(self, wanted: np.ndarray) -> Iterator[tuple[str, str | None]]:
         """Read text and pair of the rows at which `wanted`, (rows,), is true, in order."""
-        for at, split in enumerate(self.splits):
+        for number, split in enumerate(self.splits):
             pairs = repeat(None) if split.pairs is None else split.pairs
-            yield from compress(zip(split.texts, pairs, strict=False), wanted[self.span(at)].tolist())
+            yield from compress(zip(split.texts, pairs, strict=False), wanted[self.span(number)].tolist())
 
     def equal(self) -> Iterator[dict[str, list[int]]]:
-        """Each text that occurs more than once: its row numbers by split, in the order of its first row.
+        """Yield each text that occurs more than once, as its row numbers by split.
 
-        Blank texts are no duplicates. Keys that are equal are confirmed on the texts, which are read again by row number.
+        In the order of the first rows. Blank texts are no duplicates. Keys that are equal are confirmed on the texts, which
+        are read again by row number.
         """
         order = np.argsort(self.keys, kind="stable")
         keys = self.keys[order]
         edges = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1], [True]]))
         firsts, ends = edges[:-1], edges[1:]
         repeated = np.flatnonzero(ends - firsts > 1)
-        for at in repeated[np.argsort(order[firsts[repeated]])]:
-            yield from self._confirmed(order[firsts[at] : ends[at]].tolist())
+        for run in repeated[np.argsort(order[firsts[repeated]])]:
+            yield from self._confirmed(order[firsts[run] : ends[run]].tolist())
 
     def _confirmed(self, rows: list[int]) -> Iterator[dict[str, list[int]]]:
         by_text: dict[str, list[int]] = defaultdict(list)
@@ -88,7 +89,7 @@ class KeyedRows:
 
 
 def example(checked: Checked, split: Split, row: int, note: str) -> Example:
-    """A row with its place, text (a pair joined by ` | `) and label."""
+    """A row with its location, text (a pair joined by ` | `) and label."""
     pair = None if split.pairs is None else split.pairs[row]
     text = cut(split.texts[row]) if pair is None else f"{cut(split.texts[row], 98)} | {cut(pair, 98)}"
     return Example(split.where(row), text, checked.label_name(split.labels[row]), note)

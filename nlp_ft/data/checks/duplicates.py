@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Hashable, Sequence
+from typing import cast
 
 import numpy as np
 
 from nlp_ft.data.checks.duplicate_keys import KeyedRows, example
-from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding
+from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Label
 
 _TOLERANCE = 0.1  # of the standard deviation of train's labels: targets of a regression that are nearer do not conflict
 
@@ -31,24 +31,25 @@ def exact(checked: Checked) -> list[Finding]:
     ]
 
 
-def differ(labels: list[Any], tolerance: float | None) -> bool:
+def differ(labels: Sequence[Label], tolerance: float | None) -> bool:
     """Tell whether labels of a text conflict: by value, or by more than the tolerance."""
     if tolerance is not None:
-        return max(labels) - min(labels) > tolerance
+        targets = cast("Sequence[float]", labels)
+        return max(targets) - min(targets) > tolerance
     return len({_hashable(label) for label in labels}) > 1
 
 
 def _label_tolerance(checked: Checked) -> float | None:
     if checked.problem_type != "regression":
         return None
-    return _TOLERANCE * float(np.std(np.fromiter(checked.splits["train"].labels, float)))
+    return _TOLERANCE * float(np.std(np.fromiter(checked.splits["train"].targets, float)))
 
 
-def _hashable(label: Any) -> Hashable:
+def _hashable(label: Label) -> Hashable:
     return label if isinstance(label, Hashable) else tuple(label)
 
 
-def _labels(checked: Checked, group: _Group) -> list[Any]:
+def _labels(checked: Checked, group: _Group) -> list[Label]:
     return [checked.splits[name].labels[row] for name, rows in group.items() for row in rows]
 
 
@@ -95,8 +96,8 @@ def _conflicts(checked: Checked, groups: list[_Group], tolerance: float | None) 
         rows=len(indices[first]),
         of=len(checked.splits[first]),
         message=f"the same text with different labels ({_counted(indices)})",
-        advice="decide which label is right; nothing in the table tells, so no row of a conflict within train is kept "
-        "by --fix, and validation and test are left as they are.",
+        advice="decide which label is right; the table does not tell, so --fix drops every row of a conflict within train "
+        "and leaves validation and test as they are.",
         examples=[_conflict_example(checked, group, tolerance) for group in conflicts[:MOST_EXAMPLES]],
         indices=indices,
         drop={"train": drop} if drop else {},
@@ -113,7 +114,7 @@ def _conflict_example(checked: Checked, group: _Group, tolerance: float | None) 
     """Two rows of different labels; of a regression, the lowest and the highest."""
     cells = [(checked.splits[name], row) for name, rows in group.items() for row in rows]
     if tolerance is not None:
-        cells.sort(key=lambda cell: cell[0].labels[cell[1]])
+        cells.sort(key=lambda cell: cell[0].targets[cell[1]])
         cells = [cells[0], cells[-1]]
     split, row = cells[0]
     label = split.labels[row]
@@ -143,8 +144,8 @@ def _leak(checked: Checked, earlier: str, later: str, groups: list[_Group]) -> F
         rows=len(rows),
         of=len(source),
         message=f"{len(leaked)} of {len(held_out)} texts of {later} ({len(leaked) / len(held_out):.1%}) are in {earlier} too",
-        advice=f"take them out of {earlier}; a model is not tested by texts that it was "
-        f"{'trained' if earlier == 'train' else 'chosen'} on.",
+        advice=f"take them out of {earlier}; figures on texts that the model was "
+        f"{'trained' if earlier == 'train' else 'chosen'} on are too good.",
         examples=[example(checked, held_out, row, f"= {source.where(first[row])}") for row in leaked[:MOST_EXAMPLES]],
         indices={earlier: rows, later: leaked},
         drop={earlier: rows},

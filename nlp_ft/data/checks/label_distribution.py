@@ -34,13 +34,12 @@ def shape(checked: Checked) -> list[Finding]:
 
 def _counts(checked: Checked, split: str) -> np.ndarray:
     """Rows of each class; a row of several labels counts for each of them."""
-    labels = checked.splits[split].labels
     if checked.problem_type == MULTI:
         total = np.zeros(len(checked.labels), dtype=np.int64)
-        for label in labels:
+        for label in checked.splits[split].labels:
             total += np.asarray(label) > 0
         return total
-    rows = Counter(labels)
+    rows = Counter(checked.splits[split].class_ids)
     return np.array([rows[number] for number in range(len(checked.labels))])
 
 
@@ -60,7 +59,7 @@ def _rare_classes(checked: Checked, counts: np.ndarray) -> list[Finding]:
             int(counts[rare].sum()),
             len(checked.splits["train"]),
             f"{len(rare)} of {len(counts)} classes are rare: rows of {named}{', ...' if len(rare) > _NAMED else ''}",
-            f"{more}judge by macro-F1 and the table of classes, not by accuracy; --class_weights balanced weighs them up",
+            f"{more}judge by macro-F1 and the table of classes, not by accuracy; --class_weights balanced raises their weight",
             measures={"rarest_share": float(counts[rare].min() / counts.sum()), "classes": float(len(counts))},
         )
     ]
@@ -73,7 +72,7 @@ def _absent_classes(checked: Checked, counts: dict[str, np.ndarray]) -> list[Fin
         if not absent:
             continue
         named = ", ".join(f"'{label}'" for label in absent[:_NAMED]) + (", ..." if len(absent) > _NAMED else "")
-        why = "the model cannot learn what it does not see" if name == "train" else f"{name} says nothing of them"
+        why = "the model cannot learn what it does not see" if name == "train" else f"{name} does not measure them"
         findings.append(
             Finding(
                 "absent_classes",
@@ -106,7 +105,7 @@ def _class_drift(checked: Checked, counts: dict[str, np.ndarray]) -> list[Findin
         most = int(np.abs(shares[0] - shares[1]).argmax())
         shift = f"'{checked.labels[most]}' is {shares[0][most]:.1%} of {first} and {shares[1][most]:.1%} of {second}"
         measures = {"gap": gap, "p": p}
-        findings.append(_drift(checked, (first, second), f"classes are not spread alike: {shift}", measures))
+        findings.append(_drift(checked, (first, second), f"the shares of the classes differ: {shift}", measures))
     return findings
 
 
@@ -122,14 +121,14 @@ def _difference(table: np.ndarray) -> tuple[float, float]:
 def _target_drift(checked: Checked) -> list[Finding]:
     findings = []
     for first, second in combinations(checked.splits, 2):
-        targets = [np.asarray(list(checked.splits[name].labels), dtype=float) for name in (first, second)]
+        targets = [np.asarray(list(checked.splits[name].targets), dtype=float) for name in (first, second)]
         test: Any = ks_2samp(targets[0], targets[1])
         gap, p = float(test.statistic), float(test.pvalue)
         if p < _SIGNIFICANCE and gap >= _GAP:
             medians = [
                 f"{np.median(values):.4g} in {name}" for values, name in zip(targets, (first, second), strict=True)
             ]
-            message = f"targets are not spread alike: their median is {' and '.join(medians)}"
+            message = f"the distributions of the targets differ: their median is {' and '.join(medians)}"
             findings.append(_drift(checked, (first, second), message, {"kolmogorov_smirnov": gap, "p": p}))
     return findings
 
@@ -142,6 +141,6 @@ def _drift(checked: Checked, splits: tuple[str, str], message: str, measures: di
         0,
         len(checked.splits[splits[0]]),
         message,
-        "ask how the splits were made; figures on one do not hold for the other (a split of our own is stratified)",
+        "find out how the splits were made; figures on one do not hold for the other (splits made by nlp_ft are stratified)",
         measures=measures,
     )

@@ -1,19 +1,18 @@
-"""Labels that are likely wrong: improbable to a cheap model that never saw them."""
+"""Labels that are likely wrong, because a cheap model finds them improbable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Severity, Split
-from nlp_ft.data.checks.linear_model import Answers, Progress, answer
+from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Label, Severity, Split
+from nlp_ft.data.checks.linear_model import Predictions, Progress, predict
 from nlp_ft.data.text import cut
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION
 
-_FEWEST_ROWS = 50  # of train, below which nothing is asked
+_FEWEST_ROWS = 50  # of train, below which no label is judged
 _FEWEST_OF_CLASS = 10  # rows of a class, below which its labels are not doubted
 _LITTLE = 0.03  # of the uncertainty explained, below which the model's doubts say nothing
 _FAIR = 0.2  # explained, from which a doubt is a warning
@@ -26,7 +25,7 @@ _CHECK = "wrong_labels"
 class _Doubts:
     """Suspect rows of one split, most suspect first.
 
-    `scores`: one for each row. `note`: words for a row. `share`: their share of the split before the cap.
+    `scores`: a number for each row. `note`: describes a row. `share`: their share of the split before the cap.
     """
 
     rows: np.ndarray
@@ -50,18 +49,18 @@ def suspected(checked: Checked, progress: Progress | None = None, seed: int = 42
     train = checked.splits["train"]
     if len(train) < _FEWEST_ROWS:
         return [_unknown(train, f"too few rows to look for wrong labels: {len(train)}, wanted {_FEWEST_ROWS}", {})]
-    answers = answer(checked, folds, seed, progress)
+    predictions = predict(checked, folds, seed, progress)
     if checked.problem_type == REGRESSION:
-        return _far_values(checked, answers)
-    measures = _quality(checked, answers.by_split["train"])
+        return _far_values(checked, predictions)
+    measures = _quality(checked, predictions.by_split["train"])
     if measures["explained"] < max(_LITTLE, 3 / len(train)):
         known = f"accuracy {measures['accuracy']:.3f} out of fold, {measures['majority']:.3f} for the majority class"
         return [
-            _unknown(train, f"a cheap model hardly learns these labels ({known}), so it cannot doubt any", measures)
+            _unknown(train, f"a cheap model hardly learns these labels ({known}), so it cannot judge them", measures)
         ]
-    doubts = _doubts(checked, answers.by_split)
+    doubts = _doubts(checked, predictions.by_split)
     model = f"a cheap model (out-of-fold accuracy {measures['accuracy']:.3f}, majority {measures['majority']:.3f}"
-    model += ")" if answers.length >= 20_000 else f", first {answers.length} characters of each text)"
+    model += ")" if predictions.length >= 20_000 else f", first {predictions.length} characters of each text)"
     severity: Severity = "warning" if measures["explained"] >= _FAIR else "note"
     return [
         _finding(checked, name, suspects, severity, f"labels doubted by {model}", measures)
@@ -92,7 +91,7 @@ def _finding(
 
 
 def _unknown(train: Split, message: str, measures: dict[str, float]) -> Finding:
-    advice = "wrong labels stay unknown here: label a sample twice, and compare"
+    advice = "wrong labels are not looked for here; label a sample twice and compare"
     return Finding(_CHECK, "note", "train", 0, len(train), message, advice, measures=measures)
 
 
@@ -102,45 +101,45 @@ def _example(checked: Checked, split: Split, row: int, note: str) -> Example:
 
 def _quality(checked: Checked, probabilities: np.ndarray) -> dict[str, float]:
     """Accuracy of the model and of the majority, and the share of entropy explained."""
-    given = _given(checked, checked.splits["train"].labels)
+    given = _indicators(checked, checked.splits["train"].labels)
     shares = given.mean(axis=0)
     if checked.problem_type == MULTI:
         right, majority = (probabilities > 0.5) == given, np.maximum(shares, 1 - shares).mean()
-        of_given, prior = np.where(given, probabilities, 1 - probabilities), np.where(given, shares, 1 - shares)
+        confidence, prior = np.where(given, probabilities, 1 - probabilities), np.where(given, shares, 1 - shares)
     else:
         right, majority = probabilities.argmax(axis=1) == given.argmax(axis=1), shares.max()
-        of_given, prior = probabilities[given], np.broadcast_to(shares, given.shape)[given]
+        confidence, prior = probabilities[given], np.broadcast_to(shares, given.shape)[given]
     entropy = -np.log(prior).mean()
-    explained = 1 + np.log(np.maximum(of_given, 1e-12)).mean() / entropy if entropy > 0 else 0.0
+    explained = 1 + np.log(np.maximum(confidence, 1e-12)).mean() / entropy if entropy > 0 else 0.0
     return {"accuracy": float(right.mean()), "majority": float(majority), "explained": float(explained)}
 
 
-def _given(checked: Checked, labels: Iterable[Any]) -> np.ndarray:
-    """Given labels as yes or no, (rows, classes)."""
+def _indicators(checked: Checked, labels: Iterable[Label]) -> np.ndarray:
+    """Given labels as booleans, (rows, classes)."""
     array = np.array(list(labels))
     return array > 0 if checked.problem_type == MULTI else array[:, None] == np.arange(len(checked.labels))
 
 
 def _doubts(checked: Checked, by_split: dict[str, np.ndarray]) -> dict[str, _Doubts]:
     """Judge all splits together, by the same thresholds."""
-    given = np.concatenate([_given(checked, checked.splits[name].labels) for name in by_split])
+    given = np.concatenate([_indicators(checked, checked.splits[name].labels) for name in by_split])
     probabilities = np.concatenate(list(by_split.values()))
     if checked.problem_type == MULTI:
-        of_given = np.where(given, probabilities, 1 - probabilities)
+        confidence = np.where(given, probabilities, 1 - probabilities)
         wrong = np.stack([_wrong_yes_no(*column) for column in zip(given.T, probabilities.T, strict=True)], axis=1)
-        margin = np.where(wrong, 2 * of_given - 1, np.inf).min(axis=1)
-        suspect, of_given = np.any(wrong, axis=1), np.where(wrong, of_given, np.inf).min(axis=1)
+        margin = np.where(wrong, 2 * confidence - 1, np.inf).min(axis=1)
+        suspect, confidence = np.any(wrong, axis=1), np.where(wrong, confidence, np.inf).min(axis=1)
     else:
         labels = given.argmax(axis=1)
         suspect = np.logical_and(
             confident_joint_doubts(labels, probabilities), (given.sum(axis=0) >= _FEWEST_OF_CLASS)[labels]
         )
-        wrong, of_given = given, probabilities[given]
-        margin = of_given - np.where(given, -1, probabilities).max(axis=1)
+        wrong, confidence = given, probabilities[given]
+        margin = confidence - np.where(given, -1, probabilities).max(axis=1)
     doubts, start = {}, 0
     for name, of_split in by_split.items():
-        here = slice(start, start := start + len(of_split))
-        doubts[name] = _ranked(checked, of_split, suspect[here], margin[here], of_given[here], wrong[here])
+        span = slice(start, start := start + len(of_split))
+        doubts[name] = _ranked(checked, of_split, suspect[span], margin[span], confidence[span], wrong[span])
     return doubts
 
 
@@ -149,10 +148,14 @@ def _ranked(
     probabilities: np.ndarray,
     suspect: np.ndarray,
     margin: np.ndarray,
-    of_given: np.ndarray,
+    confidence: np.ndarray,
     wrong: np.ndarray,
 ) -> _Doubts:
-    """Suspect rows of one split by margin, cut to the most that are listed."""
+    """Suspect rows of one split by margin, at most a twentieth of its rows.
+
+    `confidence`: the probability of the given label, (rows,). `wrong`: which labels of a row are doubted (multi-label), or
+    the given labels, (rows, classes).
+    """
 
     def note(row: int) -> str:
         if checked.problem_type == MULTI:
@@ -168,7 +171,7 @@ def _ranked(
 
     rows = np.flatnonzero(suspect)
     rows = rows[np.argsort(margin[rows], kind="stable")][: max(1, round(_MOST_LISTED * len(suspect)))]
-    return _Doubts(rows, of_given[rows], note, float(suspect.mean()))
+    return _Doubts(rows, confidence[rows], note, float(suspect.mean()))
 
 
 def _wrong_yes_no(given: np.ndarray, probability: np.ndarray) -> np.ndarray:
@@ -193,13 +196,13 @@ def confident_joint_doubts(labels: np.ndarray, probabilities: np.ndarray) -> np.
     return doubted & (probabilities.argmax(axis=1) != labels)
 
 
-def _far_values(checked: Checked, answers: Answers) -> list[Finding]:
+def _far_values(checked: Checked, predictions: Predictions) -> list[Finding]:
     """Find labels of a regression that are many robust standard deviations off."""
-    off = {name: np.asarray(checked.splits[name].labels) - values for name, values in answers.by_split.items()}
-    train = np.asarray(checked.splits["train"].labels)
+    off = {name: np.asarray(checked.splits[name].targets) - values for name, values in predictions.by_split.items()}
+    train = np.asarray(checked.splits["train"].targets)
     r2 = 1 - float(np.square(off["train"]).mean() / max(train.var(), 1e-12))
     if r2 < max(_LITTLE, 3 / len(train)):
-        message = f"a cheap model hardly learns these labels (R2 {r2:.3f} out of fold), so it cannot doubt any"
+        message = f"a cheap model hardly learns these labels (R2 {r2:.3f} out of fold), so it cannot judge them"
         return [_unknown(checked.splits["train"], message, {"r2": r2})]
     middle = np.median(off["train"])
     spread = 1.4826 * np.median(np.abs(off["train"] - middle))
@@ -208,13 +211,13 @@ def _far_values(checked: Checked, answers: Answers) -> list[Finding]:
         far = np.abs(residuals - middle) / max(float(spread), 1e-12)
         rows = np.flatnonzero(far > _FAR)
         rows = rows[np.argsort(-far[rows], kind="stable")][: max(1, round(_MOST_LISTED * len(far)))]
-        predicted = answers.by_split[name]
+        predicted = predictions.by_split[name]
 
         def note(row: int, predicted: np.ndarray = predicted, far: np.ndarray = far) -> str:
             return f"predicted {predicted[row]:.2f}, {far[row]:.1f} robust standard deviations off"
 
         if len(rows):
             doubts = _Doubts(rows, far[rows], note, float((far > _FAR).mean()))
-            message = f"labels far from what a cheap model says (out-of-fold R2 {r2:.3f})"
+            message = f"labels far from the predictions of a cheap model (out-of-fold R2 {r2:.3f})"
             findings.append(_finding(checked, name, doubts, "warning", message, {"r2": r2}))
     return findings

@@ -1,4 +1,4 @@
-"""Label leakage: columns that tell the label, words of one class alone."""
+"""Label leakage: columns that predict the label, words of one class alone."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
 from nlp_ft.data.checks.duplicate_keys import example
-from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Split
+from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Label, Split
 
 _SAMPLE = 20_000  # rows of train that are looked at
 _TELLS = 0.95  # of the rows, from which a column gives the label away
@@ -26,7 +26,7 @@ _EDGE = 3  # words at either end of a text, where labels are left behind
 
 
 def leakage(checked: Checked, seed: int = 42) -> list[Finding]:
-    """Find columns that tell the label out of sample, and words of one class alone.
+    """Find columns that predict the label out of sample, and words of one class alone.
 
     Words are looked for at the ends of texts. Of regression the targets are cut into five ranges of equal count; of
     multi-label rows the set of labels is one class. At most 20 000 rows of train are looked at.
@@ -43,10 +43,11 @@ def leakage(checked: Checked, seed: int = 42) -> list[Finding]:
     return findings + ([] if checked.problem_type == "regression" else _words(checked, train, classes, indices))
 
 
-def _classes(checked: Checked, labels: Sequence[Any]) -> list[str]:
+def _classes(checked: Checked, labels: Sequence[Label]) -> list[str]:
     if checked.problem_type != "regression":
         return [checked.label_name(label) for label in labels]
-    ranked = sorted(range(len(labels)), key=lambda row: labels[row])
+    targets = cast("Sequence[float]", labels)
+    ranked = sorted(range(len(labels)), key=lambda row: targets[row])
     fifths = [""] * len(labels)
     for rank, row in enumerate(ranked):
         fifths[row] = f"the range {5 * rank // len(labels) + 1} of 5"
@@ -54,7 +55,7 @@ def _classes(checked: Checked, labels: Sequence[Any]) -> list[str]:
 
 
 def _column(
-    checked: Checked, train: Split, name: str, cells: list[Any], classes: list[str], indices: list[int]
+    checked: Checked, train: Split, name: str, cells: list[object], classes: list[str], indices: list[int]
 ) -> Finding | None:
     """Judge a column: by its values, or by ranges of its numbers."""
     majority = Counter(classes).most_common(1)[0][1] / len(classes)
@@ -80,8 +81,8 @@ def _column(
         "train",
         0,
         len(train),
-        f"column '{name}' tells the label of {accuracy:.1%} of rows by its {way} ({majority:.1%} are the majority's)",
-        "keep it out of the texts (it is no part of them now), and ask whether it is known when a label is to be predicted",
+        f"column '{name}' predicts the label of {accuracy:.1%} of rows by its {way} (the majority class: {majority:.1%})",
+        "do not add it to the texts (it is not in them now), unless its value is known before the label is",
         examples=examples,
         measures={"accuracy": accuracy, "majority": majority},
     )
@@ -131,7 +132,7 @@ def _words(checked: Checked, train: Split, classes: list[str], indices: list[int
         words = _WORD.findall(train.texts[row])
         for word in set(words):
             anywhere[word][label] += 1
-        for side, some in (("begin", words[:_EDGE]), ("end", words[-_EDGE:])):
+        for side, some in (("start", words[:_EDGE]), ("end", words[-_EDGE:])):
             for word in set(some):
                 ends[word][side, label] += 1
                 first.setdefault((word, side), row)
@@ -155,8 +156,8 @@ def _word_finding(
         "train",
         count,
         looked_at,
-        f"'{word}' stands at the {side} of texts of '{label}' and in no other text",
-        "it looks as if the label was left in the text; take it out, or the model will learn it and nothing else",
+        f"'{word}' is at the {side} of texts with the label '{label}' and in no text of another label",
+        "the label seems to be written in the text; take it out, or the model will learn nothing else",
         examples=[example(checked, train, row, "")],
         measures={"rows": float(count)},
     )

@@ -1,4 +1,4 @@
-"""Languages of the texts: rows in another than most, labels or splits that differ."""
+"""Languages of the texts: foreign rows, splits or classes that differ."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import compress, count
-from typing import Any
 
 from nlp_ft.data import counted
 from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Split
 from nlp_ft.data.checks.language_id import language
 from nlp_ft.data.text import cut
-from nlp_ft.evaluation.probabilities import MULTI, REGRESSION
 from nlp_ft.evaluation.report.text import percent
 
 _SAMPLE = 20_000  # rows of a split that are read
@@ -39,7 +37,7 @@ class _Mix:
 
 
 def languages(checked: Checked, seed: int = 42) -> list[Finding]:
-    """Find first texts in another language than most of train, by split: `languages`.
+    """Find rows whose first text is in another language than most of train.
 
     A note where these are more than 1 % and at least 5 of the rows whose language is known. A warning where a split
     differs from train, or a class from the other classes, by more than 10 points in the share of a language and by three
@@ -72,17 +70,9 @@ def _mix(checked: Checked, split: Split, seed: int) -> _Mix:
         rows.append(row)
         if len(rows) <= MOST_EXAMPLES:
             mix.texts[row] = cut(text)
-        for label_name in _classes(checked, label):
+        for label_name in checked.class_names(label):
             mix.by_class.setdefault(label_name, Counter())[name] += 1
     return mix
-
-
-def _classes(checked: Checked, label: Any) -> list[str]:
-    if checked.problem_type == REGRESSION:
-        return []
-    if checked.problem_type == MULTI:
-        return [name for name, on in zip(checked.labels, label, strict=True) if on]
-    return [checked.labels[label]]
 
 
 def _finding(checked: Checked, name: str, mix: _Mix, train: _Mix, main: str) -> Finding | None:
@@ -102,11 +92,11 @@ def _finding(checked: Checked, name: str, mix: _Mix, train: _Mix, main: str) -> 
     if of_split:
         other, here, there = of_split
         message += f"; {other} is {percent(here)} of {name} and {percent(there)} of train"
-        advice.append(f"a figure of {name} does not stand for the languages of train")
+        advice.append(f"figures on {name} do not hold for the languages of train")
     if of_class:
         label, (other, here, there) = of_class
         message += f"; {other} is {percent(here)} of {cut(label, 40)} and {percent(there)} of the other labels"
-        advice.append("the language may stand for the label: collect each label in each language")
+        advice.append("a model may learn the language in place of the label: collect each label in each language")
     return Finding(
         check="languages",
         severity="warning" if of_class or of_split else "note",

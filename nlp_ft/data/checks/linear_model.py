@@ -10,28 +10,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 
-from nlp_ft.data.checks.finding import Checked, Split, text_key
+from nlp_ft.data.checks.finding import Checked, Label, Split, text_key
 from nlp_ft.data.checks.tfidf import Matrix, TfIdf
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE, probabilities
 
 Progress = Callable[[int, int], None]
 _MOST_CHARACTERS = 150_000_000  # read in all, so that a million rows stay under two gigabytes
 _MOST_FOR_CHARACTER_GRAMS = 30_000_000
-_MOST_FOR_NEWTON, _MOST_FOR_SGD = 200_000, 5_000_000  # rows times questions
+_MOST_FOR_NEWTON, _MOST_FOR_SGD = 200_000, 5_000_000  # rows times outputs
 _C = 3.0  # between 1 and 10, each better on two of four domains
 _SMOOTHING = 0.1  # naive Bayes: added to every count
 _MOST_TO_WEIGH = 50_000  # rows that the two weights are fitted on
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """Probabilities (rows, classes), or values (rows,) of a regression, by split.
 
     Those of train are out of fold. `length`: how many characters of each text were read.
@@ -41,7 +40,7 @@ class Answers:
     length: int
 
 
-def answer(checked: Checked, folds: int, seed: int, progress: Progress | None = None) -> Answers:
+def predict(checked: Checked, folds: int, seed: int, progress: Progress | None = None) -> Predictions:
     """Predict train out of fold, and the other splits by a model of all of train.
 
     Equal texts are in one fold; folds are alike in labels. Deterministic.   Source: Wang & Manning 2012,
@@ -59,17 +58,17 @@ def answer(checked: Checked, folds: int, seed: int, progress: Progress | None = 
     for number in range(folds):
         held = fold == number
         if held.any():  # fewer distinct texts than folds leave some empty
-            learned = held if held.all() else ~held  # a single distinct text cannot be held out, nor tell anything
-            answers = _ask(features[learned], targets[learned], [features[held]], seed)[0]
-            predictions.setdefault("train", np.zeros((len(train), *answers.shape[1:])))[held] = answers
+            fitted = held if held.all() else ~held  # a single distinct text cannot be held out, nor tell anything
+            outputs = _fit_predict(features[fitted], targets[fitted], [features[held]], seed)[0]
+            predictions.setdefault("train", np.zeros((len(train), *outputs.shape[1:])))[held] = outputs
         if progress:
             progress(number + 1, folds + bool(others))
     if others:
-        asked = [tfidf.transform(split.texts, split.pairs) for split in others.values()]
-        predictions |= zip(others, _ask(features, targets, asked, seed), strict=True)
+        unseen = [tfidf.transform(split.texts, split.pairs) for split in others.values()]
+        predictions |= zip(others, _fit_predict(features, targets, unseen, seed), strict=True)
         if progress:
             progress(folds + 1, folds + 1)
-    return Answers(_as_probabilities(checked.problem_type, predictions, targets), length)
+    return Predictions(_as_probabilities(checked.problem_type, predictions, targets), length)
 
 
 def fold_of(train: Split, folds: int, seed: int) -> np.ndarray:
@@ -88,8 +87,8 @@ def fold_of(train: Split, folds: int, seed: int) -> np.ndarray:
     return fold[group]
 
 
-def _targets(checked: Checked, labels: Sequence[Any]) -> np.ndarray:
-    """Yes or no (rows, questions), of two classes the second alone; or values (rows,)."""
+def _targets(checked: Checked, labels: Sequence[Label]) -> np.ndarray:
+    """Booleans (rows, outputs), of two classes the second alone; or values (rows,)."""
     array = np.asarray(labels, dtype=np.int64 if checked.problem_type == SINGLE else np.float32)
     if checked.problem_type == REGRESSION:
         return array
@@ -99,24 +98,27 @@ def _targets(checked: Checked, labels: Sequence[Any]) -> np.ndarray:
     return array[:, None] == (classes[1:] if len(classes) == 2 else classes)
 
 
-def _ask(features: Matrix, targets: np.ndarray, asked: list[Matrix], seed: int) -> list[np.ndarray]:
-    """Fit and predict: log odds (rows, questions, models), or values (rows,)."""
+def _fit_predict(features: Matrix, targets: np.ndarray, unseen: list[Matrix], seed: int) -> list[np.ndarray]:
+    """Fit, and predict unseen rows.
+
+    Returns: for each matrix of `unseen`, log odds (rows, outputs, models), or values (rows,).
+    """
     if not features.shape[1]:  # no two texts share anything: a column that says nothing
-        features, *asked = [csr_matrix((rows.shape[0], 1), dtype=np.float32) for rows in (features, *asked)]
+        features, *unseen = [csr_matrix((rows.shape[0], 1), dtype=np.float32) for rows in (features, *unseen)]
     if targets.ndim == 1:
         ridge = Ridge(alpha=0.5, solver="sparse_cg", tol=1e-3).fit(features, targets)
-        return [ridge.predict(rows) for rows in asked]
-    answers = []
+        return [ridge.predict(rows) for rows in unseen]
+    fitted = []
     for target in targets.T:
         models = [_naive_bayes(features, target)]
         if targets.size <= _MOST_FOR_SGD and 0 < target.sum() < len(target):
             models.append(_logistic(features, target, targets.size, seed))
         elif targets.size <= _MOST_FOR_SGD:
-            models *= 2  # all rows answer alike: nothing but that to learn
-        answers.append(models)
+            models *= 2  # all rows have one label: nothing else to learn
+        fitted.append(models)
     return [
-        np.stack([[rows @ weights + bias for weights, bias in models] for models in answers]).transpose(2, 0, 1)
-        for rows in asked
+        np.stack([[rows @ weights + bias for weights, bias in models] for models in fitted]).transpose(2, 0, 1)
+        for rows in unseen
     ]
 
 
@@ -130,12 +132,13 @@ def _naive_bayes(features: Matrix, target: np.ndarray) -> tuple[np.ndarray, floa
 
 def _logistic(features: Matrix, target: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, float]:
     """Weights and bias of logistic regression, by Newton steps or SGD."""
-    model: Any = LogisticRegression(C=_C, solver="liblinear", tol=0.1)
-    if size > _MOST_FOR_NEWTON:
-        settings: dict[str, Any] = {"alpha": 1 / (_C * len(target)), "max_iter": 5, "tol": None}
-        model = SGDClassifier(loss="log_loss", random_state=seed, **settings)
+    if size <= _MOST_FOR_NEWTON:
+        model = LogisticRegression(C=_C, solver="liblinear", tol=0.1)
+    else:
+        model = SGDClassifier(loss="log_loss", random_state=seed, alpha=1 / (_C * len(target)), max_iter=5)
+        model.set_params(tol=None)
     model.fit(features, target)
-    return model.coef_[0], float(model.intercept_[0])
+    return np.asarray(model.coef_)[0], float(np.asarray(model.intercept_)[0])
 
 
 def _as_probabilities(
@@ -144,17 +147,17 @@ def _as_probabilities(
     if problem_type == REGRESSION:
         return predictions
     rows = np.linspace(0, len(targets) - 1, min(len(targets), _MOST_TO_WEIGH)).astype(np.int64)
-    given, seen = targets[rows], predictions["train"][rows]
+    labels, odds_of_train = targets[rows], predictions["train"][rows]
 
     def loss(weights: np.ndarray) -> float:
-        logits = _logits(problem_type, seen @ weights)
+        logits = _logits(problem_type, odds_of_train @ weights)
         if problem_type == MULTI:
-            return float(np.logaddexp(0, np.where(given, -logits, logits)).mean())
-        chosen = given.argmax(axis=1) if given.shape[1] > 1 else given[:, 0].astype(np.int64)
-        of_given = np.take_along_axis(logits, chosen[:, None], axis=1)[:, 0]
-        return float((np.logaddexp.reduce(logits, axis=1) - of_given).mean())
+            return float(np.logaddexp(0, np.where(labels, -logits, logits)).mean())
+        ids = labels.argmax(axis=1) if labels.shape[1] > 1 else labels[:, 0].astype(np.int64)
+        of_label = np.take_along_axis(logits, ids[:, None], axis=1)[:, 0]
+        return float((np.logaddexp.reduce(logits, axis=1) - of_label).mean())
 
-    start = np.full(seen.shape[-1], 0.5)
+    start = np.full(odds_of_train.shape[-1], 0.5)
     weights = minimize(loss, start, bounds=[(0, None)] * len(start), method="L-BFGS-B").x
     return {
         name: probabilities(problem_type, _logits(problem_type, odds @ weights)) for name, odds in predictions.items()

@@ -13,6 +13,7 @@ from nlp_ft.data.checks import (
     label_distribution,
     label_errors,
     label_leakage,
+    label_spelling,
     languages,
     text_damage,
     text_length,
@@ -38,7 +39,7 @@ def check(
     """Run all checks; change nothing.
 
     count_tokens: numbers of tokens of texts, by the tokenizer that is to be used; without it no text is called too long.
-    progress: called with the name of each check, it gives what is called with (done, total) as that goes on.
+    progress: called with the name of each check; returns a function that is called with (done, total) as that proceeds.
     Returns: the report, and what was checked.
     """
     started = time.monotonic()
@@ -50,9 +51,7 @@ def check(
         findings += run(advance)
         advance(1, 1)
         looked_for.append(name)
-    notes = (
-        [] if count_tokens is not None else ["tokens were not counted; --model_name_or_path names a tokenizer to do it"]
-    )
+    notes = [] if count_tokens is not None else ["tokens were not counted; name a tokenizer by --model_name_or_path"]
     sources = {split: table.source for split, table in labelled.tables.items()}
     return (
         CheckReport.of(
@@ -68,9 +67,9 @@ def check(
 
 
 def summary(data: TextData) -> str:
-    """Check the splits of a training run in a second or two.
+    """Run the quick checks on the splits of a training run, in a second or two.
 
-    Returns: a line for the log. Wrong labels are left to the whole check.
+    Returns: a line for the log. Wrong labels are left to `check`.
     """
     splits = {}
     for name in ("train", "validation", "test"):
@@ -107,10 +106,11 @@ def _nothing(done: int, total: int) -> None:
 def _checks(
     checked: Checked, seed: int, count_tokens: CountTokens | None, max_seq_length: int
 ) -> Iterator[tuple[str, Callable[[Callable[[int, int], None]], list[Finding]]]]:
-    """Each check by what it looks for."""
+    """Yield each check with the name it is shown by."""
     yield "leaks, exact duplicates and conflicting labels", lambda _: duplicates.exact(checked)
     yield "near-duplicates", lambda advance: search.near_duplicates(checked, progress=advance)
     yield "wrong labels", lambda advance: label_errors.suspected(checked, progress=advance, seed=seed)
+    yield "spellings of the labels", lambda _: label_spelling.spelling(checked)
     yield "class balance and drift", lambda _: label_distribution.shape(checked)
     yield "blank, short, long and boilerplate texts", lambda _: text_length.texts(checked, count_tokens, max_seq_length)
     yield "damaged texts", lambda _: text_damage.damage(checked)

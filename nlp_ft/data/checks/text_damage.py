@@ -19,7 +19,10 @@ _AROUND = 60  # characters shown before the first change of a long text
 
 @dataclass(frozen=True)
 class _Kind:
-    """Kind of damage or residue: what mends or finds it in a text, and its message."""
+    """Kind of damage or residue.
+
+    `look`: mends (damage) or finds (residue) it in a text; None if there is none.
+    """
 
     look: Callable[[str], str | None]
     message: str
@@ -30,7 +33,7 @@ class _Kind:
 class _Rows:
     """Rows of one split with a kind of damage or residue.
 
-    `mended`: first texts as they should be. `in_pair`: how many second texts are damaged, `pair_alone` without the first.
+    `mended`: repaired first texts, by row. `in_pair`: how many second texts are damaged, `pair_alone` without the first.
     `words`: URLs or mentions, with how many rows begin with each.
     """
 
@@ -46,16 +49,16 @@ _DAMAGE = {
     "mojibake": _Kind(
         text_repair.encoding,
         "characters broken by a wrong encoding",
-        "read the source again in its own encoding, or mend what can be mended with --fix",
+        "read the source again with the right --encoding, or let --fix mend what it can",
     ),
     "html": _Kind(
         text_repair.html,
         "HTML entities or tags",
-        "--fix turns entities into characters and takes tags out; clean alike what the model is to be asked later",
+        "--fix turns entities into characters and takes tags out; clean the texts to predict in the same way",
     ),
     "control_characters": _Kind(
         text_repair.control,
-        "control or zero-width characters, which nobody sees and a tokenizer does",
+        "control or zero-width characters, which readers do not see but a tokenizer does",
         "--fix takes them out",
     ),
 }
@@ -63,12 +66,12 @@ _RESIDUE = {
     "urls": _Kind(
         text_repair.url,
         "a web address",
-        "a model may learn addresses by heart; put one word such as [URL] for each if they say nothing of the label.",
+        "a model may memorise addresses; replace each by one word such as [URL] if they say nothing about the label.",
     ),
     "mentions": _Kind(
         text_repair.mention,
         "an @mention",
-        "a model may learn names by heart; put one word such as @user for each if they say nothing of the label.",
+        "a model may memorise names; replace each by one word such as @user if they say nothing about the label.",
     ),
 }
 
@@ -183,7 +186,7 @@ def _residue(name: str, kind: _Kind, rows: _Rows, split: Split) -> Finding:
         rows=len(rows.indices),
         of=len(split),
         message=f"{kind.message}, in {percent(share)} of rows" + f" (nearly always {cut(word, 40)})" * placeholder,
-        advice="a placeholder; put the same into what the model is to be asked later." if placeholder else kind.advice,
+        advice="a placeholder; use the same in the texts to predict." if placeholder else kind.advice,
         examples=rows.examples,
         indices={split.name: rows.indices},
         measures={"share": share},

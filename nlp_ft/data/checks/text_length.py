@@ -9,13 +9,15 @@ from itertools import islice
 
 from nlp_ft.data.checks.duplicate_keys import example
 from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Finding, Split
+from nlp_ft.data.text import is_blank, split_by_words
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 _SAMPLE = 20_000  # rows of a split whose tokens are counted
 _AT_ONCE = 1000
 _MANY_SHORT = 0.05  # of a split, from which one-word texts are a warning
 _MANY_LONG = 0.1  # likewise texts that are cut
-_SHARED_WORDS = 4  # that boilerplate has at least
+_SHARED_WORDS = 4  # that boilerplate has at least ...
+_SHARED_UNITS = 12  # ... or letters, where a script puts no space between words
 _SHARED_ROWS = 20  # and rows that share it, at least ...
 _SHARED = 0.02  # ... and this share of them
 _PURE = 0.95  # of rows with one boilerplate that have one label, from which it tells the label
@@ -26,8 +28,8 @@ def texts(checked: Checked, count_tokens: CountTokens | None = None, max_seq_len
 
     Too long: more than `max_seq_length` tokens.
 
-    count_tokens: the numbers of tokens of some texts; without it none is called too long. Of more than 20 000 rows a split,
-    tokens of a seeded sample are counted.
+    count_tokens: returns the number of tokens of each text; without it none is called too long. Of more than 20 000 rows a
+    split, tokens of a seeded sample are counted.
     """
     findings = []
     for split in checked.splits.values():
@@ -38,9 +40,9 @@ def texts(checked: Checked, count_tokens: CountTokens | None = None, max_seq_len
 
 
 def _short(checked: Checked, split: Split) -> list[Finding]:
-    words = [len(text.split()) for text in split.texts]
+    words = [_number_of_words(text) for text in split.texts]
     if split.pairs is not None:
-        words = [0 if not (count and len(pair.split())) else 2 for count, pair in zip(words, split.pairs, strict=True)]
+        words = [2 if count and not is_blank(pair) else 0 for count, pair in zip(words, split.pairs, strict=True)]
     blank = [row for row, count in enumerate(words) if count == 0]
     single = [row for row, count in enumerate(words) if count == 1]
     findings = []
@@ -75,6 +77,11 @@ def _short(checked: Checked, split: Split) -> list[Finding]:
             )
         )
     return findings
+
+
+def _number_of_words(text: str) -> int:
+    """Number of words in any script: 0 for a blank text, at least 1 for any other."""
+    return 0 if is_blank(text) else max(1, len(split_by_words(text)))
 
 
 def _long(checked: Checked, split: Split, count_tokens: CountTokens, limit: int) -> list[Finding]:
@@ -119,10 +126,13 @@ def _boilerplate(checked: Checked, train: Split) -> list[Finding]:
     starts: dict[tuple[str, ...], list[int]] = defaultdict(list)
     ends: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for row, text in enumerate(train.texts):
-        words = text.lower().split()
-        if len(words) > _SHARED_WORDS:
-            starts[tuple(words[:_SHARED_WORDS])].append(row)
-            ends[tuple(words[-_SHARED_WORDS:])].append(row)
+        plain = text.lower()
+        words = split_by_words(plain)
+        spaced = len(words) <= len(plain.split())
+        shared = _SHARED_WORDS if spaced else _SHARED_UNITS
+        if len(words) > shared:
+            starts[tuple(words[:shared])].append(row)
+            ends[tuple(words[-shared:])].append(row)
     enough = max(_SHARED_ROWS, _SHARED * len(train))
     findings = []
     for side, groups in (("begin", starts), ("end", ends)):
@@ -144,7 +154,7 @@ def _shared(checked: Checked, train: Split, side: str, words: tuple[str, ...], r
         "train",
         len(rows),
         len(train),
-        f'texts that {side} with "{" ".join(words)}"{mostly}',
+        f'texts that {side} with "{(" " if len(words) == _SHARED_WORDS else "").join(words)}"{mostly}',
         "take it out of the texts: the model will learn it in place of what they say"
         if tells
         else "take it out if it says nothing; it costs tokens in every text",

@@ -36,7 +36,7 @@ _BLOCK_TAGS = re.compile(rf"(?:{_TAG.format(names=_BLOCK)}\s*)+", re.IGNORECASE)
 _JOINING = (
     "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\ufb50-\ufdff\ufe70-\ufefc"  # scripts with (non-)joiners
 )
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # scripts that part words by a zero-width space
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # scripts that separate words by a zero-width space
 _EMOJI = "\u2190-\u2bff\U0001f000-\U0001faff"
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0e-\x1b\x7f-\x9f\xad\u2060-\u2064\ufeff\ufffe\uffff]"
@@ -46,7 +46,7 @@ _CONTROL = re.compile(
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffe\uffff]"
 )
-_BREAKS = re.compile(r"[\x0b\x0c\x1c-\x1f]+")  # these part words, so a space takes their place
+_BREAKS = re.compile(r"[\x0b\x0c\x1c-\x1f]+")  # these separate words, so a space replaces them
 _DIRECTION = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
@@ -55,7 +55,7 @@ _MENTION = re.compile(r"(?<![\w@.])@[^\W\d]\w+")
 
 
 def encoding(text: str) -> str | None:
-    """Mend characters that a wrong encoding broke; None where none is broken.
+    """Mend characters that a wrong encoding broke; None if none is broken.
 
     Characters that are lost stay as they are.
     """
@@ -66,7 +66,7 @@ def encoding(text: str) -> str | None:
 
 
 def html(text: str) -> str | None:
-    """Put characters for entities and take known tags out; None where there are none.
+    """Put characters for entities and take known tags out; None if there are none.
 
     `<3` and `a < b` stay.
     """
@@ -83,7 +83,7 @@ def html(text: str) -> str | None:
 
 
 def control(text: str) -> str | None:
-    """Take control and zero-width characters out; None where there are none.
+    """Take control and zero-width characters out; None if there are none.
 
     Joiners stay within emoji and in scripts that need them, marks of direction in texts of a right-to-left script. What
     mending the encoding would turn into something better is no control character.
@@ -113,14 +113,14 @@ def shown(text: str) -> str:
 
 
 def _character(match: re.Match[str], start: str = "") -> str:
-    """Character of an entity; what is no entity, or stands for no character, as it is."""
+    """Character of an entity; the text itself if it is no entity or has no character."""
     name = match[0].lstrip("&")
     new = unescape(start + match[0]) if name.startswith("#") or name in html5 else ""
     return match[0] if new in ("", _LOST) else new.replace("\xa0", " ")
 
 
 def _gap(match: re.Match[str]) -> str:
-    """White space in place of tags that part lines, as much as the words around need."""
+    """White space for tags that separate lines; none where there is some already."""
     start, end, text = match.start(), match.end(), match.string
     if start == 0 or end == len(text) or text[start - 1].isspace():
         return ""

@@ -1,4 +1,7 @@
-"""Texts to sparse TF-IDF of hashed words, word pairs and character 4-grams: whole arrays at a time, no vocabulary."""
+"""Sparse TF-IDF of hashed words, word pairs and character 4-grams.
+
+Without a vocabulary; texts are hashed as whole arrays.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,16 @@ _WORD_BITS, _CHARACTER_BITS = 21, 20
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 _INVERSE = pow(_BASE, -1, 2**64)
 _ALONE = ((0x0E00, 0x0E7F), (0x3040, 0x30FF), (0x3400, 0x9FFF))  # Thai, Japanese, Chinese: no spaces between words
-Matrix = Any  # a csr_matrix, of whose shape, slices and sums the type checker knows nothing
+Matrix = csr_matrix
 Grams = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class TfIdf:
-    """Sublinear TF-IDF, each block of a row of length 1, without the columns that one row of train alone has.
+    """Sublinear TF-IDF; each block of a row has length 1.
 
-    Weights come from the rows that `fit_transform` sees; it knows no labels. Texts are cut to `length` characters.
-    `characters` adds character 4-grams, which know misspelt and inflected words and take most of the memory.
+    Columns that only one row of train has are left out. Weights come from the rows that `fit_transform` sees; it knows no
+    labels. Texts are cut to `length` characters. `characters` adds character 4-grams, which know misspelt and inflected
+    words and take most of the memory.
     """
 
     def __init__(self, length: int, characters: bool) -> None:
@@ -33,7 +37,10 @@ class TfIdf:
         self._blocks: list[tuple[np.ndarray, np.ndarray]] = []
 
     def fit_transform(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Matrix:
-        """Learn the weights from these rows. Returns: float32 of shape (rows, kept columns)."""
+        """Learn the weights from these rows.
+
+        Returns: float32 of shape (rows, kept columns).
+        """
         self._blocks, blocks = [], []
         for counts in self._counts(texts, pairs):
             rows_with = np.bincount(counts.indices, minlength=counts.shape[1])
@@ -43,7 +50,7 @@ class TfIdf:
         return hstack(blocks, "csr") if len(blocks) > 1 else blocks[0]
 
     def transform(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Matrix:
-        """Other rows by the same weights; what train never had is left out."""
+        """Return other rows by the same weights; words that train never had are left out."""
         counted = zip(self._counts(texts, pairs), self._blocks, strict=True)
         return hstack([_weigh(counts, *block) for counts, block in counted], "csr")
 
@@ -54,15 +61,19 @@ class TfIdf:
 
 
 def count_words(texts: Iterable[str]) -> Matrix:
-    """How often each text has each word and each two neighbouring words, by their hash: float32, (rows, 2**21).
+    """Count the words and pairs of neighbouring words of each text, by their hash.
 
-    A word is letters, digits and marks in any case; a character of Chinese, Japanese or Thai is a word by itself.
+    Returns: float32, (rows, 2**21). A word is letters, digits and marks in any case; a character of Chinese, Japanese or
+    Thai is a word by itself.
     """
     return _counted(texts, _words, _WORD_BITS)
 
 
 def count_characters(texts: Iterable[str]) -> Matrix:
-    """How often each text has each 4 characters with no space within, by their hash: float32, (rows, 2**20)."""
+    """Count the character 4-grams of each text, by their hash.
+
+    Those with no space within. Returns: float32, (rows, 2**20).
+    """
     return _counted(texts, _characters, _CHARACTER_BITS)
 
 
@@ -99,7 +110,10 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _words(codes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and hash of each word and each two neighbours. Words are hashed as polynomials, by differences of a sum."""
+    """Row and hash of each word and of each pair of neighbouring words.
+
+    Words are hashed as polynomials, by differences of a cumulative sum.
+    """
     if not len(codes):
         return rows, rows.astype(np.uint64)
     kind = _kinds()[codes]
@@ -109,14 +123,17 @@ def _words(codes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     powers, inverses = _powers(len(codes))
     sums = np.concatenate((np.zeros(1, dtype=np.uint64), np.cumsum((codes + np.uint64(1)) * powers)))
     words = _mixed((sums[ends] - sums[begins]) * inverses[begins])
-    of = rows[begins]
-    together = of[1:] == of[:-1]
-    two = _mixed(words[:-1][together] * np.uint64(_BASE) + words[1:][together])
-    return np.concatenate((of, of[1:][together])), np.concatenate((words, two))
+    word_rows = rows[begins]
+    together = word_rows[1:] == word_rows[:-1]
+    pairs = _mixed(words[:-1][together] * np.uint64(_BASE) + words[1:][together])
+    return np.concatenate((word_rows, word_rows[1:][together])), np.concatenate((words, pairs))
 
 
 def _characters(codes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and hash of each 4 characters of one row whose inner two are no spaces; runs of spaces are one space."""
+    """Row and hash of each character 4-gram of a row whose inner two are no spaces.
+
+    A run of spaces counts as one space.
+    """
     if not len(codes):
         return rows, rows.astype(np.uint64)
     edges = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1])))
@@ -127,13 +144,13 @@ def _characters(codes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.nda
     codes, rows, spaces = np.where(spaces, 32, codes)[kept].astype(np.uint64), rows[kept], spaces[kept]
     inner = ~spaces[1:-2] & ~spaces[2:-1]
     hashes = np.zeros(len(inner), dtype=np.uint64)
-    for place in range(4):
-        hashes = hashes * np.uint64(_BASE) + codes[place : place + len(inner)]
+    for offset in range(4):
+        hashes = hashes * np.uint64(_BASE) + codes[offset : offset + len(inner)]
     return rows[1:-2][inner], _mixed(hashes[inner])
 
 
 def _mixed(hashes: np.ndarray) -> np.ndarray:
-    """Every bit of a hash spread over all its bits, the high ones above all."""
+    """Spread every bit of a hash over all its bits, most of all the high ones."""
     hashes = (hashes ^ (hashes >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
     return (hashes ^ (hashes >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
 
@@ -146,8 +163,8 @@ def _powers(length: int) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=1)
 def _all_powers(length: int) -> tuple[np.ndarray, np.ndarray]:
-    def powers(of: int) -> np.ndarray:
-        factors = np.full(length, of, dtype=np.uint64)
+    def powers(base: int) -> np.ndarray:
+        factors = np.full(length, base, dtype=np.uint64)
         factors[0] = 1
         return np.cumprod(factors)
 
@@ -156,7 +173,10 @@ def _all_powers(length: int) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=1)
 def _kinds() -> np.ndarray:
-    """What every character is: 1 of a word, 2 a word by itself, -1 a space, else 0."""
+    """Kind of every code point.
+
+    1: part of a word; 2: a word by itself; -1: a space; 0: anything else.
+    """
     kinds = np.zeros(sys.maxunicode + 1, dtype=np.int8)
     for code in range(sys.maxunicode + 1):
         character = chr(code)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, List
 
-from nlp_ft.data.readers.arrow_store import BATCH_ROWS, Column, Store
+from nlp_ft.data.readers.arrow_store import BATCH_ROWS, Column, Store, as_column
 from nlp_ft.data.readers.bad_rows import BadRows
 from nlp_ft.data.readers.blocks import Block, FileReader, Size, read_whole
 from nlp_ft.data.readers.table import Table
@@ -62,7 +62,7 @@ def _readable(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as {kind}: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{path} cannot be read as {kind}: {_reason(error)}") from None
 
 
 def _parquet_batches(path: Path, size: Size) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
@@ -147,14 +147,39 @@ def from_frame(frame: object, name: str) -> Table:
     if hasattr(frame, "__arrow_c_stream__"):
         try:
             table = pa.table(frame)
-        except (pa.ArrowException, TypeError, ValueError) as error:
-            raise DataError(f"{name} cannot be read: {str(error).splitlines()[0]}") from None
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            if hasattr(frame, "to_dict"):
+                return _from_mixed(frame, name)
+            raise DataError(f"{name} cannot be read: {_reason(error)}") from None
         table = table.drop_columns([n for n in table.column_names if n.startswith("__index_level_")])
         return _from_batches(name, table.schema, table.to_batches(BATCH_ROWS))
     raise DataError(
         f"{name} is a {type(frame).__name__}; wanted a path, a pandas or polars frame, an Arrow table, a datasets split, or "
         "a list of dictionaries."
     )
+
+
+def _from_mixed(frame: Any, name: str) -> Table:
+    """A pandas frame with a column of several kinds of values, each of which keeps its own."""
+    names = [str(column) for column in frame.columns]
+    _require_different(name, names)
+    if not len(frame):
+        raise DataError(f"{name} has columns ({', '.join(names)}) and no rows.")
+    columns: dict[str, Sequence[object]] = {}
+    for place, column in enumerate(names):
+        series = frame.iloc[:, place]
+        try:
+            columns[column] = Column(pa.chunked_array([pa.array(series, from_pandas=True)]).chunks)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            missing = series.isna()
+            columns[column] = as_column([None if gone else cell for cell, gone in zip(series, missing, strict=True)])
+    return Table(name, columns)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's first argument: Arrow's are tuples."""
+    text = str(error.args[0] if error.args else error)
+    return next(iter(text.splitlines()), type(error).__name__)
 
 
 def _from_objects(rows: Sequence[object], name: str) -> Table:

@@ -107,7 +107,13 @@ def repeated(values: Sequence[str], counts: Sequence[int]) -> Column:
 
 
 def _as_json(cells: Iterable[object]) -> pa.Array:
-    return pa.array([None if cell is None else json.dumps(cell, ensure_ascii=False) for cell in cells], pa.string())
+    encoded = (None if cell is None else json.dumps(cell, ensure_ascii=False, default=_plain) for cell in cells)
+    return pa.array(encoded, pa.string())
+
+
+def _plain(value: object) -> object:
+    """What JSON has no type for: numbers and arrays of NumPy as Python's, anything else as its text."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
 
 
 def _same(cell: object, other: object) -> bool:

@@ -47,6 +47,12 @@ class Block:
     def __len__(self) -> int:
         return len(self.table) if self.objects is None else len(self.objects)
 
+    def take(self, rows: Sequence[int]) -> Block:
+        """The block of these rows alone."""
+        objects = None if self.objects is None else [self.objects[row] for row in rows]
+        batch = None if self.batch is None else self.batch.take(pa.array(rows, pa.int64()))
+        return Block(self.table.take(rows), self.strings, objects, batch)
+
 
 @dataclass(frozen=True)
 class FileReader:
@@ -66,10 +72,11 @@ class FileReader:
     notes: list[str] = field(default_factory=list)
 
 
-def read_whole(reader: FileReader, bad: BadRows) -> Table:
+def read_whole(reader: FileReader, bad: BadRows, *, settle: bool = True) -> Table:
     """Put the blocks together.
 
-    Raises: DataError where there are bad rows (unless they are skipped), or no others.
+    settle: whether bad rows (unless they are skipped) are refused here, not by the caller. Raises: DataError where they are,
+    or where there are no others.
     """
     store, lines = Store(), array("q")
     for block in reader.read(Size(arrow_store.BATCH_ROWS, arrow_store.BATCH_BYTES), bad):
@@ -78,7 +85,8 @@ def read_whole(reader: FileReader, bad: BadRows) -> Table:
         else:
             store.add_columns(block.table.columns, len(block))
         lines.extend(block.table.lines or ())
-    bad.settle(str(reader.source))
+    if settle or not store.rows:
+        bad.settle(str(reader.source))
     columns = store.columns()
     if not columns:
         raise DataError(f"{reader.source} has no readable rows.")
@@ -88,7 +96,7 @@ def read_whole(reader: FileReader, bad: BadRows) -> Table:
         lines or None,
         class_names=reader.class_names,
         notes=reader.notes,
-        rejected=bad.rows,
+        rejected=list(bad.rows),
     )
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from nlp_ft.data.readers.bad_rows import BadRows
 from nlp_ft.data.readers.blocks import Block, FileReader, Size, text_blocks
+from nlp_ft.data.readers.options import ReadOptions
 from nlp_ft.data.readers.text_lines import Lines
 from nlp_ft.errors import DataError
 
 _SUFFIX = ".txt"
 
 
-def open_folder(path: Path) -> FileReader:
+def open_folder(path: Path, options: ReadOptions) -> FileReader:
     """Open a folder: one row a .txt file, in the order of their names.
 
     Columns: text, label (its directory) and file.
@@ -34,18 +35,20 @@ def open_folder(path: Path) -> FileReader:
         )
     if stray:
         raise DataError(f"{path}/{stray[0]} lies beside the classes; move it into the directory of its class.")
-    return FileReader(path, partial(_blocks, path, files), in_blocks=False)
+    return FileReader(path, partial(_blocks, path, files, options), in_blocks=False)
 
 
-def _blocks(path: Path, files: Sequence[Path], size: Size, bad: BadRows) -> Iterator[Block]:
-    yield from text_blocks(str(path), ["text", "label", "file"], _texts(path, files, bad), size)
+def _blocks(path: Path, files: Sequence[Path], options: ReadOptions, size: Size, bad: BadRows) -> Iterator[Block]:
+    yield from text_blocks(str(path), ["text", "label", "file"], _texts(path, files, options, bad), size)
 
 
-def _texts(path: Path, files: Sequence[Path], bad: BadRows) -> Iterator[tuple[list[str], int, int]]:
-    """(cells, no line, characters) of every file that is UTF-8."""
+def _texts(
+    path: Path, files: Sequence[Path], options: ReadOptions, bad: BadRows
+) -> Iterator[tuple[list[str], int, int]]:
+    """(cells, no line, characters) of every file that can be decoded."""
     for file in files:
         name = str(file.relative_to(path))
-        lines = Lines(file)
+        lines = Lines(file, encoding=options.encoding, strict=not bad.skip)
         text = "".join(lines)
         if lines.faults:
             (number, fault), *_ = lines.faults.items()

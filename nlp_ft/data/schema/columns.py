@@ -5,15 +5,26 @@ By the flags, else by names and values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from nlp_ft.data.readers.arrow_store import Store
 from nlp_ft.data.readers.table import SOURCE, Table, are_texts
-from nlp_ft.data.text import shown
+from nlp_ft.data.schema.label_candidates import (
+    LABEL_FLAG,
+    as_flag,
+    column_names,
+    distinct,
+    is_id,
+    labels_by_values,
+)
+from nlp_ft.data.schema.label_numbers import is_number
+from nlp_ft.data.text import shown, split_by_words
 from nlp_ft.errors import DataError
 
-TEXT_FLAG, PAIR_FLAG, LABEL_FLAG = "--text_column_names", "--text_pair_column_name", "--label_column_name"
+TEXT_FLAG, PAIR_FLAG = "--text_column_names", "--text_pair_column_name"
 _PAIR_NAMES = (
     ("text", "text_pair"),
     ("sentence1", "sentence2"),
@@ -41,7 +52,7 @@ _LABEL_NAMES = (
     "stars",
     "score",
 )
-_ID_NAMES = ("", "id", "idx", "index")
+_LOOKED_AT = 1000  # rows by which it is told whether a column holds sentences
 
 
 @dataclass(frozen=True)
@@ -95,15 +106,16 @@ def find_columns(
     columns = Columns(texts, pair, (), " " if delimiter is None else delimiter, notes)
     if not labelled:
         return columns
+    if label_column_name is None:
+        others = labels or [name for name in table.columns if name not in (*texts, pair)]
+        _refuse_a_row_as_header(table, others, [*texts, pair])
     if not labels:
-        labels, reason = _labels_by_values(table, [*texts, pair])
+        labels, reason = labels_by_values(table, [*texts, pair])
     if both := set(labels) & {*texts, pair}:
         raise DataError(f"{table.source}: column {both.pop()!r} is both text ({TEXT_FLAG}) and label ({LABEL_FLAG}).")
-    if label_column_name is None and len(labels) == 1:
-        _refuse_a_row_as_header(table, labels[0])
     if len(labels) == 1:
-        distinct = _distinct(table.columns[labels[0]])
-        notes.append(f'label column: "{labels[0]}" ({reason}; {distinct} distinct values in {len(table)} rows)')
+        values = f"{distinct(table.columns[labels[0]])} distinct values in {len(table)} rows"
+        notes.append(f'label column: "{labels[0]}" ({reason}; {values})')
     else:
         notes.append(f"label columns: {', '.join(labels)}, a class each ({reason}; 1 where it applies)")
     return replace(columns, labels=labels)
@@ -121,7 +133,7 @@ def with_label(table: Table, columns: Columns) -> Table:
     flags = [table.column(name, LABEL_FLAG) for name in columns.labels]
     store = Store([columns.label])
     for row, cells in enumerate(zip(*flags, strict=True)):
-        ons = [_as_flag(cell) for cell in cells]
+        ons = [as_flag(cell) for cell in cells]
         if None in ons:
             at = ons.index(None)
             raise DataError(
@@ -131,13 +143,6 @@ def with_label(table: Table, columns: Columns) -> Table:
         store.add_object({columns.label: [at for at, on in enumerate(ons) if on]})
     table = table.with_column(columns.label, store.columns()[columns.label])
     return replace(table, class_names={**table.class_names, columns.label: list(columns.labels)})
-
-
-def _as_flag(cell: object) -> bool | None:
-    """A 0/1 cell as a boolean; None for any other."""
-    return {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}.get(
-        str(cell).strip().lower()
-    )
 
 
 def _split(names: str | None) -> list[str]:
@@ -161,7 +166,7 @@ def _text_columns(
     if names is not None:
         texts, pair, reason = _given_texts(table, names, pair, delimiter)
     elif pair is None and (named_pair := _named_pair(table, labels)):
-        (text, pair), reason = named_pair, "by their names"
+        (text, pair), reason = named_pair, f"by their names; {TEXT_FLAG} names others"
         texts = (text,)
     else:
         text, reason = _find_text(table, [*labels, pair])
@@ -209,75 +214,59 @@ def _first_named(table: Table, wanted: tuple[str, ...], taken: list[str | None])
 
 
 def _find_text(table: Table, taken: list[str | None]) -> tuple[str, str]:
-    """By name, else the string column whose cells are by far the longest."""
-    named = _first_named(table, _TEXT_NAMES, taken)
-    if named is not None:
-        return named, "by its name"
-    lengths = {
-        name: sum(map(len, cells)) / len(cells)
+    """By name, else the string column whose cells are by far the longest; prose before links and codes."""
+    texts = {
+        name: cells
         for name, cells in table.columns.items()
-        if name not in (*taken, SOURCE) and not _is_id(name) and are_texts(cells)
+        if name not in (*taken, SOURCE) and are_texts(cells) and not is_id(table, name)
     }
-    ranked = sorted(lengths, key=lambda name: -lengths[name])
+    lengths = {name: sum(map(len, cells)) / len(cells) for name, cells in texts.items()}
+    prose = [name for name, cells in texts.items() if _is_prose(cells)]
+    named = _first_named(table, _TEXT_NAMES, [*taken, *(name for name in lengths if prose and name not in prose)])
+    if named is not None:
+        longer = [name for name in prose if lengths[name] > 2 * lengths.get(named, math.inf)]
+        hint = f'; --text_column_names {longer[0]} takes the longer "{longer[0]}"' if longer else ""
+        return named, f"by its name{hint}"
+    ranked = sorted(prose or lengths, key=lambda name: -lengths[name])
     if not ranked:
         raise DataError(
-            f"{table.source}: no column holds texts; its columns are {_names(table)}. Name one with {TEXT_FLAG}."
+            f"{table.source}: no column holds texts; its columns are {column_names(table)}. Name one with {TEXT_FLAG}."
         )
     if len(ranked) == 1:
+        if len(lengths) > 1:
+            return ranked[0], f"the only column of sentences; {TEXT_FLAG} names another"
         return ranked[0], "the only column of strings left"
     if lengths[ranked[0]] < 2 * lengths[ranked[1]]:
         raise DataError(
             f"{table.source}: columns {ranked[0]!r} and {ranked[1]!r} hold texts of like length; "
-            f"name the one to classify with {TEXT_FLAG} (its columns are {_names(table)})."
+            f"name the one to classify with {TEXT_FLAG} (its columns are {column_names(table)})."
         )
-    return ranked[0], f"the longest strings, {lengths[ranked[0]]:.0f} characters on average"
+    mean = f"{lengths[ranked[0]]:.0f} characters on average"
+    return ranked[0], f"the longest strings, {mean}; {TEXT_FLAG} names another"
 
 
-def _labels_by_values(table: Table, taken: list[str | None]) -> tuple[tuple[str, ...], str]:
-    """The only other column.
-
-    Or all others, where all are 0/1; or the only one whose values recur.
-
-    Values recur where there are at most 100 distinct ones, each twice on average.
-    """
-    left = [name for name in table.columns if name not in (*taken, SOURCE) and not _is_id(name)]
-    if len(left) == 1:
-        return (left[0],), "the only column left"
-    if len(left) > 1 and all(_are_flags(table.columns[name]) for name in left):
-        return tuple(left), "the columns left hold 0 and 1"
-    recurring = [name for name in left if 2 <= _distinct(table.columns[name]) <= min(100, len(table) / 2)]
-    if len(recurring) == 1:
-        return (recurring[0],), "the only column whose values recur"
-    why = f"{' and '.join(map(repr, recurring))} could all be labels" if recurring else "none looks like labels"
-    raise DataError(
-        f"{table.source}: no column is called label, and {why}; "
-        f"name it with {LABEL_FLAG} (its columns are {_names(table)})."
-    )
+def _is_prose(cells: Sequence[str]) -> bool:
+    """Whether most cells are of several words and no links, by the first ones that are not blank."""
+    some = [cell for cell in islice(iter(cells), _LOOKED_AT) if cell.strip()]
+    return 2 * sum(len(split_by_words(cell)) > 1 and "://" not in cell.split()[0] for cell in some) > len(some)
 
 
-def _are_flags(cells: Sequence[object]) -> bool:
-    return all(_as_flag(cell) is not None for cell in cells) and len({_as_flag(cell) for cell in cells}) == 2
-
-
-def _distinct(cells: Iterable[object]) -> int:
-    return len({repr(cell) for cell in cells})
-
-
-def _is_id(name: str) -> bool:
-    return name.lower() in _ID_NAMES or name.startswith("__")
-
-
-def _refuse_a_row_as_header(table: Table, label: str) -> None:
+def _refuse_a_row_as_header(table: Table, candidates: Sequence[str], texts: Sequence[str | None]) -> None:
     """A file without a header would lose its first row to it.
 
-    That row's label then recurs below.
+    That row's label then recurs below, or is a number.
     """
-    if any(cell == label for cell in table.columns[label]):
+    numbered = list(table.columns) == [str(at) for at in range(len(table.columns))]  # as pandas names them
+    for name in candidates:
+        if any(cell == name for cell in table.columns[name]):
+            why = f"{name!r} is also a label below it"
+        elif table.lines is not None and not numbered and is_number(name):
+            why = f"{name!r} is a number"
+        else:
+            continue
+        kinds = dict.fromkeys((text for text in texts if text is not None), "text") | {name: "label"}
+        names = ",".join(kinds.get(column, f"column{at}") for at, column in enumerate(table.columns, start=1))
         raise DataError(
-            f"{table.source}: the first line ({_names(table)}) looks like a row: {label!r} is also a label below it; "
-            f"add a header line such as text,label (or name the column with {LABEL_FLAG})."
+            f"{table.source}: the first line ({column_names(table)}) looks like a row: {why}; if there is no header, name the "
+            f"columns, as in --column_names {names}, and if it is one, the label column with {LABEL_FLAG}."
         )
-
-
-def _names(table: Table) -> str:
-    return ", ".join(shown(name).strip("'") if len(name) > 38 else name for name in table.columns)

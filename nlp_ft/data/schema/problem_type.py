@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nlp_ft.data.schema.label_cells import LabelColumn, as_float, is_number
+from nlp_ft.data.schema.joined_labels import SEMICOLON, delimiter_in, find_delimiter, quoted
+from nlp_ft.data.schema.label_cells import LabelColumn, as_float
+from nlp_ft.data.schema.label_numbers import is_number
 from nlp_ft.errors import ConfigError, DataError
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -15,39 +17,77 @@ _MOST_INTEGER_CLASSES = 20
 
 @dataclass(frozen=True)
 class Problem:
-    """The kind of problem, and the sentence that says why."""
+    """The kind of problem, and the sentence that says why.
+
+    `delimiter`: what joins the names of a multi-label cell, where they are joined.
+    """
 
     kind: str
     reason: str
+    delimiter: str | None = None
 
 
-def find_problem(column: LabelColumn, requested: str | None = None) -> Problem:
+def find_problem(
+    column: LabelColumn,
+    requested: str | None = None,
+    delimiter: str | None = None,
+    others: Iterable[LabelColumn] = (),
+) -> Problem:
     """The problem type of a label column.
 
-    `requested` (--problem_type) has the last word.
+    `requested` (--problem_type) has the last word; `delimiter` (--label_delimiter) is that of multi-label strings.
 
-    Lists are multi-label, and so are `a;b` strings whose parts recombine: at least two parts of combined cells, and
-    half of them all, occur in another distinct cell too. Fractions are regression. Integers are classes if there are
+    Lists are multi-label, unless each of them, in the `others` (the columns of the other splits) too, holds one name. So are
+    strings such as `a;b` or `a, b` whose parts recombine (see `find_delimiter`).
+
+    Fractions are regression. Integers are classes if there are
     two distinct ones, or up to 20 that occur twice on average; else regression. Other strings and booleans are classes.
     Raises: DataError where nearly every row holds another string, which is no label; ConfigError for another kind given.
     """
     if requested is not None:
         if requested not in (SINGLE, MULTI, REGRESSION):
             raise ConfigError(f"--problem_type must be {SINGLE}, {MULTI} or {REGRESSION}, got {requested}.")
-        return Problem(requested, "given by --problem_type")
+        return _requested(column, requested, delimiter)
+    if delimiter is not None:
+        return Problem(MULTI, f"--label_delimiter {delimiter!r} is given", delimiter)
     values = [value for value in column.values if value != ""]
     override = "--problem_type overrides"
     if column.kind == "list":
-        return Problem(MULTI, f'"{column.name}" holds lists ({override})')
+        return _list_problem(column, others, override)
     if column.kind == "number":
         return _number_problem(column.name, [as_float(value) for value in values], override)
     distinct = Counter(values)
     if column.kind == "string" and column.order is None:
-        if _recombine(distinct):
-            return Problem(MULTI, f'"{column.name}" holds names joined by ";" that recombine ({override})')
+        if (joined := find_delimiter(distinct)) is not None:
+            return Problem(
+                MULTI, f'"{column.name}" holds names joined by {quoted(joined)} that recombine ({override})', joined
+            )
         if len(distinct) > 20 and len(distinct) > len(values) / 2:
             raise DataError(_too_many(column, len(distinct)))
     return Problem(SINGLE, f'"{column.name}" holds {len(distinct)} distinct {column.kind}s ({override})')
+
+
+def _requested(column: LabelColumn, kind: str, delimiter: str | None) -> Problem:
+    reason = "given by --problem_type"
+    if kind != MULTI or delimiter is not None or column.kind == "list":
+        return Problem(kind, reason, delimiter)
+    distinct = set(column.names())
+    found = find_delimiter(distinct) or delimiter_in(distinct) or SEMICOLON
+    if found != SEMICOLON:
+        reason += f"; its names are joined by {quoted(found)} (--label_delimiter overrides)"
+    return Problem(kind, reason, found)
+
+
+def _list_problem(column: LabelColumn, others: Iterable[LabelColumn], override: str) -> Problem:
+    if not all(each.names_one_each() for each in (column, *others)):
+        return Problem(MULTI, f'"{column.name}" holds lists ({override})')
+    joined = None if column.order is not None else find_delimiter({names[0] for names in column.values})
+    if joined is not None:
+        reason = f'the lists of "{column.name}" hold names joined by {quoted(joined)} that recombine ({override})'
+        return Problem(MULTI, reason, joined)
+    if len(column.values) < 2:
+        return Problem(MULTI, f'"{column.name}" holds lists ({override})')
+    return Problem(SINGLE, f'each row has exactly one of the labels of "{column.name}" ({override})')
 
 
 def _too_many(column: LabelColumn, distinct: int) -> str:
@@ -78,16 +118,3 @@ def _number_problem(name: str, numbers: list[float], override: str) -> Problem:
         REGRESSION,
         f'"{name}" holds {distinct} distinct whole numbers in {len(numbers)} rows, too many for classes ({override})',
     )
-
-
-def _recombine(distinct: Iterable[str]) -> bool:
-    cells = [frozenset(split_names(value)) for value in distinct]
-    seen_in = Counter(part for cell in cells for part in cell)
-    combined = {part for cell in cells if len(cell) > 1 for part in cell}
-    recurring = [part for part in combined if seen_in[part] > 1]
-    return "" not in combined and len(recurring) >= 2 and 2 * len(recurring) >= len(combined)
-
-
-def split_names(cell: str) -> list[str]:
-    """`a; b` to ["a", "b"]."""
-    return [part.strip() for part in cell.split(";")] if cell else []

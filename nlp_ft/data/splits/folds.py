@@ -45,11 +45,21 @@ def fold_rows(
         fold = balance(parts, counts, np.full(folds, 1 / folds))
     else:
         bins = len(labels) // folds if problem == REGRESSION else None
-        fold = _deal(parts, component_strata(parts, *label_pairs(labels, problem, parts.of_row, bins)), folds)
+        strata = component_strata(parts, *label_pairs(labels, problem, parts.of_row, bins))
+        fold = _deal(parts, strata if problem == REGRESSION else _small_classes_last(strata, folds), folds)
     held_out = [np.flatnonzero(fold[parts.of_row] == number).tolist() for number in range(folds)]
     if not all(held_out):
         raise DataError(f"{len(labels)} rows cannot fill {folds} folds, as most stay together; ask for fewer folds.")
     return held_out
+
+
+def _small_classes_last(stratum: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
+    """Renumber the classes that cannot fill all folds: after the others, by hash.
+
+    Their names then do not decide which of them are held out together.
+    """
+    classes, first, class_of, members = np.unique(stratum, return_index=True, return_inverse=True, return_counts=True)
+    return np.where(members < folds, len(stratum) + classes[-1] + first, classes)[class_of]
 
 
 def _deal(parts: Components, stratum: NDArray[np.int64], folds: int) -> NDArray[np.int64]:

@@ -35,12 +35,24 @@ def balance(
     indices = np.arange(len(parts)) if settled is None else np.flatnonzero(~settled)
     if not len(indices):
         return side
+    counts = counts[:, _by_first_component(counts)]  # of equally rare labels none is first by its name
     counts = csr_array(hstack([counts, parts.sizes[:, None]], format="csr"))  # all rows: the last, most frequent label
     state = _State(counts[indices], shares, side[indices])
     state.fit(parts.margin(shares)[indices])
     state.polish()
     side[indices] = state.side
     return side
+
+
+def _by_first_component(counts: csr_array) -> NDArray[np.int64]:
+    """Labels in the order of the hash of their first component."""
+    table: Any = counts.tocsc()
+    table.sort_indices()
+    starts = table.indptr[:-1]
+    held = np.diff(table.indptr) > 0
+    first = np.full(len(starts), counts.shape[0], np.int64)
+    first[held] = table.indices[starts[held]]
+    return np.argsort(first, kind="stable")
 
 
 def settled_labels(parts: Components, counts: csr_array, shares: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -83,7 +83,7 @@ def settled_rows(
 def sample_rows(keys: Sequence[bytes], labels: Sequence[object], problem: str, size: int, seed: int) -> list[int]:
     """Draw `size` rows class by class in proportion; their numbers in file order.
 
-    At least one of each class while they last.
+    At least one of each class while they last; which classes, where they do not, follows the hashes of their rows.
 
     A smaller sample is part of a larger one. A multi-label row counts for its rarest label, a target for its range.
     """
@@ -97,7 +97,8 @@ def sample_rows(keys: Sequence[bytes], labels: Sequence[object], problem: str, s
     counts = np.bincount(stratum)
     turn = np.arange(len(order)) - (np.cumsum(counts) - counts)[stratum]
     due = np.where(turn == 0, 0, (turn + 0.5) / counts[stratum])  # the share of a class drawn before the row: Webster's
-    return np.sort(order[np.lexsort((stratum, -counts[stratum], due))[:size]]).tolist()
+    larger = np.where(turn == 0, 0, -counts[stratum])  # a class of many rows has an early one among them anyway
+    return np.sort(order[np.lexsort((parts.of_row[order], larger, due))[:size]]).tolist()
 
 
 def describe(

@@ -124,10 +124,10 @@ def split_strata(
     for number in range(len(shares)):
         if number != train:
             total = max(least, round(shares[number] * rows))
-            quotas = allocate(left, total, left - kept)
+            candidates = [pool if number < train else pool[::-1] for pool in pools]
+            quotas = allocate(left, total, left - kept, _places(candidates, side, train, parts))
             for at in np.flatnonzero(quotas):
-                pool = pools[at] if number < train else pools[at][::-1]
-                left[at] -= _take(pool, int(quotas[at]), side, number, train, parts.sizes)
+                left[at] -= _take(candidates[at], int(quotas[at]), side, number, train, parts.sizes)
     return side
 
 
@@ -148,16 +148,34 @@ def _take(
     return quota - left
 
 
-def allocate(sizes: NDArray[np.int64], total: int, limits: NDArray[np.int64]) -> NDArray[np.int64]:
+def _places(
+    candidates: Sequence[list[int]], side: NDArray[np.int64], train: int, parts: Components
+) -> NDArray[np.int64]:
+    """Place of each stratum in a line for rows: how far its first candidate is from the end of the hashes.
+
+    A stratum of many components stands further in front, in proportion to their number. One without a candidate is last.
+    """
+    first = [next((component for component in pool if side[component] == train), None) for pool in candidates]
+    descending = any(pool[0] > pool[-1] for pool in candidates if pool)
+    last = len(parts)
+    return np.array([last if at is None else last - 1 - at if descending else at for at in first])
+
+
+def allocate(
+    sizes: NDArray[np.int64], total: int, limits: NDArray[np.int64], places: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Shares of `total` in proportion to the sizes, by largest remainder.
 
-    None is above its limit.
+    None is above its limit. Of strata that are all too small for a row by right, those get one that stand first by
+    `places`, and so do those of equal remainder and size: neither names nor the order of classes decide.
     """
     total = min(total, int(limits.sum()))
     exact = total * sizes / max(1, int(sizes.sum()))
     quotas = np.minimum(limits, exact.astype(np.int64))
     while missing := total - int(quotas.sum()):
         open_ = np.flatnonzero(quotas < limits)
-        order = np.lexsort((open_, -sizes[open_], (quotas - exact)[open_]))
-        quotas[open_[order[:missing]]] += 1
+        order = open_[np.lexsort((places[open_], -sizes[open_], (quotas - exact)[open_]))]
+        small = order[exact[order] < 1]
+        order[exact[order] < 1] = small[np.argsort(places[small], kind="stable")]
+        quotas[order[:missing]] += 1
     return quotas

@@ -5,6 +5,8 @@ The card describes the model, its quality with intervals, its data and its use.
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,6 +14,7 @@ import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
 
 from nlp_ft.evaluation.report.model_card_text import Facts, body
+from nlp_ft.evaluation.report.usage import by_hub_name, own_code, place
 
 # What the Hub calls a metric, what a reader does, and what tells it from others of the same kind.
 METRICS: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -29,6 +32,8 @@ METRICS: dict[str, tuple[str, str, dict[str, str]]] = {
     "rmse": ("mse", "root mean squared error", {"squared": "false"}),
     "r2": ("r_squared", "R squared", {}),
 }
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_FILE_FORMATS = ("arrow", "audiofolder", "csv", "imagefolder", "json", "pandas", "parquet", "text", "webdataset", "xml")
 _EVAL_RESULTS = Path(".eval_results") / "nlp_ft.yaml"
 
 
@@ -39,7 +44,7 @@ def write_card(directory: Path, facts: Facts) -> None:
 
     facts: as `report` gathers them.
     """
-    (directory / "README.md").write_text(card(directory.name, facts), encoding="utf-8")
+    (directory / "README.md").write_text(card(directory_name(directory), facts), encoding="utf-8")
     if (entry := eval_entry(facts)) is not None:
         path = directory / _EVAL_RESULTS
         path.parent.mkdir(exist_ok=True)
@@ -51,8 +56,8 @@ def card(name: str, facts: Facts) -> str:
 
     name: how its examples call the model; a local directory's until it is pushed.
     """
-    model, hub_dataset = facts["settings"]["model"]["model_name_or_path"], facts["settings"]["data"]["dataset_name"]
-    on_hub = not _is_local(model)
+    model, hub_dataset = facts["settings"]["model"]["model_name_or_path"], _hub_dataset(facts)
+    on_hub = is_hub_name(model)
     alone = facts["settings"]["lora"]["save_adapter_only"]
     data = ModelCardData(
         library_name="peft" if alone else "transformers",
@@ -65,18 +70,17 @@ def card(name: str, facts: Facts) -> str:
         model_name=PurePath(name).name,
         eval_results=_results(facts),
     )
-    base = model if on_hub else "/".join(Path(model).expanduser().resolve().parts[-2:])
-    return f"---\n{data.to_yaml()}\n---\n\n{body(name, facts, base, dataset_name(facts))}"
+    return f"---\n{data.to_yaml()}\n---\n\n{body(name, facts, base_in_words(model), dataset_name(facts))}"
 
 
-def bare_card(name: str, labels: list[str], problem_type: str) -> str:
+def bare_card(name: str, labels: list[str], problem_type: str, text_pair: bool = False) -> str:
     """A card of a model of which nothing more is known than its own configuration."""
     data = ModelCardData(library_name="transformers", pipeline_tag="text-classification", tags=["nlp_ft"])
     kind = problem_type.replace("_", " ")
     named = f" Labels: {', '.join(labels)}." if labels else ""
     return (
         f"---\n{data.to_yaml()}\n---\n\n# {PurePath(name).name}\n\nA text classifier ({kind}).{named} Its training and quality "
-        f'were not recorded.\n\n```python\nimport nlp_ft\nnlp_ft.load("{name}").predict(["a text"])\n```\n'
+        f"were not recorded.\n\n{place(name)}```python\n{own_code(name, text_pair)}\n```\n"
     )
 
 
@@ -85,11 +89,15 @@ def renamed(text: str, old: str, new: str, licence: str | None = None) -> str:
 
     What its user wrote into it stays.
 
-    licence: set in its metadata where given. Raises: ValueError for metadata that the Hub would refuse.
+    old: the directory's name; the card may have an older one, of before the directory was moved. licence: set in its
+    metadata where given. Raises: ValueError for metadata that the Hub would refuse.
     """
-    text = text.replace(f'"{old}"', f'"{new}"').replace(f"/models/{old} ", f"/models/{new} ")
-    edited: Any = ModelCard(text)
-    if edited.data.model_name == old:
+    edited: Any = ModelCard(by_hub_name(text, old, new))
+    written = edited.data.model_name
+    if isinstance(written, str) and written != old:
+        earlier, edited = edited.content, ModelCard(by_hub_name(edited.content, written, new))
+        old = written if edited.content != earlier else old
+    if written == old:
         edited.data.model_name = PurePath(new).name
     if licence:
         edited.data.license = licence
@@ -101,12 +109,12 @@ def eval_entry(facts: Facts) -> EvalResultEntry | None:
 
     The leaderboard is that of the dataset that the test rows are of; None where they are of no such dataset.
     """
-    data = facts["settings"]["data"]
+    data, dataset = facts["settings"]["data"], _hub_dataset(facts)
     shown = _shown(facts)
-    if not data["dataset_name"] or "/" not in data["dataset_name"] or not shown:
+    if dataset is None or "/" not in dataset or not shown:
         return None
     return EvalResultEntry(
-        dataset_id=data["dataset_name"],
+        dataset_id=dataset,
         task_id=data.get("dataset_config_name") or "default",
         value=round(facts["metrics"][f"test_{shown[0]}"], 6),
         notes=f"{METRICS[shown[0]][1]} on {facts['fingerprint']['rows']['test']} rows of split test; nlp_ft",
@@ -116,15 +124,35 @@ def eval_entry(facts: Facts) -> EvalResultEntry | None:
 def dataset_name(facts: Facts) -> str:
     """The dataset as a card may name it.
 
-    Its name on the Hub, or that of the file, without its directories.
+    Its name on the Hub, or that of the file or directory, without what it lies in.
     """
+    if (name := _hub_dataset(facts)) is not None:
+        return name
     named = facts["settings"]["data"]["dataset_name"] or facts["fingerprint"]["sources"]["train"]
-    return str(named) if facts["settings"]["data"]["dataset_name"] else PurePath(str(named)).name
+    return PurePath(str(named)).name
 
 
-def _is_local(name: str) -> bool:
-    path = Path(name).expanduser()
-    return path.exists() or path.is_absolute()
+def is_hub_name(name: str) -> bool:
+    """Whether a checkpoint's or dataset's name can be one on the Hub, and no directory here has it."""
+    return _HUB_NAME.fullmatch(name) is not None and not Path(name).exists()
+
+
+def base_in_words(name: str) -> str:
+    """The checkpoint that a model is based on, in Markdown, without the directories of this machine."""
+    if is_hub_name(name):
+        return f"`{name}`"
+    return f"the local checkpoint `{'/'.join(Path(name).expanduser().resolve().parts[-2:])}`"
+
+
+def directory_name(directory: Path) -> str:
+    """The last part of a directory's path, also of `.`."""
+    return os.path.basename(os.path.abspath(directory))
+
+
+def _hub_dataset(facts: Facts) -> str | None:
+    """The dataset's name on the Hub; None for files, also those that `datasets` reads by their format."""
+    name = facts["settings"]["data"]["dataset_name"]
+    return name if name and name not in _FILE_FORMATS and is_hub_name(name) else None
 
 
 def _shown(facts: Facts) -> list[str]:
@@ -137,7 +165,7 @@ def _results(facts: Facts) -> list[EvalResult]:
         EvalResult(
             task_type="text-classification",
             task_name="Text Classification",
-            dataset_type=data["dataset_name"] or "custom",
+            dataset_type=_hub_dataset(facts) or "custom",
             dataset_name=dataset_name(facts),
             dataset_config=data.get("dataset_config_name"),
             dataset_split="test",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
+
+from nlp_ft.evaluation.metrics import absent_note
+from nlp_ft.evaluation.report.tables import score_cells
+from nlp_ft.evaluation.report.usage import usage
 
 _TITLES = {
     "single_label_classification": "single-label classification",
@@ -17,25 +21,25 @@ Facts = Mapping[str, Any]  # of a run, by name, most of them out of its run.json
 
 
 def body(name: str, facts: Facts, base: str, dataset: str) -> str:
-    """Everything below the metadata; base and dataset as a stranger may know them."""
+    """Everything below the metadata; base and dataset as a stranger may know them, base in Markdown."""
     labels = facts["labels"]
     more = f" and {len(labels) - _MOST_LABELS} more (config.json has all)" if len(labels) > _MOST_LABELS else ""
     answers = f"Labels: {', '.join(labels[:_MOST_LABELS])}{more}." if labels else "It answers one number a text."
     return f"""# {PurePath(name).name}
 
-A text classifier ({_TITLES[facts["problem_type"]]}), fine-tuned from `{base}` on {dataset} with nlp_ft. {answers}
+A text classifier ({_TITLES[facts["problem_type"]]}), fine-tuned from {base} on {dataset} with nlp_ft. {answers}
 
 ## How good it is
 
 On {facts["fingerprint"]["rows"]["test"]} test rows, beside what costs nothing; in brackets the 95% confidence interval:
 
 {_table(facts)}
-
+{_absent(facts)}
 {facts["verdict"]}
 {_per_class(facts)}{_calibration(facts["metrics"])}
 ## How to use it
 
-{_usage(name)}
+{usage(name, facts)}
 ## What it was made of
 
 {_data(facts)}
@@ -52,7 +56,7 @@ cuts a text longer than the model reads; `nlp_ft.load` reads all of it, in windo
 
 ## Licence
 
-Chosen by whoever publishes this model (`license` above; where it is absent, none was granted). The terms of `{base}` and of the
+Chosen by whoever publishes this model (`license` above; where it is absent, none was granted). The terms of {base} and of the
 training data hold beside it.
 """
 
@@ -61,7 +65,7 @@ def _table(facts: Facts) -> str:
     metrics, ranges = facts["metrics"], facts.get("intervals", {})
     shown = [m for m in facts["shown"] if f"test_{m}" in metrics]
     lines = ["| | " + " | ".join(shown) + " |", "|---|" + "---|" * len(shown)]
-    cells = [_with_range(metrics[f"test_{name}"], ranges.get(name)) for name in shown]
+    cells = [_with_range(metrics[f"test_{name}"], name, ranges) for name in shown]
     lines.append(f"| {facts['title']} | " + " | ".join(cells) + " |")
     for title, held in facts["baselines"]:
         cells = [f"{held[name]:.3f}" if name in held else "-" for name in shown]
@@ -69,15 +73,23 @@ def _table(facts: Facts) -> str:
     return "\n".join(lines)
 
 
-def _with_range(value: float, interval: tuple[float, float] | None) -> str:
-    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+def _with_range(value: float, name: str, ranges: Mapping[str, tuple[float, float] | None]) -> str:
+    if name not in ranges:
+        return f"{value:.3f}"
+    interval = ranges[name]
+    return f"{value:.3f} [cannot be told]" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _absent(facts: Facts) -> str:
+    note = absent_note([row["support"] for row in facts["per_class"]])
+    return f"\n{note}\n" if note else ""
 
 
 def _per_class(facts: Facts) -> str:
     if not facts["per_class"]:
         return ""
     rows = [
-        f"| {_cell(row['label'])} | {row['precision']:.3f} | {row['recall']:.3f} | {row['f1']:.3f} | {row['support']} |"
+        f"| {_cell(row['label'])} | {' | '.join(score_cells(row))} | {row['support']} |"
         for row in facts["per_class"]
     ]
     return "\n".join(["", "| label | precision | recall | F1 | rows |", "|---|---|---|---|---|", *rows, ""])
@@ -99,24 +111,6 @@ inference.json{was}. `nlp_ft.load` applies them; plain transformers does not.
 """
 
 
-def _usage(name: str) -> str:
-    return f"""```python
-from transformers import pipeline
-pipeline("text-classification", model="{name}")("a text", truncation=True)
-
-import nlp_ft
-nlp_ft.load("{name}").predict(["a text"])
-```
-
-Over HTTP, once the model is on the Hub and served there by an inference provider:
-
-```sh
-curl https://router.huggingface.co/hf-inference/models/{name} -H "Authorization: Bearer $HF_TOKEN" \\
-  -H "Content-Type: application/json" -d '{{"inputs": "a text"}}'
-```
-"""
-
-
 def _data(facts: Facts) -> str:
     """Splits, their sizes and fingerprints, and what the check of the data found."""
     record, splits = facts["fingerprint"], ("train", "validation", "test")
@@ -135,18 +129,39 @@ def _data(facts: Facts) -> str:
 
 def _training(facts: Facts) -> str:
     settings = facts["settings"]
-    training, lora = settings["training"], settings["lora"]
-    how = "all weights" if not lora["use_peft"] else f"LoRA adapters of rank {lora['lora_r']}"
-    if lora["use_peft"]:
-        how += ", not merged" if lora["save_adapter_only"] else ", merged"
-    method = settings.get("method", {}).get("name", "finetune")
+    method, training = settings.get("method", {}).get("name", "finetune"), settings["training"]
+    rest = "Every argument, the data's fingerprint and all metrics are in run.json.\n\n"
+    length = trained_for(facts.get("log_history", ()), facts.get("kept_step"))
+    if not length:
+        return f"Method: {method}; the head alone was fitted. Seed {training['seed']}. {rest}"
     rows = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"]
-    return f"""Method: {method}; {how}. Learning rate {training["learning_rate"]:g} ({_plain(training["lr_scheduler_type"])}, \
-warm-up {training["warmup_steps"]:g}), {training["num_train_epochs"]:g} epochs, {rows} rows a device and update, optimizer \
-{_plain(training["optim"])}, weight decay {training["weight_decay"]:g}, seed {training["seed"]}. Every argument, the data's \
-fingerprint and all metrics are in run.json.
+    return f"""Method: {method}; {_trained_weights(settings)}. Learning rate {training["learning_rate"]:g} \
+({_plain(training["lr_scheduler_type"])}, warm-up {training["warmup_steps"]:g}), {length}, {rows} rows a device and update, \
+optimizer {_plain(training["optim"])}, weight decay {training["weight_decay"]:g}, seed {training["seed"]}. {rest}"""
 
-"""
+
+def _trained_weights(settings: Mapping[str, Any]) -> str:
+    """Which weights were trained."""
+    lora = settings["lora"]
+    frozen = settings.get("freeze", {}).get("freeze_layers")
+    but = "" if frozen is None else f" but what is frozen (--freeze_layers {frozen})"
+    if not lora["use_peft"]:
+        return f"all weights{but}"
+    return f"LoRA adapters of rank {lora['lora_r']}{but}, {'not merged' if lora['save_adapter_only'] else 'merged'}"
+
+
+def trained_for(log_history: Iterable[Mapping[str, Any]], kept_step: int | None = None) -> str:
+    """Epochs and updates that a run really made, by its log; "" where it made none.
+
+    kept_step: the update whose weights were kept, where it need not be the last.
+    """
+    last = max(log_history, key=lambda entry: entry.get("step") or 0, default={})
+    steps = last.get("step") or 0
+    if not steps:
+        return ""
+    epochs = f"{last.get('epoch') or 0:.3g}"
+    kept = f", of which update {kept_step} was kept" if kept_step and kept_step < steps else ""
+    return f"{epochs} epoch{'' if epochs == '1' else 's'} ({steps} update{'' if steps == 1 else 's'}{kept})"
 
 
 def _plain(value: object) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nlp_ft.evaluation.metrics import ClassScores
+from nlp_ft.evaluation.metrics import ClassScores, absent_note
 from nlp_ft.evaluation.report.text import columns_of
 
 _SHOWN = 20  # classes, or confused pairs, that a table holds
@@ -34,15 +34,21 @@ def _padded(row: Sequence[str], widths: Sequence[int], left: int) -> Iterator[st
 def format_per_class(table: Sequence[ClassScores]) -> str:
     """`metrics.per_class_table` as aligned text.
 
-    Above 20 classes the 20 most frequent, and a line that says so.
+    Above 20 classes the 20 most frequent, and a line that says so; one more where classes have no row.
     """
     frequent = sorted(range(len(table)), key=lambda i: (-table[i]["support"], i))[:_SHOWN]
     rows = [
-        [_short(row["label"]), *(f"{row[name]:.3f}" for name in ("precision", "recall", "f1")), str(row["support"])]
-        for row in (table[i] for i in sorted(frequent))
+        [_short(row["label"]), *score_cells(row), str(row["support"])] for row in (table[i] for i in sorted(frequent))
     ]
     more = f"\n(the {_SHOWN} most frequent of {len(table)} classes)" if len(table) > _SHOWN else ""
-    return format_table([["label", "precision", "recall", "f1", "support"], *rows]) + more
+    absent = absent_note([row["support"] for row in table])
+    heads = ["label", "precision", "recall", "f1", "support"]
+    return format_table([heads, *rows]) + more + (f"\n{absent}" if absent else "")
+
+
+def score_cells(row: ClassScores) -> list[str]:
+    """Precision, recall and F1 of a class as text; a dash where it has no row."""
+    return [f"{row[name]:.3f}" if row["support"] else "-" for name in ("precision", "recall", "f1")]
 
 
 def format_confusion(matrix: Sequence[Sequence[int]], label_names: Sequence[str]) -> str:

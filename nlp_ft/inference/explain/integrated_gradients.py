@@ -262,6 +262,8 @@ class _Lookup(nn.Module):
         def replace(looked_up: Tensor, output: Tensor) -> Tensor:
             if looked_up.shape == ids.shape and torch.equal(looked_up, ids):
                 return embeddings
+            if looked_up.shape == ids.shape and torch.equal(looked_up[:, 1:], ids[:, :-1]):
+                return torch.cat([output[:, :1], embeddings[:, :-1]], dim=1)  # a decoder reads them one place later
             if output.shape[:2] != embeddings.shape[1::-1]:
                 raise ModelError("this architecture looks its words up in a way that cannot be explained.")
             return embeddings.transpose(0, 1)  # XLNet's tokens come first

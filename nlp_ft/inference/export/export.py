@@ -15,7 +15,7 @@ from nlp_ft.inference.classifier import Classifier
 from nlp_ft.inference.export import ExportError
 from nlp_ft.inference.export.parity import POINT, Parity, Rows, measure
 from nlp_ft.inference.export.quantize import to_int8
-from nlp_ft.inference.export.runtime import open_export
+from nlp_ft.inference.export.runtime import ONNX, ONNX_INT8, open_export
 from nlp_ft.inference.export.sample_rows import random_texts
 from nlp_ft.inference.export.trace import PACKAGES, save, trace
 from nlp_ft.models.compare import largest_difference
@@ -43,7 +43,7 @@ def write_export(
         if precision != "float32":
             component = next(iter(exported.components.values()))
             component.program = to_int8(component.program, stage)
-        save(exported, directory)
+        save(exported, directory, ONNX if precision == "float32" else ONNX_INT8)
         _write_tokenizer_and_calibration(directory, classifier)
         graph = _open_exported(directory, classifier)
         engines.append((f"{_TITLES[kind]} {precision}", graph, _megabytes(directory)))
@@ -92,7 +92,7 @@ def _check_logits(name: str, kind: str, model: Classifier, graph: Classifier, te
 
 def _megabytes(directory: Path) -> float:
     """Size of graph and weights in megabytes."""
-    files = (path for path in directory.iterdir() if path.suffix in (".onnx", ".data", ".xml", ".bin"))
+    files = (path for path in directory.iterdir() if path.suffix in (".onnx", ".onnx_data", ".xml", ".bin"))
     return sum(path.stat().st_size for path in files) / 1e6
 
 

@@ -19,7 +19,8 @@ from nlp_ft.models.safety.weights import vet_settings
 if TYPE_CHECKING:
     from openvino import Dimension
 
-ONNX, OPENVINO = "model.onnx", "openvino_model.xml"
+ONNX, ONNX_INT8, OPENVINO = "model.onnx", "model_quantized.onnx", "openvino_model.xml"
+_ONNX_GRAPHS = (ONNX, ONNX_INT8)  # the exact one first, where both are there
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -32,8 +33,8 @@ class Output(NamedTuple):
 class GraphModel:
     """A graph in place of a transformers classifier, on the CPU, in evaluation mode.
 
-    inputs: names of the graph's inputs; run: takes them by name as int64 arrays (rows, tokens), returns the logits. A pickle
-    holds the directory alone, which is opened again.
+    inputs: names of the graph's inputs; run: takes them by name as int64 arrays (rows, tokens), returns the logits. place: the
+    directory, or the file in it; a pickle holds that alone, which is opened again.
     """
 
     training = False
@@ -44,12 +45,12 @@ class GraphModel:
         config: PreTrainedConfig,
         inputs: Sequence[str],
         run: Callable[[dict[str, np.ndarray]], np.ndarray],
-        directory: Path,
+        place: Path,
     ) -> None:
-        self.config, self.inputs, self._run, self._directory = config, tuple(inputs), run, directory
+        self.config, self.inputs, self._run, self._place = config, tuple(inputs), run, place
 
     def __reduce__(self) -> tuple[Callable[[Path], GraphModel], tuple[Path]]:
-        return open_export, (self._directory,)
+        return open_export, (self._place,)
 
     def __call__(self, **batch: torch.Tensor) -> Output:
         """Logits of a tokenizer's batch; unused inputs are left out.
@@ -58,7 +59,7 @@ class GraphModel:
         """
         if missing := [name for name in self.inputs if name not in batch]:
             raise ModelError(
-                f"{self._directory} reads {missing[0]}, and its tokenizer gives {', '.join(batch)}; they belong to two models."
+                f"{self._place} reads {missing[0]}, and its tokenizer gives {', '.join(batch)}; they belong to two models."
             )
         arrays = {name: np.ascontiguousarray(np.asarray(batch[name]), dtype=np.int64) for name in self.inputs}
         return Output(torch.from_numpy(np.array(self._run(arrays), dtype=np.float32, ndmin=2)))
@@ -77,102 +78,123 @@ class GraphModel:
 
 
 class OnnxModel(GraphModel):
-    """A `model.onnx` in onnxruntime."""
+    """A `model.onnx` or `model_quantized.onnx` in onnxruntime."""
 
 
 class OpenVinoModel(GraphModel):
     """An `openvino_model.xml` in OpenVINO."""
 
 
-def is_onnx(directory: Path) -> bool:
-    """Whether a directory, or its onnx/, holds an ONNX graph and no other weights."""
-    return _graph_directory(directory, ONNX, "onnx") is not None
+def is_onnx(place: Path) -> bool:
+    """Whether a place is an ONNX graph, or it or its onnx/ holds one and no other weights."""
+    return find_graph(place, _ONNX_GRAPHS, "onnx") is not None
 
 
-def is_openvino(directory: Path) -> bool:
+def is_openvino(place: Path) -> bool:
     """Whether a directory, or its openvino/, holds only an OpenVINO graph."""
-    return _graph_directory(directory, OPENVINO, "openvino") is not None
+    return find_graph(place, (OPENVINO,), "openvino") is not None
 
 
-def is_export(directory: Path) -> bool:
-    """Whether `open_export` opens the directory."""
-    return is_onnx(directory) or is_openvino(directory)
+def is_export(place: Path) -> bool:
+    """Whether `open_export` opens the directory or file."""
+    return is_onnx(place) or is_openvino(place)
 
 
-def open_export(directory: Path) -> GraphModel:
-    """Open the graph of a directory, of either kind.
+def open_export(place: Path) -> GraphModel:
+    """Open the graph of a directory, of either kind, or a file that is one.
+
+    Of model.onnx and model_quantized.onnx in one directory the first is opened, which is exact.
 
     Raises: ModelError as `open_onnx`.
     """
-    return open_onnx(directory) if is_onnx(directory) else open_openvino(directory)
+    return open_onnx(place) if is_onnx(place) else open_openvino(place)
 
 
-def open_onnx(directory: Path) -> OnnxModel:
+def open_onnx(place: Path) -> OnnxModel:
     """Open the ONNX model of a directory, on as many threads as torch uses.
 
     Raises: ModelError if onnxruntime is not installed, or the directory is hostile, broken or no classifier's.
     """
-    graph_directory = _graph_directory(directory, ONNX, "onnx")
-    assert graph_directory is not None, f"{directory} holds no {ONNX}"
-    runtime = _require("onnxruntime", directory, "onnx")
-    _require("onnx", directory, "onnx")
-    vet_settings(graph_directory)
-    vet_onnx(graph_directory / ONNX)
+    graph = find_graph(place, _ONNX_GRAPHS, "onnx")
+    assert graph is not None, f"{place} holds no {ONNX}"
+    runtime = _require("onnxruntime", place, "onnx")
+    _require("onnx", place, "onnx")
+    vet_settings(graph.parent)
+    vet_onnx(graph)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()  # onnxruntime's default is all cores
     options.log_severity_level = 4  # errors are raised
-    with as_model_error(str(directory), ONNX):
-        session = runtime.InferenceSession(str(graph_directory / ONNX), options, providers=["CPUExecutionProvider"])
+    with as_model_error(str(place), graph.name):
+        session = runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     is_integer = {"tensor(int64)": True}
     inputs = {port.name: is_integer.get(port.type, False) for port in session.get_inputs()}
     outputs = {port.name: list(port.shape) for port in session.get_outputs()}
-    config = _config(graph_directory)
-    _check_ports(graph_directory / ONNX, inputs, outputs, config.num_labels)
-    return OnnxModel(config, [*inputs], lambda arrays: session.run(["logits"], arrays)[0], directory.absolute())
+    config = _config(_directory_with(place, graph, "config.json"))
+    _check_ports(graph, inputs, outputs, config.num_labels)
+    return OnnxModel(config, [*inputs], lambda arrays: session.run(["logits"], arrays)[0], place.absolute())
 
 
-def open_openvino(directory: Path) -> OpenVinoModel:
+def open_openvino(place: Path) -> OpenVinoModel:
     """Open the OpenVINO model of a directory.
 
     Raises: ModelError as `open_onnx`.
     """
-    graph_directory = _graph_directory(directory, OPENVINO, "openvino")
-    assert graph_directory is not None, f"{directory} holds no {OPENVINO}"
-    runtime = _require("openvino", directory, "openvino")
-    vet_settings(graph_directory)
-    vet_openvino(graph_directory / OPENVINO)
+    path = find_graph(place, (OPENVINO,), "openvino")
+    assert path is not None, f"{place} holds no {OPENVINO}"
+    runtime = _require("openvino", place, "openvino")
+    vet_settings(path.parent)
+    vet_openvino(path)
     settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
-    with as_model_error(str(directory), OPENVINO):
-        graph = runtime.Core().compile_model(str(graph_directory / OPENVINO), "CPU", settings)
+    with as_model_error(str(place), OPENVINO):
+        graph = runtime.Core().compile_model(str(path), "CPU", settings)
     inputs = {port.get_any_name(): str(port.element_type.to_string()) == "i64" for port in graph.inputs}
     outputs = {port.get_any_name(): [_length(dim) for dim in port.partial_shape] for port in graph.outputs}
-    config = _config(graph_directory)
-    _check_ports(graph_directory / OPENVINO, inputs, outputs, config.num_labels)
+    config = _config(_directory_with(place, path, "config.json"))
+    _check_ports(path, inputs, outputs, config.num_labels)
 
     def run(arrays: dict[str, np.ndarray]) -> np.ndarray:
         return graph.infer_new_request(arrays)["logits"]  # calling the graph itself shares one request among threads
 
-    return OpenVinoModel(config, [*inputs], run, directory.absolute())
+    return OpenVinoModel(config, [*inputs], run, place.absolute())
 
 
 def _length(dimension: Dimension) -> int | None:
     return dimension.get_length() if dimension.is_static else None
 
 
-def _graph_directory(directory: Path, file: str, folder: str) -> Path | None:
-    if any(directory.glob("*.safetensors*")) or (directory / "adapter_config.json").is_file():
+def find_graph(place: Path, names: Sequence[str], folder: str) -> Path | None:
+    """The graph at a place: itself, or the first of `names` in it or in its `folder`.
+
+    None for a directory with other weights, which come first.
+    """
+    if place.is_file():
+        return place if place.name in names else None
+    if any(place.glob("*.safetensors*")) or (place / "adapter_config.json").is_file():
         return None
-    return next((candidate for candidate in (directory, directory / folder) if (candidate / file).is_file()), None)
+    files = (candidate / name for candidate in (place, place / folder) for name in names)
+    return next((file for file in files if file.is_file()), None)
 
 
-def _require(package: str, directory: Path, extra: str) -> ModuleType:
+def tokenizer_directory(place: Path) -> Path:
+    """The directory with the tokenizer of an export that `open_export` opens."""
+    graph = find_graph(place, _ONNX_GRAPHS, "onnx") or find_graph(place, (OPENVINO,), "openvino")
+    return place if graph is None else _directory_with(place, graph, "tokenizer_config.json")
+
+
+def _directory_with(place: Path, graph: Path, file: str) -> Path:
+    """The graph's directory, or the one above it where that alone holds `file`, as exports made elsewhere have it."""
+    root = graph.parent.parent if place.is_file() else place
+    return root if (root / file).is_file() and not (graph.parent / file).is_file() else graph.parent
+
+
+def _require(package: str, place: Path, extra: str) -> ModuleType:
     import importlib
 
     try:
         return importlib.import_module(package)
     except ImportError:
         raise ModelError(
-            f"{directory} is opened with the package {package}, which is not installed: pip install 'nlp_ft[{extra}]'."
+            f"{place} is opened with the package {package}, which is not installed: pip install 'nlp_ft[{extra}]'."
         ) from None
 
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nlp_ft.data import load_labelled, texts_or_pairs
+from nlp_ft.data import Reading, load_labelled, texts_or_pairs
 from nlp_ft.errors import DataError
 from nlp_ft.inference.classifier import Classifier
 from nlp_ft.inference.export.parity import Rows
@@ -71,7 +71,7 @@ def _test_sources(directory: Path) -> list[tuple[str | list[str], Mapping[str, s
             return sources
         files = [file] if isinstance(file, str) else file or []
         if files and all(Path(path).is_file() for path in files):
-            sources.append((files, {name: arguments.get(name) for name in (*_COLUMNS, "delimiter")}))
+            sources.append((files, {name: arguments.get(name) for name in (*_COLUMNS, *Reading.__annotations__)}))
     return sources
 
 

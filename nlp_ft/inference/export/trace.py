@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import json
 import logging
 import os
 import warnings
@@ -22,6 +23,7 @@ from transformers import BatchEncoding, PreTrainedConfig, PreTrainedModel, PreTr
 from nlp_ft.errors import ConfigError
 from nlp_ft.inference.export import ExportError
 from nlp_ft.models.checkpoint import quiet
+from nlp_ft.utils import write_json
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -32,6 +34,7 @@ PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvin
 _OUTPUTS_OFF = ("use_cache", "use_mems_eval", "output_hidden_states", "output_attentions")  # each would add an output
 _SAMPLE_TEXTS = ("the tale of a hero, told at length and seen with pleasure by all of us", "so so")
 _MAX_REASON_LENGTH = 300
+_ONE_FILE_BYTES = 2**31 - 2**20  # protobuf's limit, less what the names of the weights may take
 
 
 def require_packages(kind: str) -> None:
@@ -74,10 +77,40 @@ def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: str)
     return exported
 
 
-def save(exported: ExportedModel, directory: Path) -> None:
-    """Write graph, weights, config.json and transformers' own export.json."""
+def save(exported: ExportedModel, directory: Path, file: str = "model.onnx") -> None:
+    """Write graph, weights, config.json and transformers' own export.json.
+
+    file: name of an ONNX graph. Its weights are in it, as runtimes that fetch one file want it; those of more than 2 GB, which
+    no such file can hold, are in FILE_data beside it, the name that transformers.js asks for.
+    """
     with _silence():
         exported.save_pretrained(directory)
+        if exported.export_format == "onnx":
+            _pack(directory, file)
+
+
+def _pack(directory: Path, file: str) -> None:
+    """Put an ONNX graph and its weights into one file, where that can hold them."""
+    import onnx_ir
+
+    written = directory / "model.onnx"
+    weights = written.with_name("model.onnx.data")
+    program = onnx_ir.load(str(written))
+    whole = directory / f"{file}.part"
+    if written.stat().st_size + (weights.stat().st_size if weights.exists() else 0) < _ONE_FILE_BYTES:
+        onnx_ir.external_data.load_to_model(program)
+        onnx_ir.save(program, str(whole))
+    else:
+        onnx_ir.save(program, str(whole), external_data=f"{file}_data")
+    del program  # it maps the file that goes
+    weights.unlink(missing_ok=True)
+    written.unlink()
+    whole.rename(directory / file)
+    manifest = directory / "export.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    for component in content["components"].values():
+        component["file"] = file
+    write_json(manifest, content)
 
 
 def _sample(tokenizer: PreTrainedTokenizerBase) -> dict[str, torch.Tensor | Cache]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -71,16 +71,17 @@ class _Csv:
         text.detach()
 
 
-class _JsonLines:
+class JsonLines:
     """JSON lines: each object as it is in the input, with the predictions appended.
 
-    Rows of other formats become objects by column name.
+    Rows of other formats become objects by column name. names: of the input's columns.
     """
 
-    def __init__(self, file: TextFile, columns: Sequence[PredictionColumn]) -> None:
-        self._names, self._columns = file.names, columns
+    def __init__(self, names: Sequence[str], columns: Sequence[PredictionColumn]) -> None:
+        self._names, self._columns = names, columns
 
     def write(self, handle: IO[bytes], block: Block, predictions: Sequence[Prediction]) -> None:
+        """Write the rows of a block, each with its prediction."""
         for row, prediction in zip(block.objects or self._objects(block), predictions, strict=True):
             head = row[:-1].rstrip()
             members = ", ".join(
@@ -94,6 +95,7 @@ class _JsonLines:
             yield "{" + ", ".join(f"{name}: {as_json(cell)}" for name, cell in zip(names, row, strict=True)) + "}"
 
     def join(self, parts: Iterable[Path], handle: IO[bytes]) -> None:
+        """Join the parts, in order."""
         _append(parts, handle)
 
 
@@ -152,7 +154,15 @@ class _Parquet:
                 writer.write_table(pa.concat_tables(tables))
 
 
-_FORMATS: dict[str, type[_Csv | _JsonLines | _Parquet]] = {".csv": _Csv, ".jsonl": _JsonLines, ".parquet": _Parquet}
+def _json_lines(file: TextFile, columns: Sequence[PredictionColumn]) -> JsonLines:
+    return JsonLines(file.names, columns)
+
+
+_FORMATS: dict[str, Callable[[TextFile, Sequence[PredictionColumn]], Format]] = {
+    ".csv": _Csv,
+    ".jsonl": _json_lines,
+    ".parquet": _Parquet,
+}
 SUFFIXES = tuple(_FORMATS)
 
 

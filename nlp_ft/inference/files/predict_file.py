@@ -13,16 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, Unpack
 
 import numpy as np
 from tqdm import tqdm
 
-from nlp_ft.data import Size, TextFile, counted, open_texts
-from nlp_ft.errors import ConfigError
+from nlp_ft.data import Columns, Reading, Size, TextFile, counted, open_texts
+from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.inference.files.columns import prediction_columns
-from nlp_ft.inference.files.formats import SUFFIXES, format_of
+from nlp_ft.inference.files.formats import SUFFIXES, JsonLines, format_of
+from nlp_ft.inference.files.pipes import PipedTexts
 from nlp_ft.inference.files.resume import PartFiles
 from nlp_ft.inference.files.stream import Predict, predict_located
 
@@ -54,6 +55,15 @@ class TextClassifier(Protocol):
     @property
     def logits(self) -> Callable[..., np.ndarray]:
         """Raw logits (rows, classes)."""
+        ...
+
+    @property
+    def inference_config(self) -> InferenceConfig:
+        """What the saved model knows of itself."""
+        ...
+
+    def check_options(self, **options: object) -> None:
+        """Refuse options of `predict` that it would refuse."""
         ...
 
 
@@ -90,8 +100,9 @@ def check_file(
     text_column_names: str | None = None,
     text_pair_column_name: str | None = None,
     text_column_delimiter: str | None = None,
-    delimiter: str | None = None,
     block_rows: int = Size().rows,
+    skip_bad_rows: bool = False,
+    **reading: Unpack[Reading],
 ) -> FileTask:
     """Read a file through before a model is loaded, to report its errors at once.
 
@@ -110,8 +121,9 @@ def check_file(
         text_column_names,
         text_pair_column_name,
         text_column_delimiter,
-        delimiter=delimiter,
         block_rows=block_rows,
+        skip_bad_rows=skip_bad_rows,
+        **reading,
     )
     format_of(output, file, [])
     return FileTask(file, output)
@@ -126,9 +138,10 @@ def predict_file(
     text_column_names: str | None = None,
     text_pair_column_name: str | None = None,
     text_column_delimiter: str | None = None,
-    delimiter: str | None = None,
+    skip_bad_rows: bool = False,
     predict: Predict | None = None,
     options: Mapping[str, object] | None = None,
+    **reading: Unpack[Reading],
 ) -> FilePredictions:
     """Label a file into another: its columns, then those of `prediction_columns`.
 
@@ -141,7 +154,8 @@ def predict_file(
         text_column_names=text_column_names,
         text_pair_column_name=text_pair_column_name,
         text_column_delimiter=text_column_delimiter,
-        delimiter=delimiter,
+        skip_bad_rows=skip_bad_rows,
+        **reading,
     )
     predict = predict or partial(classifier.predict, batch_size=batch_size, **(options or {}))
     return predict_to_file(task, classifier, predict, options)
@@ -156,9 +170,12 @@ def predict_to_file(
     `Classifier.predict` takes them. Blocks are shared among the processes of `accelerate launch` or torchrun, which must see
     one file system. A terminal shows a progress bar.
 
-    Raises: ConfigError where the input, the model or the options are not those of the run before; DataError for a row that
-    cannot be labelled, with its place in the file.
+    Raises: ConfigError for an option out of range, before anything is written, and where the input, the model or the options
+    are not those of the run before; DataError for a row that cannot be labelled, with its place in the file, and where the
+    model reads pairs and the file has none, or the reverse.
     """
+    classifier.check_options(**(options or {}))
+    require_kind(task.file.source, task.file.columns, classifier.inference_config)
     rank, processes = _process()
     main, started = rank == 0, time.monotonic()
     parts, file = PartFiles(task.output), task.file
@@ -188,6 +205,54 @@ def predict_to_file(
     return result
 
 
+def predict_to_stream(
+    source: TextFile | PipedTexts,
+    handle: IO[bytes],
+    classifier: TextClassifier,
+    predict: Predict,
+    options: Mapping[str, object],
+    rows: int,
+) -> int:
+    """Label a file, or standard input, into JSON lines, block by block.
+
+    handle: each block is flushed to it when it is answered. rows: of a block of standard input. options: what `predict` is
+    bound to. Returns: the number of rows labelled. Raises: as `predict_to_file`.
+    """
+    classifier.check_options(**options)
+    if _process()[1] > 1:
+        raise ConfigError("a pipe is read and written by one process; start nlp-ft predict without a launcher.")
+    done = 0
+    with tqdm(unit=" rows", disable=None, smoothing=0.1) as bar:
+        for block in source.blocks() if isinstance(source, TextFile) else source.blocks(rows):
+            assert source.columns is not None
+            names = source.names if isinstance(source, TextFile) else list(block.table.columns)
+            if not done:
+                require_kind(source.source, source.columns, classifier.inference_config)
+            columns = prediction_columns(classifier.labels, classifier.problem_type, options, names)
+            texts = source.texts(block)
+            predictions = predict_located(predict, texts, block.table.where) if texts else []
+            JsonLines(names, columns).write(handle, block, predictions)
+            handle.flush()
+            done += len(block)
+            bar.update(len(block))
+    return done
+
+
+def require_kind(source: str, columns: Columns, inference_config: InferenceConfig) -> None:
+    """Refuse texts for a model of pairs, and the reverse. Raises: DataError."""
+    if inference_config.text_pair is None or inference_config.text_pair == (columns.text_pair is not None):
+        return
+    if inference_config.text_pair:
+        raise DataError(
+            f"{source}: this model was trained on pairs of texts, and one text column was taken ({', '.join(columns.texts)}); "
+            "name the second one with --text_pair_column_name."
+        )
+    raise DataError(
+        f"{source}: this model was trained on single texts, and a pair of columns was taken ({columns.texts[0]}, "
+        f"{columns.text_pair}); name one with --text_column_names, or join both with --text_column_delimiter."
+    )
+
+
 def _process() -> tuple[int, int]:
     """Rank of this process and number of processes, from the launcher's environment.
 
@@ -204,7 +269,6 @@ def _made_of(file: TextFile, classifier: TextClassifier, options: Mapping[str, o
 
     The keys are names a user knows. The model is identified by logits of a few texts, whatever it is made of.
     """
-    inference_config: InferenceConfig | None = getattr(classifier, "inference_config", None)
     return {
         "the input": file.digest,
         "the columns to read": [file.columns.texts, file.columns.text_pair, file.columns.delimiter, file.names],
@@ -214,7 +278,7 @@ def _made_of(file: TextFile, classifier: TextClassifier, options: Mapping[str, o
             "labels": classifier.labels,
             "problem_type": classifier.problem_type,
             "logits": _probe_logits(file, classifier).tolist(),
-            "answering": None if inference_config is None else dataclasses.asdict(inference_config),
+            "answering": dataclasses.asdict(classifier.inference_config),
         },
     }
 

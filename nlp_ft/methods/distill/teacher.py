@@ -21,6 +21,7 @@ from nlp_ft.data import (
     TextData,
     counted,
     keys_of,
+    reading_of,
     text_columns,
     text_digest,
     texts_for_prediction,
@@ -115,7 +116,7 @@ def read_unlabelled(files: list[str], data: TextData, args: DataArguments) -> tu
     Raises: DataError as `texts_for_prediction`.
     """
     names = (args.text_column_names, args.text_pair_column_name, args.text_column_delimiter)
-    unlabelled = texts_for_prediction(files, *names, delimiter=args.delimiter)
+    unlabelled = texts_for_prediction(files, *names, **reading_of(args))
     if (unlabelled.pairs is None) != ("text_pair" not in data.train.column_names):
         wanted = "pairs of texts" if unlabelled.pairs is None else "single texts"
         raise DataError(
@@ -189,6 +190,8 @@ def check_match(
     Raises: ConfigError where their tokens, widths or attention heads differ.
     """
     model, plain, flag = teacher.classifier.model, unwrapped(student), f"--match {' '.join(kinds)}"
+    if model.config.is_encoder_decoder or plain.config.is_encoder_decoder:
+        raise ConfigError(f"{flag}: layers of an encoder-decoder cannot be matched one by one; leave --match out.")
     if not _same_tokens(teacher.classifier.tokenizer, tokenizer, list(texts[:_TEXTS_COMPARED])):
         raise ConfigError(
             f"{flag} compares layers token by token, but teacher and student have different tokenizers; leave --match out."

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
-from nlp_ft.data import TextData, sampled
+from nlp_ft.data import TextData, load_data, sampled
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.hub.push import push_if_asked
 from nlp_ft.methods.fewshot import checks, select, zero_shot
 from nlp_ft.methods.fewshot.arguments import SLOT, FewshotArguments
 from nlp_ft.training import controls, fit
 from nlp_ft.training.job import load, read
+from nlp_ft.training.run import claim_directory
 from nlp_ft.training.run_report import RunReport
 from nlp_ft.training.settings import Settings
 from nlp_ft.training.setup import label_counts
@@ -168,10 +169,10 @@ def _zero_shot(settings: Settings[FewshotArguments], frames: Mapping[str, object
     sentences = _sentences(fewshot.labels, fewshot.templates or [_TEMPLATE])
     made = [{text: sentence, label: fewshot.labels[n]} for sentence, n in sentences]
     has_test_rows = files.test_file is not None or "test" in frames
-    frames = {**frames, "train": made, "validation": made} | ({} if has_test_rows else {"test": made})
-    data = read(
-        replace(settings, data=replace(files, problem_type="single_label_classification", allow_leakage=True)), frames
-    )
-    job = zero_shot.zero_shot_job(data, settings)
-    fitted = fit.train(job)
+    columns = replace(files, problem_type="single_label_classification", allow_leakage=True)
+    claim_directory(settings.training, settings.explicit)
+    data = load_data(columns, settings.training.seed, {**frames, "train": made}, split_off=())
+    log(*data.notes)
+    job = zero_shot.zero_shot_job(data, settings, has_test_rows)
+    fitted = zero_shot.without_validation(fit.train(job))
     return push_if_asked(fit.finish(job, fitted) if has_test_rows else zero_shot.save_unmeasured(job, fitted), settings)

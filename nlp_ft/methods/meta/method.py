@@ -54,7 +54,7 @@ def run(*arguments: object, frames: Mapping[str, object] | None = None) -> RunRe
     claim_directory(settings.training, settings.explicit)
     method_arguments = settings.method_arguments
     tasks = read_tasks(method_arguments, settings.data)
-    start = trainer.make_encoder(settings)
+    start = trainer.make_encoder(settings, tasks)
     args, chosen = trainer.choose_schedule(settings, start.encoder)
     learning, test = trainer.episodes(tasks, start, settings, args)
     notes = [*tasks.notes, *learning.notes, *test.notes, *start.notes, *chosen]
@@ -90,7 +90,7 @@ def _control(
     """Train on the same rows as ordinary multi-task learning, and run the same test."""
     method_arguments = settings.method_arguments
     log("control: multi-task training on the same rows, a linear head for each data set")
-    start = trainer.make_encoder(settings)
+    start = trainer.make_encoder(settings, tasks)
     control = MultiTask(start.encoder, start.width, [len(pool.labels) for pool in tasks.train])
     with control_arguments(args, "multitask") as control_args:
         trainer.train(control, learning, control_args, trainer.episode_identity(settings, args, tasks))

@@ -18,6 +18,7 @@ from huggingface_hub import ModelCardData
 from scipy.stats import t as student
 
 from nlp_ft.data import write_rejected
+from nlp_ft.evaluation.report.model_card import directory_name
 from nlp_ft.evaluation.report.tables import format_table
 from nlp_ft.methods.meta.episodes import EpisodeDataset, Tasks, fingerprint
 from nlp_ft.methods.meta.learner import MetaLearner
@@ -169,12 +170,12 @@ def write_card(
 {data.to_yaml()}
 ---
 
-# {directory.name}
+# {directory_name(directory)}
 
-An encoder to start from where a task has few labelled texts: meta-learned ({arguments["algorithm"]}) from `{name}` with \
-nlp_ft, on tasks drawn from {files}. It holds no classifier; fine-tuning puts one on it:
+An encoder to start from where a task has few labelled texts: meta-learned ({arguments["algorithm"]}) from {name} with \
+nlp_ft, on tasks drawn from {files}. It holds no classifier; fine-tuning puts one on it, in the folder above this one:
 
-    nlp-ft finetune --model_name_or_path {directory.name} --train_file few.csv --output_dir model
+    nlp-ft finetune --model_name_or_path {directory_name(directory)} --train_file few.csv --output_dir model
 
 ## How good it is
 

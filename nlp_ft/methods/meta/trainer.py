@@ -58,7 +58,7 @@ class Start(NamedTuple):
     notes: list[str]
 
 
-def make_encoder(settings: Settings[MetaArguments]) -> Start:
+def make_encoder(settings: Settings[MetaArguments], tasks: Tasks) -> Start:
     """Load the checkpoint as a classifier whose last layer is the identity.
 
     Layers are frozen and adapters added by the settings. The result is the same for the same seed, so that a control starts
@@ -72,7 +72,8 @@ def make_encoder(settings: Settings[MetaArguments]) -> Start:
     model, notes, _ = classifier.load_classifier(args, tokenizer, _KIND, _LABELS)
     notes = without_topic(notes, "head")  # there is none
     pooling_note = start_pooling(model, args)
-    limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length)
+    pair = any("text_pair" in pool.rows.column_names for pool in (*tasks.train, *tasks.test))
+    limit = classifier.token_limit(model, tokenizer, settings.data.max_seq_length, pair=pair)
     width = without_last_layer(model)
     encoder: nn.Module = classifier.add_lora(model, settings.lora) if settings.lora.use_peft else model
     freeze_notes = freeze(encoder, settings.freeze.freeze_layers)

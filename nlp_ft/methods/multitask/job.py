@@ -31,8 +31,6 @@ from nlp_ft.training.run import rows_per_update
 from nlp_ft.training.settings import Settings
 from nlp_ft.utils import log
 
-_LESS_IS_BETTER = ("loss", "mse", "rmse", "mae")
-
 
 @dataclass
 class Group:
@@ -193,14 +191,12 @@ def _choose_schedule(
     kind = REGRESSION if any(task.data.problem_type == REGRESSION for task in tasks) else SINGLE
     notes = []
     if explicit is not None and "metric_for_best_model" not in explicit:
-        training.metric_for_best_model, training.greater_is_better = "mean", True
+        training.metric_for_best_model = "mean"
         scores = ", ".join(f"{SCORE[task.data.problem_type]} of {task.name}" for task in tasks)
         notes.append(f"best checkpoint by the mean of {scores} on validation")
         explicit = {*explicit, "metric_for_best_model"}
     notes += hyperparameters.choose(training, explicit, rows, parameters, settings.lora.use_peft, kind)
-    name = setup.check_measured(training, _metric_names(tasks))
-    if name.endswith(_LESS_IS_BETTER) and "greater_is_better" not in (explicit or ()):
-        training.greater_is_better = False
+    setup.check_measured(training, _metric_names(tasks), explicit)
     if training.activation_checkpointing and training.ddp_find_unused_parameters is None:
         training.ddp_find_unused_parameters = False  # as Trainer does for plain classifiers; the two do not go together
     return notes

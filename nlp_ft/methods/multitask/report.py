@@ -111,7 +111,11 @@ def _finish_task(group: Group, number: int, fitted: Fitted, single_task_runs: li
         title="multi-task",
         doing="Multi-task training",
     )
-    return finish(task_job, Fitted(task.model, logits, metrics, fitted.log_history), controls=single_task_runs)
+    return finish(
+        task_job,
+        Fitted(task.model, logits, metrics, fitted.log_history, kept_step=fitted.kept_step),
+        controls=single_task_runs,
+    )
 
 
 def _run_single_task(group: Group, number: int) -> Baseline:

@@ -80,7 +80,10 @@ def _load_body(stage: Path) -> nn.Module:
 def _hidden(body: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     body.eval()
     device = next(body.parameters()).device
-    outputs = body(**{name: tensor.to(device) for name, tensor in batch.items()})
+    inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+    if getattr(body.config, "is_encoder_decoder", False):  # a T5 body does not make its decoder's inputs itself
+        inputs["decoder_input_ids"] = inputs["input_ids"]
+    outputs = body(**inputs)
     return outputs[0].float().cpu()
 
 
@@ -99,10 +102,11 @@ def card(checkpoint: str, rows: Sequence[TableRow]) -> str:
     return "\n".join(
         [
             f"---\n{data.to_yaml()}\n---\n\n# Encoder trained on {tasks}\n",
-            f"The encoder of `{name}`, trained with nlp_ft under a head for each task at once. It has no head of its own; the",
+            f"The encoder of {name}, trained with nlp_ft under a head for each task at once. It has no head of its own; the",
             "classifiers stand beside it. On their test rows they reach:\n",
             "| task | metric | |\n|---|---|---|",
             *figures,
-            "\nTo go on from it: `nlp-ft finetune --model_name_or_path body --train_file more.csv --output_dir run`.\n",
+            "\nTo go on from it, in the folder above this one: "
+            "`nlp-ft finetune --model_name_or_path body --train_file more.csv --output_dir run`.\n",
         ]
     )

@@ -16,6 +16,8 @@ from nlp_ft.data import TextData, Unlabelled, counted, text_columns, text_digest
 from nlp_ft.evaluation.baselines import Baseline, against_control
 from nlp_ft.evaluation.metrics import SELECTION_METRIC
 from nlp_ft.evaluation.probabilities import SINGLE
+from nlp_ft.evaluation.report.model_card import directory_name
+from nlp_ft.evaluation.report.model_card_text import trained_for
 from nlp_ft.models import classifier
 from nlp_ft.models.compare import compute_logits
 from nlp_ft.training import setup
@@ -132,21 +134,27 @@ def write_report(report: RunReport, texts: Unlabelled, causal: bool) -> None:
 
 def _card(report: RunReport, texts: Unlabelled, causal: bool) -> str:
     """Text of README.md."""
-    name, settings = report.output_dir.name, report.settings
+    name, settings = directory_name(report.output_dir), report.settings
     on_hub, base = base_model(settings["model"]["model_name_or_path"])
     training, arguments = settings["training"], settings["pretrain"]
     task, auto = ("text-generation", "AutoModelForCausalLM") if causal else ("fill-mask", "AutoModelForMaskedLM")
     weights = "LoRA adapters, merged" if settings["lora"]["use_peft"] else "all weights"
     hidden = "" if causal else f"{arguments['mlm_probability']:.0%} of the {_units(arguments)} masked; "
     rows = texts.fingerprint["rows"]
-    head = ["---", "library_name: transformers", f"pipeline_tag: {task}", *([f"base_model: {base}"] if on_hub else [])]
+    head = [
+        "---",
+        "library_name: transformers",
+        f"pipeline_tag: {task}",
+        *([f"base_model: {on_hub}"] if on_hub else []),
+    ]
     return (
         "\n".join([*head, "tags:", "- nlp_ft", "---"])
         + f"""
 
 # {name}
 
-A body, not a classifier: `{base}`, pre-trained further on unlabelled texts with nlp_ft. Fine-tune it:
+A body, not a classifier: {base}, pre-trained further on unlabelled texts with nlp_ft. Fine-tune it, in the folder above
+this one:
 
 ```bash
 nlp-ft finetune --model_name_or_path {name} --train_file train.csv --output_dir classifier
@@ -157,7 +165,7 @@ nlp-ft finetune --model_name_or_path {name} --train_file train.csv --output_dir 
 ## How it was made
 
 {weights} trained on {rows["train"]} texts ({rows["validation"]} held out); {hidden}learning rate \
-{training["learning_rate"]:g}, {training["num_train_epochs"]:g} epochs, {training["per_device_train_batch_size"]} rows a \
+{training["learning_rate"]:g}, {trained_for(report.log_history)}, {training["per_device_train_batch_size"]} rows a \
 device and step, seed {training["seed"]}. `{auto}` goes on from it. Every argument, the data's fingerprint and all metrics are \
 in run.json.
 

@@ -163,8 +163,7 @@ def choose_schedule(
 
     Raises: ConfigError for a --metric_for_best_model that is not measured here.
     """
-    name = check_measured(args, _METRICS)
-    args.metric_for_best_model, args.greater_is_better = name, False
+    args.metric_for_best_model = check_measured(args, _METRICS, explicit)
     choices = hyperparameters.Choices(args, explicit)
     choices.batch(hyperparameters.batch_rows(rows))
     if "adam" in str(getattr(args.optim, "value", args.optim)):
@@ -172,7 +171,7 @@ def choose_schedule(
         choices.rate(hyperparameters.learning_rate(parameters, True) if use_peft else full)
     choices.epochs(lambda updates: min(_MOST_EPOCHS, max(1, round(_UPDATES_WANTED / updates))), rows)
     if args.load_best_model_at_end and explicit is not None:
-        choices.made.append(f"best checkpoint by held-out {name}")
+        choices.made.append(f"best checkpoint by held-out {args.metric_for_best_model}")
     return choices.notes(parameters, rows)
 
 

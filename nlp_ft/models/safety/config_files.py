@@ -177,9 +177,13 @@ def _vet_link(path: Path, directory: Path) -> None:
     """
     home = directory.resolve()
     allowed = [home]
-    repository = home.parent.parent
-    if home.parent.name == "snapshots" and repository.name.startswith("models--"):
-        allowed += [repository / "blobs", repository.parent / "blobs"]  # of this repository, and shared by the cache
+    for snapshot in (home, home.parent):  # the graph of an export stands in a folder of its repository
+        repository = snapshot.parent.parent
+        if snapshot.parent.name == "snapshots" and repository.name.startswith("models--"):
+            allowed += [
+                repository / "blobs",
+                repository.parent / "blobs",
+            ]  # of this repository, and shared by the cache
     if not any(path.resolve().is_relative_to(target) for target in allowed):
         raise ModelError(f"{path} is a link to a file outside of that directory; put the file itself there.")
 

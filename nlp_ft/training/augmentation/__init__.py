@@ -1,1 +1,4 @@
-"""Augmentation of small training splits: more rows with the same labels, or mixed ones while training."""
+"""Augmentation of small training splits.
+
+New rows with the labels of their sources, made before training, or rows that are mixed during training.
+"""

@@ -1,11 +1,14 @@
-"""Augment training rows, reproducibly by row and without duplicates of existing texts."""
+"""Augmentation of training rows.
+
+The new rows of a row are reproducible, whatever the other rows, and no new row repeats an existing text.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nlp_ft.config.augmentation import AugmentArguments
 from nlp_ft.data import text_columns
@@ -27,17 +30,23 @@ Operation = Callable[[str, Random], str | None]
 
 
 class NewRow(NamedTuple):
-    """An augmented row: text, pair (or None), label, index of its source row, and operation."""
+    """An augmented row.
+
+    `pair`: the second text, or None. `source`: index of the row that it was made from. `operation`: the one that made it.
+    """
 
     text: str
     pair: str | None
-    label: Any
+    label: object
     source: int
     operation: str
 
 
 class _Turn(NamedTuple):
-    """One copy of a row: operations and sides (0: text, 1: pair) in the order in which they are used."""
+    """One copy of a row, and the order in which it is tried.
+
+    `operations` and `sides` (0: text, 1: pair) are used one after another until a new text comes out.
+    """
 
     row: int
     copy: int
@@ -55,12 +64,12 @@ def augment_rows(
     taken: Iterable[str] = (),
     device: str | torch.device = "cpu",
 ) -> list[NewRow]:
-    """Make `--augment_copies` new rows of each row, with its label; fewer if no word of a text may change.
+    """Make `--augment_copies` new rows of each row, with its label.
 
-    For training rows alone, after splitting. The operations rotate over the copies of a row, from a start that depends on seed
-    and text; if one changes nothing, the next is used. One side of a pair is changed. The copies of a row do not depend on
-    other rows, except that a copy equal (by `text_key`) to a row, another copy or a key in `taken` is made again. taken: keys
-    of validation and test, so that no copy leaks one.
+    Fewer if no word of a text may change. For training rows alone, after splitting. The operations rotate over the copies
+    of a row, from a start that depends on seed and text; if one changes nothing, the next is used. One side of a pair is
+    changed. The copies of a row do not depend on other rows, except that a copy equal (by `text_key`) to a row, another
+    copy or a key in `taken` is made again. taken: keys of validation and test, so that no copy leaks one.
 
     Raises: ConfigError if an operation needs a lexicon that is not installed, ModelError for a checkpoint that cannot serve.
     """
@@ -115,7 +124,10 @@ def augment_train(
 def describe_rows(
     rows: Sequence[NewRow], texts: Sequence[str], pairs: Sequence[str] | None, args: AugmentArguments
 ) -> list[str]:
-    """Describe the new rows: counts and an example by operation, missing copies, a warning on the language."""
+    """Describe the new rows in notes for the log.
+
+    Counts and an example by operation, the number of missing copies, and a warning if the texts do not look English.
+    """
     counts = Counter(row.operation for row in rows)
     made = ", ".join(f"{counts[name]} by {name}" for name in args.row_operations)
     missing = len(texts) * args.augment_copies - len(rows)
@@ -150,12 +162,18 @@ def _turns(texts: Sequence[str], pairs: Sequence[str] | None, args: AugmentArgum
 
 
 def _rng(*seed: object) -> Random:
-    """Return a generator seeded by these values; Random hashes a string by SHA-512, equal in every process."""
+    """Return a generator seeded by these values.
+
+    Random hashes a string by SHA-512, so that the generator is the same in every process.
+    """
     return Random("\0".join(map(str, seed)))
 
 
 def _operations(args: AugmentArguments) -> dict[str, Operation]:
-    """Return the operations that need no checkpoint. Raises: ConfigError if the lexicon is not installed."""
+    """Return the operations that need no checkpoint.
+
+    Raises: ConfigError if the lexicon is not installed.
+    """
     rate, operations = args.augment_rate, dict[str, Operation]()
     if {"synonym", "insert"} & set(args.row_operations):
         lexicon = load_lexicon()

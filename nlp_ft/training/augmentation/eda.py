@@ -1,4 +1,6 @@
-"""The word operations of EDA (Wei & Zou 2019, arXiv:1901.11196, section 2), restricted to keep labels valid.
+"""Word operations of EDA, restricted to keep labels valid.
+
+Source: Wei & Zou 2019, arXiv:1901.11196, section 2.
 
 Differences from the paper: negations, the three words after one, stop-words, links, mentions, tags and numbers never change
 (without "not" the label would be wrong); words are swapped within a clause only ("good cast but bad plot"); at most a quarter
@@ -14,7 +16,10 @@ from nlp_ft.training.augmentation.words import Word, join_words, split_words
 
 
 def swap(text: str, rate: float, rng: Random) -> str | None:
-    """Swap content words of one clause in pairs, `rate` of all words; None if no two can be swapped."""
+    """Swap content words of one clause in pairs; None if no two can be swapped.
+
+    rate: share of all words that move.
+    """
     words, tail = split_words(text)
     left = [word for word in words if word.content and not word.starts]
     rng.shuffle(left)
@@ -32,9 +37,9 @@ def swap(text: str, rate: float, rng: Random) -> str | None:
 
 
 def delete(text: str, rate: float, rng: Random) -> str | None:
-    """Delete `rate` of the words, content words without punctuation; None if there are fewer than four.
+    """Delete content words; None if there are fewer than four.
 
-    At most a quarter of the content words is deleted.
+    rate: share of all words to delete, but at most a quarter of the content words. A word beside punctuation stays.
     """
     words, tail = split_words(text)
     content = [word for word in words if word.content]
@@ -57,7 +62,10 @@ def replace_synonyms(text: str, rate: float, rng: Random, lexicon: Lexicon) -> s
 
 
 def insert(text: str, rate: float, rng: Random, lexicon: Lexicon) -> str | None:
-    """Insert synonyms of `rate` of the words after content words; None if that is not possible."""
+    """Insert synonyms after content words; None if that is not possible.
+
+    rate: share of all words whose synonyms are inserted.
+    """
     words, tail = split_words(text)
     synonyms = _with_synonyms(words, lexicon)
     new = [
@@ -71,7 +79,10 @@ def insert(text: str, rate: float, rng: Random, lexicon: Lexicon) -> str | None:
 
 
 def _with_synonyms(words: list[Word], lexicon: Lexicon) -> dict[int, list[str]]:
-    """Return synonyms by word index; capitalised words inside a sentence count as names and have none."""
+    """Return synonyms by word index.
+
+    Capitalised words inside a sentence count as names and have none.
+    """
     synonyms = {}
     for index, word in enumerate(words):
         if word.content and (word.core.islower() or (word.starts and word.core.istitle())):

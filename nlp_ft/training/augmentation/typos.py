@@ -1,4 +1,7 @@
-"""Typing errors: a neighbouring key, two letters swapped, a letter left out or doubled."""
+"""Typing errors in words.
+
+A neighbouring key, two letters swapped, a letter left out or doubled.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,16 @@ _SHORTEST = 4  # letters of a word that may hold an error
 
 
 def _neighbours() -> dict[str, str]:
-    """Return the keys around each letter of a QWERTY keyboard; each row is half a key right of the one above."""
-    at = {letter: (2 * column + row, row) for row, keys in enumerate(_KEYS) for column, letter in enumerate(keys)}
+    """Return the keys around each letter of a QWERTY keyboard.
+
+    Each row is half a key right of the one above.
+    """
+    positions = {
+        letter: (2 * column + row, row) for row, keys in enumerate(_KEYS) for column, letter in enumerate(keys)
+    }
     return {
-        letter: "".join(other for other, (a, b) in at.items() if (abs(a - x), abs(b - y)) in ((2, 0), (1, 1)))
-        for letter, (x, y) in at.items()
+        letter: "".join(other for other, (a, b) in positions.items() if (abs(a - x), abs(b - y)) in ((2, 0), (1, 1)))
+        for letter, (x, y) in positions.items()
     }
 
 
@@ -23,10 +31,10 @@ NEIGHBOURS = _neighbours()
 
 
 def add_noise(text: str, rate: float, rng: Random) -> str | None:
-    """Change `rate` of the letters, at most one per word and never the first; None if no word qualifies.
+    """Put typing errors into a text; None if no word qualifies.
 
-    Words of four letters and more, without an apostrophe, of scripts with capitals (Latin, Greek,
-    Cyrillic), that are neither fixed nor negations.
+    rate: share of the letters to change, at most one per word and never the first. Words of four letters and more, without
+    an apostrophe, of scripts with capitals (Latin, Greek, Cyrillic), that are neither fixed nor negations.
     """
     words, tail = split_words(text)
     free = [word for word in words if _takes_noise(word)]

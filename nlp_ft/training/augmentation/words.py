@@ -1,5 +1,7 @@
 """Split a text into words, marked by whether augmentation may change them.
 
+In scripts without spaces between words, the units of `nlp_ft.data.text` are the words.
+
 Links, names, numbers, negations and the words they negate must not change. The word lists are English; in another language
 negations are not protected, which a caller detects by `share_of_stop_words`.
 """
@@ -10,6 +12,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+
+from nlp_ft.data.text import UNIT
 
 _STOP_WORDS = """
     a an the this that these those such same other another each every either some any all both half many much more most few
@@ -25,22 +29,26 @@ _STOP_WORDS = """
 _NEGATIONS = """
     not no never none nobody nothing nowhere neither nor cannot without hardly scarcely barely rarely seldom lack lacks
     lacked lacking fail fails failed nt non aint arent cant couldnt didnt doesnt dont hadnt hasnt havent isnt mustnt neednt
-    shant shouldnt wasnt werent wont wouldnt"""
+    shant shouldnt wasnt werent wont wouldnt
+    不 没 沒 無 无 未 非 别 別 勿 莫 否"""
 _CONTRASTS = "but although though however yet while whereas despite except unless instead"
 STOP_WORDS, NEGATIONS, CONTRASTS = (frozenset(words.split()) for words in (_STOP_WORDS, _NEGATIONS, _CONTRASTS))
 _GUARDED = STOP_WORDS | NEGATIONS
-_ENDS, _BREAKS = set(".!?…"), set(".,;:!?…()–—")  # of a sentence, of a clause
+_ENDS, _BREAKS = set(".!?…。！？"), set(".,;:!?…()–—。！？，、；：（）「」")  # of a sentence, of a clause
 _SCOPE = 3  # words after a negation that stay where they are
+_CHUNK = re.compile(rf"\s*(?:[^\w\s]*{UNIT}[^\w\s]*|(?:(?!{UNIT})\S)+)")
+_UNIT = re.compile(rf"(\s*[^\w\s]*)({UNIT})([^\w\s]*)")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _FIXED = re.compile(r"[@#<>/\\_\d]|://|\w\.\w|^www\.|&\w+;")  # links, mentions, tags, markup, numbers, U.S., and/or
 
 
 @dataclass
 class Word:
-    """One run of visible characters: the spaces and signs before it, the word, the signs after it.
+    """A word, with the spaces and signs before it and the signs after it.
 
     `fixed`: holds something that no operation may change. `content`: may also be moved, left out or replaced. `clause`: its
-    number, counting punctuation and words such as "but". `starts`: the first of its sentence.
+    number, counting punctuation and words such as "but". `starts`: the first of its sentence. `unit`: of a script without
+    spaces between words.
     """
 
     before: str
@@ -50,10 +58,11 @@ class Word:
     content: bool = False
     clause: int = 0
     starts: bool = False
+    unit: bool = False
 
     @property
     def plain(self) -> str:
-        """In lower case, with a straight apostrophe."""
+        """The word in lower case, with a straight apostrophe."""
         return self.core.lower().replace("’", "'")
 
     @property
@@ -63,13 +72,16 @@ class Word:
 
     @property
     def closing(self) -> str:
-        """The signs after the word; all of them where there is no word."""
+        """The signs after the word; all signs if there is no word."""
         return self.after if self.core else self.before
 
 
 def split_words(text: str) -> tuple[list[Word], str]:
-    """Split a text into marked words and the spaces at its end; `join_words` is the inverse."""
-    chunks = re.findall(r"\s*\S+", text)
+    """Split a text into marked words and the spaces at its end.
+
+    `join_words` is the inverse.
+    """
+    chunks = _CHUNK.findall(text)
     words = [_word(chunk) for chunk in chunks]
     clause = scope = 0
     for last, word in pairwise([None, *words]):
@@ -84,7 +96,7 @@ def split_words(text: str) -> tuple[list[Word], str]:
         elif scope:
             scope -= 1
         elif not word.fixed:
-            word.content = len(word.core) > 1 and not _stops(word)
+            word.content = word.unit or (len(word.core) > 1 and not _stops(word))
     return words, text[sum(map(len, chunks)) :]
 
 
@@ -94,13 +106,19 @@ def join_words(words: Iterable[Word], tail: str) -> str:
 
 
 def share_of_stop_words(texts: Iterable[str]) -> float:
-    """English stop-words and negations over all words of the texts: about 0.4 in English; 0.0 where there are none."""
+    """Share of English stop-words and negations among all words of the texts.
+
+    About 0.4 in English; 0.0 if there are none.
+    """
     words = [match.lower() for text in texts for match in _WORD.findall(text)]
     return sum(word.partition("'")[0] in _GUARDED for word in words) / max(1, len(words))
 
 
 def fixed_parts(text: str) -> list[str]:
-    """The links, mentions, tags and numbers of a text, sorted: what a paraphrase must keep."""
+    """The links, mentions, tags and numbers of a text, sorted.
+
+    A paraphrase must keep them.
+    """
     return sorted(word.core for word in split_words(text)[0] if word.fixed and word.core)
 
 
@@ -110,6 +128,8 @@ def negated(text: str) -> bool:
 
 
 def _word(chunk: str) -> Word:
+    if unit := _UNIT.fullmatch(chunk):
+        return Word(*unit.groups(), fixed=False, unit=True)
     match = re.fullmatch(r"(\s*[^\w@#]*)(.*?)([^\w]*)", chunk, re.DOTALL)
     assert match is not None
     before, core, after = match.groups()

@@ -136,7 +136,7 @@ def test_texts_too_long_for_a_checkpoint_are_counted_by_its_tokenizer(run_cli: R
 
 def test_training_says_in_one_line_what_the_check_found() -> None:
     Path("test.csv").unlink()
-    line = run_checks.summary(load_data(DataArguments(train_file=["train.csv"])))
+    line = run_checks.summary(load_data(DataArguments(train_file=["train.csv"], skip_bad_rows=True)))
     assert line.startswith("data check: 1 error")
     assert "conflicting labels" in line
     assert "\n" not in line

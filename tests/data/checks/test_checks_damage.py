@@ -82,7 +82,7 @@ def test_lost_characters_are_found_and_not_rewritten() -> None:
         rows=1,
         of=2,
         message="characters broken by a wrong encoding",
-        advice="read the source again in its own encoding, or mend what can be mended with --fix; 1 cannot be mended.",
+        advice="read the source again with the right --encoding, or let --fix mend what it can; 1 cannot be mended.",
         examples=[Example("train.csv:3", "caf\ufffd noir", "bad", "cannot be mended: the characters are lost")],
         indices={"train": [1]},
         measures={"mended": 0, "second_texts": 0},

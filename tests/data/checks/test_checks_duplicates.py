@@ -92,8 +92,8 @@ def test_a_text_with_two_labels_is_a_conflict_and_no_duplicate() -> None:
             rows=3,
             of=4,
             message="the same text with different labels (3 rows of train)",
-            advice="decide which label is right; nothing in the table tells, so no row of a conflict within train is kept by "
-            "--fix, and validation and test are left as they are.",
+            advice="decide which label is right; the table does not tell, so --fix drops every row of a conflict within train "
+            "and leaves validation and test as they are.",
             examples=[Example("train.csv:2", "film", "bad", "good at train.csv:4")],
             indices={"train": [0, 2, 3]},
             drop={"train": [0, 2, 3]},
@@ -149,7 +149,7 @@ def test_a_test_text_in_train_is_a_leak_and_the_copies_in_train_are_dropped() ->
             rows=2,
             of=4,
             message="2 of 4 texts of test (50.0%) are in train too",
-            advice="take them out of train; a model is not tested by texts that it was trained on.",
+            advice="take them out of train; figures on texts that the model was trained on are too good.",
             examples=[
                 Example("test.csv:3", "leaked text", "good", "= train.csv:3"),
                 Example("test.csv:4", "Leaked Text", "good", "= train.csv:3"),
@@ -167,7 +167,7 @@ def test_leaks_between_other_splits_are_warnings_and_test_is_never_touched() -> 
         ("train/validation", "warning", {"train": [0]}),
         ("validation/test", "warning", {"validation": [1]}),
     ]
-    assert found[1].advice == "take them out of validation; a model is not tested by texts that it was chosen on."
+    assert found[1].advice == "take them out of validation; figures on texts that the model was chosen on are too good."
 
 
 def test_leaks_are_the_leak_findings_of_the_whole_check() -> None:

@@ -245,7 +245,7 @@ def test_class_ids_are_written_as_their_names_and_it_is_said(tmp_path: Path) -> 
 def test_a_cell_that_no_text_file_can_hold_is_refused_with_its_place_and_nothing_is_left(tmp_path: Path) -> None:
     tables = {"train": table("train", text=["a", "b"], raw=["x", b"\xff"])}
     with pytest.raises(
-        DataError, match=r"^train\.csv:3: a cell of type bytes has no place in CSV or JSON; --fix cannot"
+        DataError, match=r"^train\.csv:3: a cell of type bytes has no form in CSV or JSON; --fix cannot"
     ):
         fixed(tmp_path / "out", tables, [])
     assert not (tmp_path / "out").exists()

@@ -174,7 +174,9 @@ def test_a_language_that_goes_with_a_label_is_a_warning() -> None:
     (found,) = languages(check(train=rows))
     assert found.severity == "warning"
     assert found.message.endswith("; French is 20.0% of good and 0.0% of the other labels")
-    assert found.advice.endswith("; the language may stand for the label: collect each label in each language.")
+    assert found.advice.endswith(
+        "; a model may learn the language in place of the label: collect each label in each language."
+    )
 
 
 def test_a_language_spread_evenly_over_the_labels_is_a_note() -> None:
@@ -199,7 +201,7 @@ def test_a_split_in_other_languages_than_train_is_a_warning() -> None:
     found = languages(check(train=even(EN, 100), test=even(EN, 50) + even(DE, 50)))
     assert [(one.split, one.severity, one.rows) for one in found] == [("test", "warning", 50)]
     assert found[0].message.endswith("; German is 50.0% of test and 0.0% of train")
-    assert "a figure of test does not stand for the languages of train" in found[0].advice
+    assert "figures on test do not hold for the languages of train" in found[0].advice
 
 
 def test_a_split_without_the_second_language_of_train_is_told_though_no_row_of_it_is_odd() -> None:

@@ -38,7 +38,7 @@ def test_a_column_whose_values_tell_the_label_is_named(column: list[Any], way: s
     majority = max(LABELS.count(0), LABELS.count(1)) / 400
     assert (finding.check, finding.severity) == ("column_gives_label_away", "warning")
     assert finding.message == (
-        f"column 'verdict' tells the label of {accuracy} of rows by its {way} ({majority:.1%} are the majority's)"
+        f"column 'verdict' predicts the label of {accuracy} of rows by its {way} (the majority class: {majority:.1%})"
     )
     assert [example.label for example in finding.examples] == ["good", "bad"]
 
@@ -52,7 +52,7 @@ def test_what_most_rows_have_anyway_gives_nothing_away() -> None:
 def test_a_column_that_tells_a_target_is_named() -> None:
     targets = [n / 7 for n in range(400)]
     (finding,) = leakage(checked(targets, problem=REGRESSION, twice=[2 * target for target in targets]))
-    assert "column 'twice' tells the label of" in finding.message
+    assert "column 'twice' predicts the label of" in finding.message
 
 
 def test_a_mark_that_one_class_alone_has_at_an_end_of_its_texts_is_named() -> None:
@@ -62,7 +62,7 @@ def test_a_mark_that_one_class_alone_has_at_an_end_of_its_texts_is_named() -> No
     ]
     (finding,) = leakage(checked(LABELS, marked))
     assert finding.check == "word_gives_label_away"
-    assert finding.message == "'#win' stands at the end of texts of 'good' and in no other text"
+    assert finding.message == "'#win' is at the end of texts with the label 'good' and in no text of another label"
     assert finding.rows == sum(LABELS[1::2])
     both = [text.replace("#win", "won") if n < 8 else text for n, text in enumerate(marked)]
     other = [*both[:9], "they won", *both[10:]]

@@ -58,7 +58,7 @@ def test_labels_that_drift_between_splits_are_said_and_chance_is_not() -> None:
     assert shape_of(many, names=NAMES[:2]) == []  # significant, and no matter
     (finding,) = shape_of({"train": [0, 1] * 500, "test": [0, 1, 1, 1] * 50}, names=NAMES[:2])
     assert (finding.check, finding.split) == ("label_drift", "train/test")
-    assert finding.message == "classes are not spread alike: 'bad' is 50.0% of train and 25.0% of test"
+    assert finding.message == "the shares of the classes differ: 'bad' is 50.0% of train and 25.0% of test"
     assert finding.measures["gap"] == pytest.approx(0.25)
 
 
@@ -75,7 +75,7 @@ def test_targets_that_drift_are_said() -> None:
     train, alike = ([rng.gauss(0, 1) for _ in range(500)] for _ in range(2))
     assert shape_of({"train": train, "test": alike}, REGRESSION, []) == []
     (finding,) = shape_of({"train": train, "test": [value + 1 for value in alike]}, REGRESSION, [])
-    assert finding.message.startswith("targets are not spread alike: their median is ")
+    assert finding.message.startswith("the distributions of the targets differ: their median is ")
 
 
 def found(

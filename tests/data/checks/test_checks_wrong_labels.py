@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from nlp_ft.data.checks import tfidf as ngrams
 from nlp_ft.data.checks.finding import Checked, Finding, Split
 from nlp_ft.data.checks.label_errors import confident_joint_doubts, suspected
-from nlp_ft.data.checks.linear_model import answer, fold_of
+from nlp_ft.data.checks.linear_model import fold_of, predict
 from nlp_ft.data.checks.tfidf import TfIdf, count_characters, count_words
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -120,9 +120,9 @@ def test_equal_texts_are_in_one_fold_labels_are_spread_and_order_is_of_no_accoun
 
 def test_the_answer_about_a_row_does_not_depend_on_its_own_label() -> None:
     train = rows("train", 200)
-    before = answer(table(train), 5, 42).by_split["train"]
+    before = predict(table(train), 5, 42).by_split["train"]
     flipped = split("train", train.texts, [1 - train.labels[0], *train.labels[1:]])
-    after = answer(table(flipped), 5, 42).by_split["train"]
+    after = predict(table(flipped), 5, 42).by_split["train"]
     right = int(train.labels[0])
     assert before[0, right] > 0.7
     assert after[0, right] > 0.7
@@ -226,7 +226,7 @@ def test_values_far_from_the_predicted_ones_are_found() -> None:
     found = suspected(table(train, test, problem=REGRESSION))
     assert [(finding.split, finding.indices[finding.split][0]) for finding in found] == [("train", 17), ("test", 30)]
     assert found[0].scores["train"][0] > 4
-    assert found[0].message.startswith("labels far from what a cheap model says (out-of-fold R2 0.")
+    assert found[0].message.startswith("labels far from the predictions of a cheap model (out-of-fold R2 0.")
     assert "robust standard deviations off" in found[0].examples[0].note
     values[17] -= 9
     assert suspected(table(split("train", texts, values), problem=REGRESSION)) == []

@@ -1,1 +1,1 @@
-"""Mending of a table: a plan of edits, and the files they leave."""
+"""Repair of tables: a plan of drops and rewrites, and the files that it writes."""

@@ -1,13 +1,16 @@
-"""What --fix changes: the findings' drops and rewrites put together, written as new files with a log of every change."""
+"""Apply a plan of --fix.
+
+The drops and rewrites of all findings are written as new files, with a log of every change.
+"""
 
 from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from nlp_ft.data import counted
 from nlp_ft.data.checks.finding import Finding
@@ -27,7 +30,10 @@ _PART = "unfinished"  # everything is written in this subdirectory, and moved ou
 
 
 class TextColumns(Protocol):
-    """Which columns hold the texts: `texts` are joined by `delimiter` to the text that was checked."""
+    """Names of the columns that hold the texts.
+
+    The cells of `texts` are joined by `delimiter` to the text that was checked.
+    """
 
     @property
     def texts(self) -> Sequence[str]: ...  # noqa: D102
@@ -39,9 +45,18 @@ class TextColumns(Protocol):
     def delimiter(self) -> str: ...  # noqa: D102
 
 
+class _RowWriter(Protocol):
+    """A csv.writer."""
+
+    def writerow(self, row: Iterable[object], /) -> object: ...
+
+
 @dataclass(frozen=True)
 class Fixed:
-    """What was written: the file of each split, the rows left in it, dropped and rewritten, and the log of changes."""
+    """The written files.
+
+    `files`: of each split. `kept`, `dropped`, `rewritten`: numbers of rows, by split. `changes`: the log of changes.
+    """
 
     files: dict[str, Path]
     kept: dict[str, int]
@@ -51,7 +66,7 @@ class Fixed:
     notes: list[str]
 
     def lines(self) -> list[str]:
-        """What to print: a line for each split, the log, the notes."""
+        """Lines to print: one for each split, the log, the notes."""
         lines = [
             f"{split}: {counted(self.kept[split], 'row')} in {path} ({self.dropped[split]} dropped, "
             f"{self.rewritten[split]} rewritten)"
@@ -61,25 +76,28 @@ class Fixed:
 
 
 def require_free(out_dir: str | Path) -> None:
-    """Refuse a place to write to that is no directory, or one that holds something. Raises: ConfigError."""
+    """Require a new or empty directory to write to.
+
+    Raises: ConfigError.
+    """
     out = Path(out_dir)
     try:
-        if out.is_dir() and (there := sorted(path.name for path in out.iterdir())):
-            raise ConfigError(f"--fix {out} holds {there[0]} already; name another directory. Nothing is written over.")
+        if out.is_dir() and (names := sorted(path.name for path in out.iterdir())):
+            raise ConfigError(f"--fix {out} holds {names[0]} already; name another directory. Nothing is written over.")
     except PermissionError:
-        raise ConfigError(f"--fix {out} may not be read by this user.") from None
+        raise ConfigError(f"--fix {out} cannot be read by this user; name another directory.") from None
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--fix {out} is a file; name a directory.")
 
 
 def apply(plan: Plan, tables: Mapping[str, Table], columns: TextColumns, out_dir: str | Path) -> Fixed:
-    r"""Write each table as the plan has it, and `changes.csv`, into a directory; the tables stay as they are.
+    r"""Write each table as planned, and `changes.csv`, into a directory.
 
-    The log has a line for each row dropped and each rewrite of a row, its texts joined as they were checked (a NUL stands
-    there as `\x00`). It is put in its place last: where it is, all is whole.
+    The tables stay as they are. The log has a line for each row dropped and each rewrite of a row, its texts joined as they
+    were checked (with `\x00` for a NUL). It is moved into the directory last: if it is there, all files are complete.
 
-    Raises: ConfigError where the directory holds something or cannot be written, DataError for a cell that cannot be;
-    ValueError where the tables are not those that were checked.
+    Raises: ConfigError if the directory holds something or cannot be written, DataError for a cell that cannot be written,
+    ValueError if the tables are not those that were checked.
     """
     if (rows := {split: len(table) for split, table in tables.items()}) != plan.rows:
         raise ValueError(f"the tables have other rows ({rows}) than those that were checked ({plan.rows}).")
@@ -115,9 +133,12 @@ def _write(plan: Plan, tables: Mapping[str, Table], columns: TextColumns, out: P
 
 
 class _Mended:
-    """The rows of one split as they are to be written; what changes goes to the log on the way."""
+    """The rows of one split as they are to be written.
 
-    def __init__(self, plan: Plan, split: str, table: Table, columns: TextColumns, log: Any) -> None:
+    Iterating over `rows` writes each change to the log.
+    """
+
+    def __init__(self, plan: Plan, split: str, table: Table, columns: TextColumns, log: _RowWriter) -> None:
         self.plan, self.split, self.table, self.columns, self.log = plan, split, table, columns, log
         names = list(table.columns)
         self.texts = [names.index(name) for name in columns.texts]
@@ -134,18 +155,16 @@ class _Mended:
             else:
                 yield number, cells
 
-    def drop(self, number: int, cells: Sequence[Any], findings: list[Finding]) -> None:
+    def drop(self, number: int, cells: Sequence[object], findings: list[Finding]) -> None:
         self.dropped += 1
-        text = "\n".join(
-            [self.columns.delimiter.join(cells[at] for at in self.texts), *(cells[at] for at in self.pair)]
-        )
-        checks, reasons = (
-            dict.fromkeys(found) for found in zip(*((f.check, f.message) for f in findings), strict=True)
-        )
-        self.record(number, "; ".join(checks), "drop", text, "", "; ".join(reasons))
+        text = self.columns.delimiter.join(str(cells[column]) for column in self.texts)
+        texts = [text, *(str(cells[column]) for column in self.pair)]
+        checks = dict.fromkeys(finding.check for finding in findings)
+        reasons = dict.fromkeys(finding.message for finding in findings)
+        self.record(number, "; ".join(checks), "drop", "\n".join(texts), "", "; ".join(reasons))
 
-    def rewrite(self, number: int, cells: Sequence[Any], findings: list[Finding]) -> list[Any]:
-        parts = [cells[at] for at in self.texts]
+    def rewrite(self, number: int, cells: Sequence[object], findings: list[Finding]) -> list[object]:
+        parts = [str(cells[column]) for column in self.texts]
         before = self.columns.delimiter.join(parts)
         afters = [finding.rewrite[self.split][number] for finding in findings]
         steps, parts = merged(before, afters, parts, self.columns.delimiter)
@@ -155,8 +174,8 @@ class _Mended:
                 self.record(number, finding.check, "rewrite", step.before, step.after, finding.message)
         self.rewritten += any(step.after != step.before for step in steps)
         new = list(cells)
-        for at, part in zip(self.texts, parts, strict=True):
-            new[at] = part
+        for column, part in zip(self.texts, parts, strict=True):
+            new[column] = part
         return new
 
     def record(self, number: int, check: str, action: str, before: str, after: str, reason: str) -> None:
@@ -164,7 +183,7 @@ class _Mended:
         self.log.writerow([self.split, self.table.where(number), check, action, *texts, reason])
 
     def notes(self) -> list[str]:
-        """What was not changed although a finding asked for it."""
+        """Note on the edits that were left out."""
         if not self.left_out:
             return []
         return [

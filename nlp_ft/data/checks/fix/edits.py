@@ -1,4 +1,7 @@
-"""Several rewrites of one text made one: what each of them changes, applied where they do not touch the same characters."""
+"""Merge several rewrites of one text.
+
+The edits of each rewrite are applied unless they touch the same characters.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-Edit = tuple[int, int, str]  # start, end, what stands there instead
+Edit = tuple[int, int, str]  # start, end, replacement
 
 _MOST_CHARACTERS = 600  # compared one by one; longer texts word by word
 _MOST_WORDS = 1500  # compared one by one; what is longer still counts as one edit
@@ -15,7 +18,10 @@ _MOST_WORDS = 1500  # compared one by one; what is longer still counts as one ed
 
 @dataclass(frozen=True)
 class Step:
-    """One rewrite of a text as it was carried out: before, after, and how many of its edits were left out."""
+    """One rewrite of a text as it was carried out.
+
+    `left_out`: how many of its edits were not.
+    """
 
     before: str
     after: str
@@ -23,17 +29,20 @@ class Step:
 
 
 def edits(before: str, after: str) -> list[Edit]:
-    """What turns one text into the other, in order: by character in short texts, by word in long ones."""
+    """Edits that turn one text into the other, in order.
+
+    By character in short texts, by word in long ones.
+    """
     start = _common(before, after)
     end = _common(before[start:][::-1], after[start:][::-1])
     old, new = before[start : len(before) - end], after[start : len(after) - end]
     return [(start + low, start + high, text) for low, high, text in _changes(old, new)]
 
 
-def _common(one: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (left, right) in pairs if left != right), min(len(one), len(other)))
+def _common(first: str, second: str) -> int:
+    """Length of the common prefix of two texts."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((index for index, (left, right) in pairs if left != right), min(len(first), len(second)))
 
 
 def _changes(old: str, new: str) -> list[Edit]:
@@ -54,18 +63,18 @@ def _units(text: str) -> list[str]:
 def merged(before: str, afters: Sequence[str], parts: Sequence[str], delimiter: str) -> tuple[list[Step], list[str]]:
     """Carry out several rewrites of one text, the first one first.
 
-    An edit is left out where an earlier rewrite has changed the same characters, or where it reaches from one of the
-    `parts` into the next: those that `delimiter` joined to the text. Returns: the steps, and the parts as they are then.
+    An edit is left out where an earlier rewrite has changed the same characters, or where it reaches from one part into
+    the next. parts: `delimiter` joined them to the text. Returns: the steps, and the rewritten parts.
     """
     if len(afters) == len(parts) == 1:
         return [Step(before, afters[0], 0)], [afters[0]]
-    starts = [sum(len(part) + len(delimiter) for part in parts[:place]) for place in range(len(parts))]
+    starts = [sum(len(part) + len(delimiter) for part in parts[:number]) for number in range(len(parts))]
     taken: list[Edit] = []
     steps, text = [], before
     for after in afters:
         wanted = [edit for edit in edits(before, after) if edit not in taken]
         fitting = [
-            edit for edit in wanted if _inside(edit, parts, starts) and not any(_touch(edit, one) for one in taken)
+            edit for edit in wanted if _inside(edit, parts, starts) and not any(_touch(edit, other) for other in taken)
         ]
         taken = sorted([*taken, *fitting])
         new = _carried_out(before, taken)
@@ -78,24 +87,27 @@ def _inside(edit: Edit, parts: Sequence[str], starts: Sequence[int]) -> bool:
     return any(start <= edit[0] and edit[1] <= start + len(part) for part, start in zip(parts, starts, strict=True))
 
 
-def _touch(one: Edit, other: Edit) -> bool:
-    """Whether two edits change the same characters, or put something in at the same place."""
-    return one[:2] == other[:2] or (one[0] < other[1] and other[0] < one[1])
+def _touch(first: Edit, second: Edit) -> bool:
+    """Whether two edits change the same characters, or insert at the same position."""
+    return first[:2] == second[:2] or (first[0] < second[1] and second[0] < first[1])
 
 
 def _carried_out(text: str, changes: Sequence[Edit]) -> str:
-    pieces, at = [], 0
+    pieces, done = [], 0
     for start, end, new in changes:
-        pieces += [text[at:start], new]
-        at = end
-    return "".join([*pieces, text[at:]])
+        pieces += [text[done:start], new]
+        done = end
+    return "".join([*pieces, text[done:]])
 
 
 def _parts(parts: Sequence[str], starts: Sequence[int], changes: Sequence[Edit]) -> list[str]:
-    """Each part with the edits that lie in it; one between two parts that touch belongs to the first."""
-    found, left = [], list(changes)
+    """Each part with the edits that lie in it.
+
+    An edit between two parts that touch belongs to the first.
+    """
+    rewritten, left = [], list(changes)
     for part, start in zip(parts, starts, strict=True):
-        own = [edit for edit in left if start <= edit[0] and edit[1] <= start + len(part)]
-        left = [edit for edit in left if edit not in own]
-        found.append(_carried_out(part, [(low - start, high - start, new) for low, high, new in own]))
-    return found
+        inside = [edit for edit in left if start <= edit[0] and edit[1] <= start + len(part)]
+        left = [edit for edit in left if edit not in inside]
+        rewritten.append(_carried_out(part, [(low - start, high - start, new) for low, high, new in inside]))
+    return rewritten

@@ -1,25 +1,27 @@
-"""What --fix is going to change: the drops and rewrites of all findings put together."""
+"""Plan of --fix.
+
+The drops and rewrites of all findings put together.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from nlp_ft.data.checks.finding import Checked, Finding, Split
 from nlp_ft.errors import DataError
 
-Changes = dict[str, dict[int, tuple[int, ...]]]  # split -> row -> numbers of the findings that want it
+Changes = dict[str, dict[int, tuple[int, ...]]]  # split -> row -> numbers of the findings that ask for it
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which rows go and which are rewritten, and which findings ask for it.
+    """Rows to drop and to rewrite, and the findings that ask for it.
 
     A row that several findings drop is dropped once, for all their reasons. A row that is dropped is not rewritten.
-    Several rewrites of a row are carried out in the order of `findings`. `rows`: how many each split has. `notes`: what the
-    user should know beforehand.
+    Several rewrites of a row are carried out in the order of `findings`. `rows`: how many each split has. `notes`: warnings for
+    the user.
     """
 
     findings: list[Finding]
@@ -36,7 +38,7 @@ class Plan:
 def plan(checked: Checked, findings: Sequence[Finding]) -> Plan:
     """Put together what the findings drop and rewrite.
 
-    Raises: DataError where a split would be left without a row; ValueError where a finding names a row that is not there.
+    Raises: DataError if a split would be left without a row, ValueError if a finding names a row that does not exist.
     """
     drops: Changes = {name: {} for name in checked.splits}
     rewrites: Changes = {name: {} for name in checked.splits}
@@ -44,8 +46,8 @@ def plan(checked: Checked, findings: Sequence[Finding]) -> Plan:
         for wanted, changes in ((finding.drop, drops), (finding.rewrite, rewrites)):
             for name, rows in wanted.items():
                 _require_rows(checked, finding, name, rows)
-                found = changes[name]
-                found.update({row: (*found.get(row, ()), number) for row in dict.fromkeys(map(int, rows))})
+                by_row = changes[name]
+                by_row.update({row: (*by_row.get(row, ()), number) for row in dict.fromkeys(map(int, rows))})
     notes = []
     for name, split in checked.splits.items():
         if len(drops[name]) == len(split) > 0:
@@ -57,22 +59,22 @@ def plan(checked: Checked, findings: Sequence[Finding]) -> Plan:
     return Plan(list(findings), drops, rewrites, {name: len(split) for name, split in checked.splits.items()}, notes)
 
 
-def _require_rows(checked: Checked, finding: Finding, name: str, rows: Any) -> None:
+def _require_rows(checked: Checked, finding: Finding, name: str, rows: Collection[int]) -> None:
     if name not in checked.splits:
         raise ValueError(f"{finding.check} changes rows of {name}, which was not checked.")
     if len(rows) and not 0 <= min(rows) <= max(rows) < len(checked.splits[name]):
         raise ValueError(f"{finding.check} changes row {max(rows)} of {name}, which has {len(checked.splits[name])}.")
 
 
-def _lost_classes(checked: Checked, split: Split, drops: Mapping[int, Any]) -> list[str]:
+def _lost_classes(checked: Checked, split: Split, drops: Collection[int]) -> list[str]:
     if not drops or checked.problem_type == "regression":
         return []
     before: Counter[int] = Counter()
-    gone: Counter[int] = Counter()
+    dropped: Counter[int] = Counter()
     for row, label in enumerate(split.labels):
-        ids = [place for place, on in enumerate(label) if on] if isinstance(label, Sequence) else [label]
+        ids = [number for number, on in enumerate(label) if on] if isinstance(label, Sequence) else [int(label)]
         before.update(ids)
         if row in drops:
-            gone.update(ids)
-    lost = [checked.labels[one] for one in sorted(before) if gone[one] == before[one]]
+            dropped.update(ids)
+    lost = [checked.labels[number] for number in sorted(before) if dropped[number] == before[number]]
     return [f"warning: --fix leaves no row of {split.name} with the label {', '.join(lost)}"] if lost else []

@@ -1,4 +1,7 @@
-"""Which pairs of texts to compare: those that share a bucket of the banded signatures, and never many more than texts."""
+"""Pairs of texts to compare.
+
+Those that share a bucket of the banded signatures, and never many more than there are texts.
+"""
 
 from __future__ import annotations
 
@@ -9,54 +12,57 @@ import numpy as np
 from nlp_ft.data.checks.near_duplicates.minhash import BANDS, ROWS, Sketches
 
 _ALL_PAIRS = 8  # texts in a bucket; in a larger one, each is linked to the first ones
-_ENOUGH, _SURE = 9, 3  # a text looks for 3 sure twins in each split, or 9 likely ones
+_ENOUGH, _SURE = 9, 3  # a text looks for 3 sure matches in each split, or 9 likely ones
 _LOW = np.int64(0xFFFFFFFF)
 
 
 def candidates(
     sketches: Sketches, splits: np.ndarray, threshold: float, progress: Callable[[int, int], None]
 ) -> np.ndarray:
-    """Pairs of text numbers (lower first, sorted, shape (pairs, 2)) that agree in a band and may reach the threshold.
+    """Find pairs of texts that agree in a band and may reach the threshold.
 
-    `splits`: for each text the bits of the splits it stands in. Pairs are left out whose estimate is three standard errors
-    below the threshold. A table of a thousand copies of one template does not become a million pairs: of a bucket of more
-    than 8 texts, each is paired with the first one of each split and with those that agree in the next band as well; and
-    a text that has found enough twins in a split is paired with no more of that split for its own sake. `progress`: called
-    with the bands done and all bands.
+    Returns: text numbers, lower first, sorted, shape (pairs, 2). `splits`: for each text the bits of the splits that contain
+    it. Pairs are left out whose estimate is three standard errors below the threshold. A thousand copies of one
+    template do not become a million pairs: in a bucket of more than 8 texts, each is paired with the first one of each
+    split and with those that agree in the next band as well; and a text with enough likely matches in a split looks for no
+    more in that split. `progress`: called with the bands done and all bands.
     """
     error = (threshold * (1 - threshold) / (BANDS * ROWS)) ** 0.5
-    twins = _Twins(splits)
-    found = np.zeros(0, np.int64)
+    matches = _MatchCounts(splits)
+    pairs = np.zeros(0, np.int64)
     for band in range(BANDS):
-        new = np.setdiff1d(_agreeing(sketches, splits, band), found, assume_unique=True)
-        new = new[twins.wanted(new)]
+        new = np.setdiff1d(_agreeing(sketches, splits, band), pairs, assume_unique=True)
+        new = new[matches.wanted(new)]
         estimates = sketches.estimate(new >> 32, new & _LOW)
         likely = estimates >= threshold - 3 * error
         new, sure = new[likely], estimates[likely] >= threshold + error
-        twins.add(new, np.where(sure, _SURE, 1))
-        found = np.union1d(found, new)
+        matches.add(new, np.where(sure, _SURE, 1))
+        pairs = np.union1d(pairs, new)
         progress(band + 1, BANDS)
-    return np.stack([found >> 32, found & _LOW], axis=1)
+    return np.stack([pairs >> 32, pairs & _LOW], axis=1)
 
 
-class _Twins:
-    """How many likely twins each text has in each split, and so in which splits it still looks for some."""
+class _MatchCounts:
+    """Number of likely matches of each text in each split.
+
+    A text with enough of them in a split looks for no more there.
+    """
 
     def __init__(self, splits: np.ndarray) -> None:
         self.splits = splits
         self.counts = np.zeros((3, len(splits)), np.int32)
 
     def wanted(self, pairs: np.ndarray) -> np.ndarray:
-        """Whether one of the two still looks for twins where the other stands."""
-        one, other = pairs >> 32, pairs & _LOW
+        """Whether either text of a pair still looks for matches in a split of the other."""
+        lower, higher = pairs >> 32, pairs & _LOW
         looking = np.packbits(self.counts < _ENOUGH, axis=0, bitorder="little")[0]
-        return (looking[one] & self.splits[other] | looking[other] & self.splits[one]) > 0
+        return (looking[lower] & self.splits[higher] | looking[higher] & self.splits[lower]) > 0
 
     def add(self, pairs: np.ndarray, weights: np.ndarray) -> None:
-        """Count both of each pair as the other's twin."""
-        for one, other in ((pairs >> 32, pairs & _LOW), (pairs & _LOW, pairs >> 32)):
+        """Count each text of a pair as a match of the other."""
+        for text, other in ((pairs >> 32, pairs & _LOW), (pairs & _LOW, pairs >> 32)):
             for bit, count in enumerate(self.counts):
-                np.add.at(count, one, weights * (self.splits[other] >> bit & 1))
+                np.add.at(count, text, weights * (self.splits[other] >> bit & 1))
 
 
 def _agreeing(sketches: Sketches, splits: np.ndarray, band: int) -> np.ndarray:
@@ -64,14 +70,17 @@ def _agreeing(sketches: Sketches, splits: np.ndarray, band: int) -> np.ndarray:
     texts = np.flatnonzero(sketches.sizes)
     keys = sketches.bands[band, texts].astype(np.uint64)
     finer = keys << np.uint64(32) | sketches.bands[(band + 1) % BANDS, texts]
-    one, other = (np.concatenate(side) for side in zip(*_links(keys, texts, splits, finer), strict=True))
-    return np.unique(np.minimum(one, other) << 32 | np.maximum(one, other))
+    left, right = (np.concatenate(side) for side in zip(*_links(keys, texts, splits, finer), strict=True))
+    return np.unique(np.minimum(left, right) << 32 | np.maximum(left, right))
 
 
 def _links(
     keys: np.ndarray, texts: np.ndarray, splits: np.ndarray, finer: np.ndarray | None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Texts with equal keys, all with all in small buckets; large ones as stars, and taken apart by the finer keys."""
+    """Link texts with equal keys.
+
+    All with all in a small bucket. A large one is linked as stars, and by the finer keys.
+    """
     order = np.argsort(keys, kind="stable")
     keys, texts = keys[order], texts[order]
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
@@ -79,8 +88,8 @@ def _links(
     small = np.repeat(sizes <= _ALL_PAIRS, sizes)
     links = []
     for step in range(1, _ALL_PAIRS):
-        at = np.flatnonzero((keys[step:] == keys[:-step]) & small[step:])
-        links.append((texts[at], texts[at + step]))
+        linked = np.flatnonzero((keys[step:] == keys[:-step]) & small[step:])
+        links.append((texts[linked], texts[linked + step]))
     if not small.all():
         links += _stars(texts[~small], sizes[sizes > _ALL_PAIRS], splits)
         if finer is not None:
@@ -89,7 +98,10 @@ def _links(
 
 
 def _stars(texts: np.ndarray, sizes: np.ndarray, splits: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Each text of each bucket (one bucket after the other, of these sizes) with the bucket's first text of each split."""
+    """Link each text of a bucket with the bucket's first text of each split.
+
+    `texts`: one bucket after the other, of these `sizes`.
+    """
     indices = np.arange(len(texts))
     links = []
     for bit in (1, 2, 4):

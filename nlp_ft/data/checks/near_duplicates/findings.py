@@ -1,4 +1,7 @@
-"""Pairs of texts that are alike, as findings: leaks across splits, and groups within a split."""
+"""Findings of near-duplicates.
+
+Leaks across splits, and groups within a split.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 
 from nlp_ft.data.checks.duplicate_keys import example
 from nlp_ft.data.checks.finding import MOST_EXAMPLES, Checked, Example, Finding, Split
-from nlp_ft.data.checks.near_duplicates.texts import Alike
+from nlp_ft.data.checks.near_duplicates.texts import SimilarPairs
 from nlp_ft.data.text import cut
 
 _LEAKS = (("train", "test"), ("train", "validation"), ("validation", "test"))
@@ -14,29 +17,38 @@ _TEMPLATE = 20  # texts: a larger group is rather one template filled in than ve
 _NOTE_LENGTH = 100
 
 
-def near_leaks(checked: Checked, alike: Alike) -> list[Finding]:
-    """`near_leak`: texts of one split that are nearly those of another; a finding for each two splits that share some."""
-    groups = alike.groups()
+def near_leaks(checked: Checked, similar: SimilarPairs) -> list[Finding]:
+    """Find texts of one split that are nearly the same as texts of another.
+
+    Returns: a finding `near_leak` for each two splits that share some.
+    """
+    groups = similar.groups()
     templates = (np.bincount(groups) > _TEMPLATE)[groups]
-    names = [split.name for split in alike.texts.rows.splits]
-    known = [(names.index(one), names.index(other)) for one, other in _LEAKS if one in names and other in names]
-    found = (_near_leak(checked, alike.across(one, other), templates, one, other) for one, other in known)
-    return [finding for finding in found if finding]
+    names = [split.name for split in similar.texts.rows.splits]
+    splits = [(names.index(a), names.index(b)) for a, b in _LEAKS if a in names and b in names]
+    findings = (_near_leak(checked, similar.across(a, b), templates, a, b) for a, b in splits)
+    return [finding for finding in findings if finding]
 
 
-def near_repeats(checked: Checked, alike: Alike) -> list[Finding]:
-    """`near_duplicates`: groups of texts that are nearly the same, linked pair by pair; a finding for each split."""
-    found = (_near_repeat(checked, alike.within(at), at) for at in range(len(alike.texts.rows.splits)))
-    return [finding for finding in found if finding]
+def near_repeats(checked: Checked, similar: SimilarPairs) -> list[Finding]:
+    """Find groups of texts that are nearly the same, linked pair by pair.
+
+    Returns: a finding `near_duplicates` for each split that has some.
+    """
+    numbers = range(len(similar.texts.rows.splits))
+    findings = (_near_repeat(checked, similar.within(number), number) for number in numbers)
+    return [finding for finding in findings if finding]
 
 
-def _near_leak(checked: Checked, alike: Alike, templates: np.ndarray, earlier: int, later: int) -> Finding | None:
-    if not len(alike.pairs):
+def _near_leak(
+    checked: Checked, similar: SimilarPairs, templates: np.ndarray, earlier: int, later: int
+) -> Finding | None:
+    if not len(similar.pairs):
         return None
-    source, held_out = alike.texts.rows.splits[earlier], alike.texts.rows.splits[later]
-    numbers = alike.texts.numbers[alike.texts.rows.span(earlier)]
-    rows, scores = _ranked(alike.best(0)[numbers])
-    leaked, leaked_scores = _ranked(alike.best(1)[alike.texts.numbers[alike.texts.rows.span(later)]])
+    source, held_out = similar.texts.rows.splits[earlier], similar.texts.rows.splits[later]
+    numbers = similar.texts.numbers[similar.texts.rows.span(earlier)]
+    rows, scores = _ranked(similar.best(0)[numbers])
+    leaked, leaked_scores = _ranked(similar.best(1)[similar.texts.numbers[similar.texts.rows.span(later)]])
     share = len(leaked) / len(held_out)
     drop = sorted(row for row in rows if not templates[numbers[row]]) if source.name == "train" else []
     kept = len(rows) - len(drop) if source.name == "train" else 0
@@ -47,14 +59,14 @@ def _near_leak(checked: Checked, alike: Alike, templates: np.ndarray, earlier: i
         rows=len(rows),
         of=len(source),
         message=f"{len(leaked)} of {len(held_out)} texts of {held_out.name} ({share:.1%}) are nearly the same as one of "
-        f"{source.name} (similarity from {alike.threshold:g})",
+        f"{source.name} (similarity from {similar.threshold:g})",
         advice=f"look at the pairs; where they are versions of one text, take them out of {source.name}"
         + (
             f"; --fix keeps {kept} rows of groups of more than {_TEMPLATE}, which look like a template."
             if kept
             else "."
         ),
-        examples=_leak_examples(checked, alike, earlier, later),
+        examples=_leak_examples(checked, similar, earlier, later),
         indices={source.name: rows, held_out.name: leaked},
         drop={source.name: drop} if drop else {},
         measures={f"{held_out.name}_rows": len(leaked), f"{held_out.name}_share": share},
@@ -62,24 +74,24 @@ def _near_leak(checked: Checked, alike: Alike, templates: np.ndarray, earlier: i
     )
 
 
-def _leak_examples(checked: Checked, alike: Alike, earlier: int, later: int) -> list[Example]:
-    """The held-out rows that are most alike, each with its nearest text."""
-    ranked = alike.only(np.lexsort((*alike.pairs.T, -alike.similarities)))
+def _leak_examples(checked: Checked, similar: SimilarPairs, earlier: int, later: int) -> list[Example]:
+    """The held-out rows that are most similar, each with its nearest text."""
+    ranked = similar.only(np.lexsort((*similar.pairs.T, -similar.similarities)))
     _, first = np.unique(ranked.pairs[:, 1], return_index=True)
     best = ranked.only(np.sort(first)[:MOST_EXAMPLES])
-    source, held_out = alike.texts.rows.splits[earlier], alike.texts.rows.splits[later]
-    sources, leaked = alike.texts.first_rows(earlier), alike.texts.first_rows(later)
+    source, held_out = similar.texts.rows.splits[earlier], similar.texts.rows.splits[later]
+    sources, leaked = similar.texts.first_rows(earlier), similar.texts.first_rows(later)
     return [
-        example(checked, held_out, int(leaked[text]), _like(checked, source, int(sources[twin]), similarity))
-        for (twin, text), similarity in zip(best.pairs, best.similarities, strict=True)
+        example(checked, held_out, int(leaked[text]), _like(checked, source, int(sources[match]), similarity))
+        for (match, text), similarity in zip(best.pairs, best.similarities, strict=True)
     ]
 
 
-def _near_repeat(checked: Checked, alike: Alike, at: int) -> Finding | None:
-    if not len(alike.pairs):
+def _near_repeat(checked: Checked, similar: SimilarPairs, number: int) -> Finding | None:
+    if not len(similar.pairs):
         return None
-    split = alike.texts.rows.splits[at]
-    first, best, groups = alike.texts.first_rows(at), alike.best(), alike.groups()
+    split = similar.texts.rows.splits[number]
+    first, best, groups = similar.texts.first_rows(number), similar.best(), similar.groups()
     scored = np.zeros(len(split))
     scored[first[best > 0]] = best[best > 0]
     rows, scores = _ranked(scored)
@@ -90,9 +102,9 @@ def _near_repeat(checked: Checked, alike: Alike, at: int) -> Finding | None:
         split=split.name,
         rows=len(rows),
         of=len(split),
-        message=f"texts that are nearly the same (similarity from {alike.threshold:g}): {_counted(sizes[sizes > 1])}",
-        advice="look at them; many versions of one text weigh more than the other texts, and say less than they count.",
-        examples=_group_examples(checked, alike, split, first, sizes[groups], groups),
+        message=f"texts that are nearly the same (similarity from {similar.threshold:g}): {_counted(sizes[sizes > 1])}",
+        advice="look at them; many versions of one text count more than other texts, but add little to learn.",
+        examples=_group_examples(checked, similar, split, first, sizes[groups], groups),
         indices={split.name: rows},
         measures={"groups": int((sizes > 1).sum()), "largest_group": int(sizes.max())},
         scores={split.name: scores},
@@ -100,18 +112,21 @@ def _near_repeat(checked: Checked, alike: Alike, at: int) -> Finding | None:
 
 
 def _group_examples(
-    checked: Checked, alike: Alike, split: Split, first: np.ndarray, sizes: np.ndarray, groups: np.ndarray
+    checked: Checked, similar: SimilarPairs, split: Split, first: np.ndarray, sizes: np.ndarray, groups: np.ndarray
 ) -> list[Example]:
-    """The pair that is most alike of each of the largest groups; of equal size, of those with the most alike pair."""
-    one = alike.pairs[:, 0]
-    order = np.lexsort((*alike.pairs.T[::-1], -alike.similarities, -sizes[one]))
-    _, indices = np.unique(groups[one][order], return_index=True)
+    """The most similar pair of each of the largest groups.
+
+    Among groups of equal size, those with the most similar pairs.
+    """
+    texts = similar.pairs[:, 0]
+    order = np.lexsort((*similar.pairs.T[::-1], -similar.similarities, -sizes[texts]))
+    _, indices = np.unique(groups[texts][order], return_index=True)
     examples = []
     for pair in order[np.sort(indices)[:MOST_EXAMPLES]]:
-        row, twin = sorted(first[alike.pairs[pair]].tolist())
-        note = _like(checked, split, row, float(alike.similarities[pair]))
-        size = sizes[alike.pairs[pair, 0]]
-        examples.append(example(checked, split, twin, f"one of {size} in its group; {note}" if size > 2 else note))
+        row, match = sorted(first[similar.pairs[pair]].tolist())
+        note = _like(checked, split, row, float(similar.similarities[pair]))
+        size = sizes[similar.pairs[pair, 0]]
+        examples.append(example(checked, split, match, f"one of {size} in its group; {note}" if size > 2 else note))
     return examples
 
 

@@ -1,4 +1,6 @@
-"""MinHash signatures in bands: which texts may be alike, without comparing each with each.
+"""MinHash signatures in bands.
+
+They find texts that may be similar without comparing each with each.
 
 Sources: Broder 1997, "On the resemblance and containment of documents" (MinHash); Leskovec, Rajaraman & Ullman, "Mining of
 Massive Datasets", chapter 3 (banding); Li & König 2010, arXiv:0910.3349 (a few bits of each minimum).
@@ -17,15 +19,18 @@ _ODD = np.random.default_rng(20).integers(0, 1 << 31, BANDS * ROWS, dtype=np.uin
 
 
 def agreement_probability(similarity: float, bands: int = BANDS, rows: int = ROWS) -> float:
-    """Probability that two texts of this Jaccard similarity agree in at least one band: 1 - (1 - s^rows)^bands."""
+    """Probability that two texts agree in at least one band.
+
+    1 - (1 - s^rows)^bands for a Jaccard similarity of s.
+    """
     return 1 - (1 - similarity**rows) ** bands
 
 
 def minima(hashes: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The least value of each text's hashes under BANDS * ROWS permutations of 32 bits, shape (permutations, texts).
+    """The minimum of each text's hashes under BANDS * ROWS permutations of 32 bits.
 
-    Two texts agree in a permutation with a probability of their Jaccard similarity. `hashes`: uint64, text after text,
-    `counts` of each. A text without any has the greatest value everywhere.
+    Returns: shape (permutations, texts). Two texts agree in a permutation with a probability of their Jaccard similarity.
+    `hashes`: uint64, text after text, `counts` of each. A text without any has the greatest value everywhere.
     """
     values = np.full((len(_ODD), len(counts)), np.iinfo(np.uint32).max, np.uint32)
     filled = np.flatnonzero(counts)
@@ -33,14 +38,18 @@ def minima(hashes: np.ndarray, counts: np.ndarray) -> np.ndarray:
         starts = (np.cumsum(counts) - counts)[filled]
         top = (hashes >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
         buffer = np.empty_like(top)
-        for at, factor in enumerate(_ODD):
-            values[at, filled] = np.minimum.reduceat(np.multiply(top, factor, out=buffer), starts)
+        for number, factor in enumerate(_ODD):
+            values[number, filled] = np.minimum.reduceat(np.multiply(top, factor, out=buffer), starts)
     return values
 
 
 @dataclass(frozen=True)
 class Sketches:
-    """What is kept of each text: a 32-bit key for each band, 8 bits of each minimum, and how many shingles it has."""
+    """Compact signatures of texts.
+
+    `bands`: a 32-bit key for each band, (bands, texts). `bits`: 8 bits of each minimum, (texts, permutations). `sizes`:
+    numbers of shingles, (texts,).
+    """
 
     bands: np.ndarray
     bits: np.ndarray
@@ -48,13 +57,13 @@ class Sketches:
 
     @classmethod
     def empty(cls, texts: int) -> Self:
-        """Room for so many texts, 292 bytes each."""
+        """Zeros for a number of texts, 292 bytes each."""
         return cls(
             np.zeros((BANDS, texts), np.uint32), np.zeros((texts, BANDS * ROWS), np.uint8), np.zeros(texts, np.int32)
         )
 
     def fill(self, start: int, values: np.ndarray, sizes: np.ndarray) -> None:
-        """Texts from number `start` on, from their minima."""
+        """Set the signatures of the texts from number `start` on, from their minima."""
         end = start + len(sizes)
         keys = np.zeros((BANDS, len(sizes)), np.uint64)
         for row in values.reshape(BANDS, ROWS, -1).transpose(1, 0, 2):
@@ -64,11 +73,12 @@ class Sketches:
         self.bits[start:end] = (values >> np.uint32(8)).astype(np.uint8).T
         self.sizes[start:end] = sizes
 
-    def estimate(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Estimated Jaccard similarity of text by text; its standard error is at most 0.04."""
-        found = [
-            (self.bits[one[at : at + _CHUNK]] == self.bits[other[at : at + _CHUNK]]).mean(1, dtype=np.float32)
-            for at in range(0, len(one), _CHUNK)
-        ]
-        agree = np.concatenate([*found, np.zeros(0, np.float32)])
+    def estimate(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Estimated Jaccard similarity of each pair of texts.
+
+        first, second: text numbers, (pairs,). Its standard error is at most 0.04.
+        """
+        chunks = (slice(start, start + _CHUNK) for start in range(0, len(first), _CHUNK))
+        shares = [(self.bits[first[c]] == self.bits[second[c]]).mean(1, dtype=np.float32) for c in chunks]
+        agree = np.concatenate([*shares, np.zeros(0, np.float32)])
         return (agree - 1 / 256) / (1 - 1 / 256)

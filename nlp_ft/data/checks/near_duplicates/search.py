@@ -1,4 +1,7 @@
-"""Near-duplicates: texts that share most of their characters' 4-grams, within a split and across splits."""
+"""Near-duplicates within a split and across splits.
+
+Texts that share most of their character 4-grams.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from nlp_ft.data.checks.near_duplicates.candidates import candidates
 from nlp_ft.data.checks.near_duplicates.findings import near_leaks, near_repeats
 from nlp_ft.data.checks.near_duplicates.minhash import Sketches, minima
 from nlp_ft.data.checks.near_duplicates.shingles import jaccard, shingle_sets, shingles
-from nlp_ft.data.checks.near_duplicates.texts import Alike, DistinctTexts
+from nlp_ft.data.checks.near_duplicates.texts import DistinctTexts, SimilarPairs
 
 Progress = Callable[[int, int], None]
 
@@ -23,23 +26,24 @@ _SECOND = np.uint64(0x5851F42D4C957F2D)  # keeps shingles of the second text of 
 
 
 def near_duplicates(checked: Checked, threshold: float = 0.65, progress: Progress | None = None) -> list[Finding]:
-    """`near_leak` across splits, then `near_duplicates` within them; texts equal by `text_key` are not compared.
+    """Find texts that are nearly the same, across splits and within them.
 
-    Two texts are alike if the Jaccard similarity of their sets of shingles (`near_shingles`) is at least `threshold`, and
-    at least 0.8 where one has fewer than 24; pairs of texts are as alike as their less alike side. Every pair reported has
-    been compared exactly. Of the pairs just at the threshold of 0.65, 98 % are found, at 0.7 99.7 % (`near_minhash.chance`).
-    `progress`: called with the hundredths done, and 100.
+    Findings: `near_leak` across splits, then `near_duplicates` within them. Texts equal by `text_key` are not compared. Two
+    texts are nearly the same if the Jaccard similarity of their sets of shingles is at least `threshold`, and at least 0.8
+    if one has fewer than 24; the similarity of two pairs of texts is that of their less similar side. Every pair reported
+    has been compared exactly. Of the pairs just at the threshold of 0.65, 98 % are reported, at 0.7 99.7 %
+    (`agreement_probability`). `progress`: called with the hundredths done, and 100.
     """
     texts = DistinctTexts.of(KeyedRows.of(checked))
     sketches = _sketches(texts, _part(progress, 0, 60))
     pairs = candidates(sketches, texts.splits, threshold, _part(progress, 60, 80))
     similarities = _similarities(texts, sketches.sizes, pairs, _part(progress, 80, 100))
-    alike = Alike(texts, pairs, similarities, threshold).only(similarities >= threshold)
-    return [*near_leaks(checked, alike), *near_repeats(checked, alike)]
+    similar = SimilarPairs(texts, pairs, similarities, threshold).only(similarities >= threshold)
+    return [*near_leaks(checked, similar), *near_repeats(checked, similar)]
 
 
 def _part(progress: Progress | None, start: int, end: int) -> Progress:
-    """What one step reports to, with its own counts."""
+    """Progress of one step, as a part of the whole from `start` to `end` hundredths."""
 
     def report(done: int, total: int) -> None:
         if progress:
@@ -74,15 +78,15 @@ def _sketch(sketches: Sketches, start: int, batch: list[tuple[str, str | None]])
 
 
 def _similarities(texts: DistinctTexts, sizes: np.ndarray, pairs: np.ndarray, progress: Progress) -> np.ndarray:
-    """The exact similarity of each pair; 0 where a text is too short for it to say much."""
+    """The exact similarity of each pair; 0 if a text is too short to judge by it."""
     ends = np.cumsum(sizes[pairs].sum(1))
     edges = np.searchsorted(ends, np.arange(0, ends[-1:].sum() + _BATCH, _BATCH))
-    found: list[float] = []
+    similarities: list[float] = []
     for start, end in pairwise(np.unique([*edges, len(pairs)])):
-        found += _compare(texts, pairs[start:end])
+        similarities += _compare(texts, pairs[start:end])
         progress(int(end), len(pairs))
     progress(1, 1)  # also where there was nothing to compare
-    return np.array(found, float)
+    return np.array(similarities, float)
 
 
 def _compare(texts: DistinctTexts, pairs: np.ndarray) -> list[float]:
@@ -92,10 +96,10 @@ def _compare(texts: DistinctTexts, pairs: np.ndarray) -> list[float]:
     if read[0][1] is not None:
         sides.append(shingle_sets([pair or "" for _, pair in read]))
     sets = dict(zip(numbers, zip(*sides, strict=True), strict=True))
-    return [min(map(_likeness, sets[one], sets[other])) for one, other in pairs.tolist()]
+    return [min(map(_likeness, sets[first], sets[second])) for first, second in pairs.tolist()]
 
 
-def _likeness(one: set[int], other: set[int]) -> float:
-    similarity = jaccard(one, other)
-    short = min(len(one), len(other)) < _SHORT
+def _likeness(first: set[int], second: set[int]) -> float:
+    similarity = jaccard(first, second)
+    short = min(len(first), len(second)) < _SHORT
     return 0.0 if short and similarity < _SHORT_THRESHOLD else similarity

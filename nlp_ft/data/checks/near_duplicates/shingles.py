@@ -1,4 +1,4 @@
-"""The character 4-grams (shingles) of texts as 64-bit hashes, many texts at a time."""
+"""Character 4-grams (shingles) of texts, as 64-bit hashes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from functools import cache
 import numpy as np
 
 LENGTH = 4
-_GONE, _SPACE, _LETTER = 0, 1, 2
+_REMOVED, _SPACE, _LETTER = 0, 1, 2
 _WIDE = 0x2E80  # from here on stand Han, kana and Hangul, where a character says about as much as two letters
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def shingles(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of every 4 consecutive characters of each text, uint64, one text after the other; and how many each has.
+    """Hash every 4 consecutive characters of each text.
 
-    Texts count as ` their words with one space between `: lower-case, HTML entities decoded, NFKC, anything but letters,
-    marks and digits a space, apostrophes and invisible characters nothing. So case, punctuation, quotes and emoji do not
-    count. Han, kana and Hangul are doubled. A text of one letter has none; a shingle comes as often as it occurs. Equal
-    hashes are equal shingles but for one chance in 2^64.
+    Returns: hashes, uint64, one text after the other, and how many each text has. Texts count as ` their words with one
+    space between `: lower-case, HTML entities decoded, NFKC, anything but letters, marks and digits a space, apostrophes
+    and invisible characters nothing. So case, punctuation, quotes and emoji do not count. Han, kana and Hangul are doubled.
+    A text of one letter has none; a shingle comes as often as it occurs. Equal hashes are equal shingles but for a
+    probability of 2^-64.
     """
     padded = [f" {_plain(text)} " for text in texts]
     codes = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32)
     owners = np.repeat(np.arange(len(padded)), [len(text) for text in padded])
     kinds = _kinds()[codes]
-    codes, owners, kinds = (part[kinds != _GONE] for part in (codes, owners, kinds))
+    codes, owners, kinds = (array[kinds != _REMOVED] for array in (codes, owners, kinds))
     letter = kinds == _LETTER
     kept = letter.copy()
     kept[1:] |= letter[:-1] | (owners[1:] != owners[:-1])
@@ -47,10 +48,10 @@ def shingle_sets(texts: Sequence[str]) -> list[set[int]]:
     return [set(hashes[end - count : end].tolist()) for end, count in zip(ends, counts, strict=True)]
 
 
-def jaccard(one: set[int], other: set[int]) -> float:
+def jaccard(first: set[int], second: set[int]) -> float:
     """Shared elements by all elements of two sets; 1 for two empty ones."""
-    common = len(one & other)
-    return common / (len(one) + len(other) - common) if one or other else 1.0
+    common = len(first & second)
+    return common / (len(first) + len(second) - common) if first or second else 1.0
 
 
 def _plain(text: str) -> str:
@@ -61,25 +62,28 @@ def _plain(text: str) -> str:
 
 @cache
 def _kinds() -> np.ndarray:
-    """For every code point what becomes of it."""
+    """Kind of every code point: removed, a space, or a letter."""
     kinds = np.full(0x110000, _SPACE, np.uint8)
     for code in range(0x32400):  # the last plane with letters ends here
         category = unicodedata.category(chr(code))
         if category[0] in "LMN":
             kinds[code] = _LETTER
         elif category == "Cf":
-            kinds[code] = _GONE
-    kinds[[ord(char) for char in "'`´’‘"]] = _GONE
-    kinds[0xFE00:0xFE10] = _GONE  # variation selectors are marks, of emoji mostly
+            kinds[code] = _REMOVED
+    kinds[[ord(char) for char in "'`´’‘"]] = _REMOVED
+    kinds[0xFE00:0xFE10] = _REMOVED  # variation selectors are marks, of emoji mostly
     return kinds
 
 
 def _hashes(codes: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of each run of LENGTH codes: a polynomial in uint64, then Stafford's mixing (splitmix64)."""
+    """Hash each run of LENGTH codes to 64 bits.
+
+    A polynomial in uint64, then Stafford's mixing (splitmix64).
+    """
     count = max(0, len(codes) - LENGTH + 1)
     hashes = np.zeros(count, np.uint64)
-    for at in range(LENGTH):
-        hashes = hashes * _MULTIPLIER + codes[at : at + count]
+    for offset in range(LENGTH):
+        hashes = hashes * _MULTIPLIER + codes[offset : offset + count]
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return hashes ^ (hashes >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""The distinct texts of all splits, and the pairs of them that are alike."""
+"""Distinct texts of all splits, and pairs of similar ones."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from nlp_ft.data.checks.duplicate_keys import KeyedRows
 class DistinctTexts:
     """Texts equal by `text_key` as one, numbered in the order of their first rows.
 
-    `numbers`: the text of each row. `first`: the first row of each text. `splits`: the splits it stands in, split s of
-    `rows.splits` as bit s.
+    `numbers`: the text of each row. `first`: the first row of each text. `splits`: the splits that contain it,
+    split s of `rows.splits` as bit s.
     """
 
     rows: KeyedRows
@@ -35,8 +35,8 @@ class DistinctTexts:
         ranks[order] = np.arange(len(order))
         numbers = ranks[numbers]
         splits = np.zeros(len(first), np.uint8)
-        for at in range(len(rows.splits)):
-            splits[numbers[rows.span(at)]] |= 1 << at
+        for split in range(len(rows.splits)):
+            splits[numbers[rows.span(split)]] |= 1 << split
         return cls(rows, numbers, first[order], splits)
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class DistinctTexts:
         return self.rows.read(wanted)
 
     def first_rows(self, split: int) -> np.ndarray:
-        """For each text the first row number in a split at which it stands, or -1."""
+        """For each text the number of its first row in a split, or -1."""
         rows = np.full(len(self), -1)
         numbers = self.numbers[self.rows.span(split)]
         rows[numbers[::-1]] = np.arange(len(numbers))[::-1]
@@ -57,8 +57,11 @@ class DistinctTexts:
 
 
 @dataclass(frozen=True)
-class Alike:
-    """Pairs of texts by number, shape (pairs, 2), with their similarities, all at least `threshold`."""
+class SimilarPairs:
+    """Pairs of similar texts.
+
+    `pairs`: text numbers, shape (pairs, 2). `similarities`: of each pair, at least `threshold`.
+    """
 
     texts: DistinctTexts
     pairs: np.ndarray
@@ -66,11 +69,11 @@ class Alike:
     threshold: float
 
     def only(self, chosen: np.ndarray) -> Self:
-        """The pairs at which `chosen` (booleans or places) points."""
+        """The chosen pairs; `chosen`: booleans or indices."""
         return type(self)(self.texts, self.pairs[chosen], self.similarities[chosen], self.threshold)
 
     def within(self, split: int) -> Self:
-        """Pairs of which both texts stand in a split."""
+        """Pairs whose texts are both in a split."""
         return self.only(np.all(self.texts.splits[self.pairs] >> split & 1, axis=1))
 
     def across(self, split: int, other: int) -> Self:
@@ -80,12 +83,18 @@ class Alike:
         return doubled.only(np.all(self.texts.splits[both] >> [split, other] & 1, axis=1))
 
     def groups(self) -> np.ndarray:
-        """For each text the number of its group: the texts linked to it by pairs (connected components), itself at least."""
+        """For each text the number of its group.
+
+        A group is a connected component of the pairs; a text without a pair is a group by itself.
+        """
         links = coo_array((np.ones(len(self.pairs), bool), self.pairs.T), shape=(len(self.texts), len(self.texts)))
         return connected_components(links, directed=False)[1]
 
     def best(self, side: int | slice = slice(None)) -> np.ndarray:
-        """For each text the similarity of its best pair, of those where it is on this side; 0 where it is in none."""
+        """For each text the similarity of its best pair; 0 if it is in none.
+
+        side: of a pair, 0 or 1, that counts; both by default.
+        """
         best = np.zeros(len(self.texts))
         for column in self.pairs[:, side].reshape(len(self.pairs), -1).T:
             np.maximum.at(best, column, self.similarities)

@@ -1,1 +1,1 @@
-"""The result of a data check, in the terminal and as an HTML page."""
+"""Report of a data check: in the terminal, as an HTML page and as JSON."""

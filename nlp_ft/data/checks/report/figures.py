@@ -1,4 +1,4 @@
-"""The pictures of a report: classes, targets, lengths, findings, and the scores of those that rank their rows."""
+"""Charts of a report: classes, targets, lengths, findings and their scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LENGTH_EDGES = [0, 1, 2, 3, *(part << power for power in range(40) for part in 
 
 
 def data_figures(report: CheckReport) -> Iterable[Figure]:
-    """What the data looks like, and how much of it the findings concern."""
+    """Charts of the data and of the shares of it that the findings concern."""
     splits = report.splits
     if any(split.classes for split in splits.values()):
         yield _class_figure(splits)
@@ -43,22 +43,25 @@ def data_figures(report: CheckReport) -> Iterable[Figure]:
 
 
 def score_figure(name: str, finding: Finding) -> Figure | None:
-    """How the scores of a finding are spread, by split; None where it has none. `name`: an id of its own on the page."""
-    scores = {split: [score for score in found if math.isfinite(score)] for split, found in finding.scores.items()}
-    scores = {split: found for split, found in scores.items() if found}
+    """Histogram of the scores of a finding, by split; None if it has none.
+
+    `name`: an id that is unique on the page.
+    """
+    scores = {split: [score for score in values if math.isfinite(score)] for split, values in finding.scores.items()}
+    scores = {split: values for split, values in scores.items() if values}
     if not scores:
         return None
     low, high = min(map(min, scores.values())), max(map(max, scores.values()))
     if low >= 0 and high <= 1:  # shares: to the tenth
         low, high = math.floor(low * 10) / 10, math.ceil(high * 10) / 10
     high = high if high > low else low + 1
-    edges = [low + (high - low) * place / _SCORE_BINS for place in range(_SCORE_BINS + 1)]
+    edges = [low + (high - low) * index / _SCORE_BINS for index in range(_SCORE_BINS + 1)]
     panels = [
-        Panel(f"{split}, {counted(len(found), 'row')}", _binned(Counter(found), edges), split)
-        for split, found in scores.items()
+        Panel(f"{split}, {counted(len(values), 'row')}", _binned(Counter(values), edges), split)
+        for split, values in scores.items()
     ]
     unit = _score_name(finding, high)
-    words = "; ".join(f"{split}: {min(found):.2f} to {max(found):.2f}" for split, found in scores.items())
+    words = "; ".join(f"{split}: {min(values):.2f} to {max(values):.2f}" for split, values in scores.items())
     return unit, charts.histogram(name, unit, words, panels, [f"{edge:.3g}" for edge in edges], unit.lower())
 
 
@@ -69,7 +72,10 @@ def _score_name(finding: Finding, highest: float) -> str:
 
 
 def _binned(counts: dict[float, int] | dict[int, int], edges: Sequence[float]) -> list[int]:
-    """How many values (given with their counts) lie in each bin; a lower edge belongs to its bin, the last one too."""
+    """Number of values in each bin.
+
+    `counts`: of each value. A lower edge belongs to its bin, the last edge to the last bin.
+    """
     binned = [0] * (len(edges) - 1)
     for value, count in counts.items():
         binned[min(bisect_right(edges, value), len(binned)) - 1] += count
@@ -93,7 +99,7 @@ def _class_figure(splits: dict[str, SplitSummary]) -> Figure:
 
 def _target_figure(splits: dict[str, SplitSummary], span: tuple[float, float]) -> Figure:
     bins = max(len(split.targets) for split in splits.values())
-    edges = [f"{span[0] + (span[1] - span[0]) * place / bins:.3g}" for place in range(bins + 1)]
+    edges = [f"{span[0] + (span[1] - span[0]) * index / bins:.3g}" for index in range(bins + 1)]
     panels = [Panel(f"{name}, {counted(split.rows, 'row')}", split.targets, name) for name, split in splits.items()]
     words = f"Targets lie between {edges[0]} and {edges[-1]}."
     return "Targets by split", charts.histogram("targets", "Targets by split", words, panels, edges, "target")
@@ -113,7 +119,7 @@ def _length_figure(splits: dict[str, SplitSummary]) -> Figure:
 
 
 def _median(counts: dict[int, int]) -> int:
-    """The lower median of values given with their counts."""
+    """The lower median of values; `counts`: of each value."""
     left = (sum(counts.values()) + 1) // 2
     for value, count in sorted(counts.items()):
         left -= count

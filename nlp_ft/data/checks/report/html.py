@@ -1,4 +1,7 @@
-"""A report as one HTML page: charts inside it, no script, nothing fetched, everything from the data escaped."""
+"""Report as one HTML page.
+
+Charts are inside the page; it has no script and fetches nothing. Everything from the data is escaped.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def page(report: CheckReport) -> str:
-    """The whole page; findings are grouped by severity, the worst first."""
+    """The page of a report; findings are grouped by severity, the worst first."""
     heading = f"Data check: {tally(report.findings)}"
     numbered = [
         (finding, score_figure(f"finding-{number}", finding)) for number, finding in enumerate(report.findings, start=1)

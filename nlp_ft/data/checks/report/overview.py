@@ -1,4 +1,7 @@
-"""The data under check in numbers: rows, classes or targets, and text lengths of each split."""
+"""Summary of the checked data.
+
+Rows, classes or targets, and text lengths of each split.
+"""
 
 from __future__ import annotations
 
@@ -29,21 +32,24 @@ class SplitSummary:
 
 
 def target_range(checked: Checked) -> tuple[float, float] | None:
-    """Lowest and highest target of all splits; None where the labels are classes."""
+    """Lowest and highest target of all splits; None if the labels are classes."""
     if checked.problem_type != "regression":
         return None
-    ends = [(min(split.labels), max(split.labels)) for split in checked.splits.values() if len(split)]
+    ends = [(min(split.targets), max(split.targets)) for split in checked.splits.values() if len(split)]
     return (float(min(low for low, _ in ends)), float(max(high for _, high in ends))) if ends else None
 
 
 def summarised(checked: Checked, split: Split, source: str, span: tuple[float, float] | None) -> SplitSummary:
-    """Count a split, once through its labels and once through its texts. `span`: the `target_range`."""
+    """Summarise a split; its labels and its texts are read once each.
+
+    `span`: the `target_range`.
+    """
     classes: Counter[str] = Counter()
     if checked.problem_type == "multi_label_classification":
         for label in split.labels:
-            classes.update(name for name, on in zip(checked.labels, label, strict=True) if on)
+            classes.update(checked.class_names(label))
     elif span is None:
-        classes.update({checked.labels[label]: count for label, count in Counter(split.labels).items()})
+        classes.update({checked.labels[label]: count for label, count in Counter(split.class_ids).items()})
     named = {name: classes[name] for name in checked.labels}
     targets = [] if span is None else _targets(split, *span)
     return SplitSummary(source, len(split), named, targets, _lengths(split), split.where)
@@ -52,8 +58,8 @@ def summarised(checked: Checked, split: Split, source: str, span: tuple[float, f
 def _targets(split: Split, low: float, high: float) -> list[int]:
     binned = [0] * _TARGET_BINS
     step = (high - low) / _TARGET_BINS or 1.0
-    for label in split.labels:
-        binned[min(int((label - low) / step), _TARGET_BINS - 1)] += 1
+    for target in split.targets:
+        binned[min(int((target - low) / step), _TARGET_BINS - 1)] += 1
     return binned
 
 

@@ -1,4 +1,7 @@
-"""A report as text for a terminal: the data, then errors, warnings and notes, with examples and what to do."""
+"""Report as text for a terminal.
+
+The data, then errors, warnings and notes, with examples and advice.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ _EXAMPLE_LINES = 3
 
 
 def show(report: CheckReport, limit: int = 3, stream: TextIO | None = None) -> None:
-    """Print a report as wide as the terminal is (to 100 columns), in colour where the terminal has it.
+    """Print a report in the width of the terminal, at most 100 columns.
 
-    Characters that the stream's encoding lacks are printed as their escapes.
+    In colour if the terminal has it. Characters that are not in the stream's encoding are printed as their escapes.
     """
     target = sys.stdout if stream is None else stream
     width = min(shutil.get_terminal_size().columns, 100)
@@ -38,17 +41,23 @@ def show(report: CheckReport, limit: int = 3, stream: TextIO | None = None) -> N
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that takes colours, and the user did not refuse them (NO_COLOR, TERM=dumb)."""
+    """Whether a stream is a terminal that takes colours.
+
+    False if the user refuses them by NO_COLOR or TERM=dumb.
+    """
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def as_text(report: CheckReport, width: int = 80, limit: int = 3, colour: bool = False) -> str:
-    """A report in lines of at most `width` columns (40 at least), with up to `limit` examples a finding."""
+    """A report in lines of at most `width` columns, 40 at least.
+
+    `limit`: of examples for each finding.
+    """
     return "\n".join(_Page(max(width, _NARROWEST), limit, colour).lines(report))
 
 
 class _Page:
-    """What stays the same from line to line: width, number of examples, colour or none."""
+    """Lines of a report, for a width, a number of examples and colour or none."""
 
     def __init__(self, width: int, limit: int, colour: bool) -> None:
         self.width, self.limit, self.colour = width, limit, colour
@@ -62,9 +71,9 @@ class _Page:
         for note in report.notes:
             yield from self.wrapped(visible(note), "  ")
         for severity, findings in groupby(report.findings, key=lambda finding: finding.severity):
-            found = list(findings)
-            yield from ["", self.painted(f"{counted(len(found), severity)}".upper(), severity)]
-            for finding in found:
+            group = list(findings)
+            yield from ["", self.painted(counted(len(group), severity).upper(), severity)]
+            for finding in group:
                 yield from ["", *self.finding(finding)]
         yield ""
         if report.looked_for:
@@ -80,9 +89,9 @@ class _Page:
 
     def finding(self, finding: Finding) -> Iterator[str]:
         yield from self.wrapped(f"{title(finding)}: {visible(finding.message)}", "  ", paint=finding.severity)
-        said = [*filter(None, [extent(finding)]), *(["such as"] if finding.examples[: self.limit] else [])]
-        if said:
-            yield from self.wrapped(", ".join(said), "    ")
+        parts = [*filter(None, [extent(finding)]), *(["such as"] if finding.examples[: self.limit] else [])]
+        if parts:
+            yield from self.wrapped(", ".join(parts), "    ")
         for example in finding.examples[: self.limit]:
             yield from self.example(example)
         yield from self.wrapped(visible(finding.advice), "    do: ")
@@ -97,7 +106,10 @@ class _Page:
             yield from self.wrapped(visible(example.note), "      ", paint="dim")
 
     def wrapped(self, text: str, head: str = "", paint: str = "") -> Iterator[str]:
-        """A paragraph that begins with `head` and goes on below the end of it (at a third of the width at most)."""
+        """Lines of a paragraph that begins with `head`.
+
+        The other lines are indented to the end of `head`, at most by a third of the width.
+        """
         indent = " " * min(columns_of(head), self.width // 3)
         line, used = head, columns_of(head)
         for word in re.findall(r"\S+", text):
@@ -114,7 +126,7 @@ class _Page:
 
 
 def _pieces(word: str, columns: int) -> Iterator[str]:
-    """A word cut to pieces that fit a line."""
+    """Pieces of a word that fit a line."""
     while columns_of(word) > columns:
         piece = fit(word, columns).removesuffix("…")
         yield piece

@@ -1,4 +1,4 @@
-"""How a finding is put into words, wherever it is shown, and how a text of the data is made safe to show."""
+"""Wording of a finding in every form of the report."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
 def severity_counts(findings: Iterable[Finding]) -> dict[Severity, int]:
-    """How many findings there are of each severity, the worst first."""
-    found = Counter(finding.severity for finding in findings)
-    return {severity: found[severity] for severity in SEVERITIES}
+    """Number of findings of each severity, the worst first."""
+    counts = Counter(finding.severity for finding in findings)
+    return {severity: counts[severity] for severity in SEVERITIES}
 
 
 def tally(findings: Iterable[Finding]) -> str:
-    """`2 errors, 1 note`; `nothing` where there is none."""
+    """`2 errors, 1 note`; `nothing` if there is none."""
     counts = severity_counts(findings)
     return ", ".join(counted(count, severity) for severity, count in counts.items() if count) or "nothing"
 
 
 def title(finding: Finding) -> str:
-    """`near leak (train/test)`."""
+    """Heading of a finding: `near leak (train/test)`."""
     return f"{finding.check.replace('_', ' ')} ({finding.split})"
 
 
@@ -36,7 +36,7 @@ def share(finding: Finding) -> float:
 
 
 def extent(finding: Finding) -> str:
-    """`12 of 8496 rows of train (0.1%)`; nothing where no row is concerned."""
+    """`12 of 8496 rows of train (0.1%)`; empty if no row is concerned."""
     if not finding.rows:
         return ""
     split = finding.split.partition("/")[0]
@@ -44,20 +44,29 @@ def extent(finding: Finding) -> str:
 
 
 def in_short(finding: Finding) -> str:
-    """`exact duplicates (train): 3 rows, the text of an earlier row`; a message that begins with a number keeps its own."""
-    said = visible(finding.message).rstrip(".")
-    if finding.rows and not said[:1].isdigit():
-        said = f"{counted(finding.rows, 'row')}, {said}"
-    return f"{title(finding)}: {said}"
+    """A finding on one line.
+
+    `exact duplicates (train): 3 rows, the text of an earlier row`. A message that begins with a number gets no other.
+    """
+    message = visible(finding.message).rstrip(".")
+    if finding.rows and not message[:1].isdigit():
+        message = f"{counted(finding.rows, 'row')}, {message}"
+    return f"{title(finding)}: {message}"
 
 
 def remedy(finding: Finding) -> str:
-    """What --fix does about a finding: `drops 3 rows of train, rewrites 1 row of test`."""
+    """Effect of --fix for a finding.
+
+    `drops 3 rows of train, rewrites 1 row of test`.
+    """
     parts = [f"drops {counted(len(rows), 'row')} of {split}" for split, rows in finding.drop.items() if rows]
     parts += [f"rewrites {counted(len(rows), 'row')} of {split}" for split, rows in finding.rewrite.items() if rows]
     return ", ".join(parts) or "changes nothing here"
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
-    """The worst first; among equals those that concern the larger share of rows."""
+    """Sort findings, the worst first.
+
+    Among equals those that concern the larger share of rows.
+    """
     return sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), -share(finding)))
