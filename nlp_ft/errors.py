@@ -38,6 +38,30 @@ class DataError(NlpFtError, ValueError):
     exit_code = 2
 
 
+class RowError(DataError):
+    """A row of the input is not usable; `row` is its number from 0, `reason` the rest."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(f"row {row}: {reason}")
+        self.row, self.reason = row, reason
+
+    def at(self, where: str) -> DataError:
+        """The same error of a row with a place of its own."""
+        return DataError(f"{where}: {self.reason}")
+
+
+class RowTypeError(TypeError):
+    """A row of the input is no text; `row` is its number from 0, `reason` the rest."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(f"row {row}: {reason}")
+        self.row, self.reason = row, reason
+
+    def at(self, where: str) -> TypeError:
+        """The same error of a row with a place of its own."""
+        return TypeError(f"{where}: {self.reason}")
+
+
 class ModelError(NlpFtError, ValueError):
     """A checkpoint, an adapter or a tokenizer is not usable."""
 

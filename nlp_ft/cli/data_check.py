@@ -97,7 +97,7 @@ def _check(args: argparse.Namespace) -> int:
         if rejected := [row for table in rows.tables.values() for row in table.rejected]:
             path = Path(args.fix, "rejected_rows.csv")
             write_rejected(path, rejected)
-            print(f"{counted(len(rejected), 'malformed row')} left out of these files: {path}")
+            print(f"{counted(len(rejected), 'bad row')} left out of these files: {path}")
     failing = {"error": ("error",), "warning": ("error", "warning")}.get(args.fail_on, ())
     return 1 if report.worst in failing else 0
 

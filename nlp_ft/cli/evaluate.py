@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nlp_ft.cli.arguments import model_parser, require_free_path
 from nlp_ft.config.files import check_files
-from nlp_ft.config.names import check_model
+from nlp_ft.config.names import check_hub_model, check_model
 from nlp_ft.config.validators import label_delimiter
 
 
@@ -28,6 +28,7 @@ def evaluate(argv: Sequence[str]) -> None:
     require_free_path(args.output, "nlp-ft evaluate: --output", ".json")
     check_files([args.input])
     check_model(args.model, args.revision)
+    check_hub_model(args.model, args.revision)
     delimiter = None if args.label_delimiter is None else label_delimiter(args.label_delimiter)
     from nlp_ft.data import load_labelled, reading_of, texts_or_pairs
     from nlp_ft.evaluation.calibration import expected_calibration_error

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nlp_ft.cli.arguments import Parser, require_free_path
-from nlp_ft.config.names import check_model
+from nlp_ft.config.names import check_hub_model, check_model
 from nlp_ft.errors import ConfigError
 
 
@@ -40,6 +40,7 @@ def explain_command(argv: Sequence[str]) -> None:
             f"nlp-ft explain: {len(args.text)} --text and {len(args.text_pair)} --text_pair; wanted the same number."
         )
     check_model(args.model, args.revision)
+    check_hub_model(args.model, args.revision)
     from nlp_ft.inference.explain.explanation import page
     from nlp_ft.inference.load import load
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from nlp_ft.cli.arguments import model_parser
 from nlp_ft.config.files import check_files
-from nlp_ft.config.names import check_model
+from nlp_ft.config.names import check_hub_model, check_model
 from nlp_ft.config.validators import known_encoding
 from nlp_ft.errors import ConfigError, DataError
 
@@ -104,6 +104,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _load(args: argparse.Namespace, options: Mapping[str, object]) -> Classifier:
+    check_hub_model(args.model, args.revision)
     from nlp_ft.inference.load import load
 
     classifier = load(args.model, args.revision)

@@ -30,9 +30,9 @@ class DataArguments:
     delimiter: str | None = field(
         default=None, metadata={"help": "What delimits the cells of a CSV file. Found where not given."}
     )
-    file_format: Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "xlsx", "fasttext", "trec", "txt"] | None = (
-        field(default=None, metadata={"help": "Format of the files, where their extension says none or another one."})
-    )
+    file_format: (
+        Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "xlsx", "fasttext", "trec", "txt"] | None
+    ) = field(default=None, metadata={"help": "Format of the files, where their extension says none or another one."})
     encoding: str | None = field(
         default=None,
         metadata={

@@ -33,6 +33,34 @@ _LOGGER_PACKAGES = {
 }
 
 
+_WELL_KNOWN = (
+    *(
+        "bert-base-uncased",
+        "bert-base-cased",
+        "bert-base-multilingual-cased",
+        "distilbert-base-uncased",
+        "roberta-base",
+    ),
+    *(
+        "distilroberta-base",
+        "xlm-roberta-base",
+        "albert-base-v2",
+        "gpt2",
+        "distilgpt2",
+        "google-bert/bert-base-uncased",
+    ),
+    *(
+        "distilbert/distilbert-base-uncased",
+        "FacebookAI/roberta-base",
+        "FacebookAI/xlm-roberta-base",
+        "openai-community/gpt2",
+    ),
+    *("microsoft/deberta-v3-small", "microsoft/deberta-v3-base", "microsoft/MiniLM-L12-H384-uncased"),
+    *("answerdotai/ModernBERT-base", "google/electra-base-discriminator", "sentence-transformers/all-MiniLM-L6-v2"),
+    *("HuggingFaceTB/SmolLM2-135M", "Qwen/Qwen3-0.6B"),
+)
+
+
 def check_model(name: str, revision: str | None = None) -> None:
     """Refuse a local path that is not there, and a revision of a directory.
 
@@ -52,6 +80,41 @@ def check_model(name: str, revision: str | None = None) -> None:
         raise ModelError(
             f"{name}: no such directory, and no name on the Hub either (those are owner/name).{_nearest(path)}"
         )
+
+
+def check_hub_model(name: str, revision: str | None = None, cache_dir: str | None = None) -> None:
+    """Refuse a name that neither the local cache nor the Hub knows; directories are passed over.
+
+    Only the cache is asked where HF_HUB_OFFLINE is set. Raises: ModelError, with the nearest name of a directory here, a cached
+    model or a well-known one.
+    """
+    if Path(name).expanduser().exists():
+        return
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    files = ("config.json", "adapter_config.json")
+    cached = [try_to_load_from_cache(name, file, cache_dir=cache_dir, revision=revision) for file in files]
+    if any(isinstance(path, str) for path in cached):
+        return
+    if constants.is_offline_mode():
+        raise ModelError(
+            f"{name}: no such directory, not in the cache of the Hub, and HF_HUB_OFFLINE forbids to ask the Hub."
+            f"{_nearest_model(name, cache_dir)}"
+        )
+    try:
+        known = HfApi().repo_exists(name)
+    except HFValidationError:
+        known = False
+    except HfHubHTTPError:  # a gate, a server that fails: the load says what it is
+        return
+    except Exception:  # the errors of a connection are not the client's own
+        raise ModelError(
+            f"{name}: no such directory, not in the cache of the Hub, and {constants.ENDPOINT} cannot be reached."
+            f"{_nearest_model(name, cache_dir)}"
+        ) from None
+    if not known:
+        raise ModelError(f"{name}: no such directory, and no such model on the Hub.{_nearest_model(name, cache_dir)}")
 
 
 def check_loggers(names: Sequence[str]) -> None:
@@ -83,6 +146,16 @@ def _nearest(path: Path) -> str:
         return ""
     nearest = difflib.get_close_matches(path.name, [entry.name for entry in parent.iterdir() if entry.is_dir()], n=1)
     return f" Did you mean '{parent / nearest[0]}'?" if nearest else ""
+
+
+def _nearest_model(name: str, cache_dir: str | None) -> str:
+    """` Did you mean 'x'?` for the nearest directory here, cached model or well-known one."""
+    from huggingface_hub import constants
+
+    cache = Path(cache_dir or constants.HF_HUB_CACHE)
+    cached = [entry.name.removeprefix("models--").replace("--", "/") for entry in cache.glob("models--*")]
+    here = [entry.name for entry in Path().iterdir() if entry.is_dir()]
+    return did_you_mean(name, [*here, *cached, *_WELL_KNOWN])
 
 
 def _is_installed(package: str) -> bool:

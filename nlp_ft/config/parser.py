@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from nlp_ft.config.files import check_files
 from nlp_ft.config.flags import Flag, flags_of, training_flags, unsupported_flags
-from nlp_ft.config.names import check_loggers, check_model
+from nlp_ft.config.names import check_hub_model, check_loggers, check_model
 from nlp_ft.config.training_arguments import check_training
 from nlp_ft.config.yaml_file import Setting, read_settings
 from nlp_ft.errors import ConfigError
@@ -38,8 +38,8 @@ def parse(*classes: type, argv: Sequence[str] | None = None, with_files: bool = 
 
     The last is a frozenset of the names that the user gave.
 
-    argv: sys.argv[1:] where not given. with_files: whether data files must be there by now; a missing one is a DataError before
-    torch is imported. Raises: ConfigError for an unknown, replaced or refused name, a required flag that
+    argv: sys.argv[1:] where not given. with_files: whether data files and models must be there by now; a missing one is an error
+    before torch is imported. Raises: ConfigError for an unknown, replaced or refused name, a required flag that
     is missing, and a value that does not fit; a value out of a YAML file is reported with the name of the file.
     """
     flags = all_flags(classes)
@@ -49,8 +49,8 @@ def parse(*classes: type, argv: Sequence[str] | None = None, with_files: bool = 
         if (flag.required or flag.name == "output_dir") and flag.name not in explicit:
             raise ConfigError(f"--{flag.name} is needed: {flag.help}")
     try:
-        _check_names(settings)
         if with_files:
+            _check_names(settings)
             check_files(name for setting in settings if _names_data(setting) for name in setting.values)
         *instances, training = _instances(classes, [*_defaults(settings), *_precision(explicit), *settings])
         check_training(training, explicit)
@@ -61,10 +61,13 @@ def parse(*classes: type, argv: Sequence[str] | None = None, with_files: bool = 
 
 def _check_names(settings: Sequence[Setting]) -> None:
     """Refuse models and trackers that are not there, before torch is imported. Raises: ConfigError, ModelError."""
+    last = {setting.name: setting.values[-1] for setting in settings if setting.values}
     for setting in settings:
         if setting.name.endswith("_name_or_path"):
             for name in setting.values:
                 check_model(name)
+                revision = last.get("model_revision") if setting.name == "model_name_or_path" else None
+                check_hub_model(name, revision, last.get("cache_dir"))
         elif setting.name == "report_to":
             check_loggers(setting.values)
 

@@ -72,5 +72,7 @@ def column_names(written: str) -> list[str]:
     """Names between commas. Raises: ConfigError for a name that is empty or stands twice."""
     names = [name.strip() for name in written.split(",")]
     if "" in names or len(set(names)) < len(names):
-        raise ConfigError(f"--column_names must be different names with commas between, such as text,label; got {written!r}.")
+        raise ConfigError(
+            f"--column_names must be different names with commas between, such as text,label; got {written!r}."
+        )
     return names

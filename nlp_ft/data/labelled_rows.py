@@ -72,9 +72,7 @@ def read_rows(args: DataArguments, frames: Mapping[str, Source] | None = None, *
             args.label_column_name,
             delimiter=args.text_column_delimiter,
         )
-        tables = {
-            split: with_label(without_rejected(table, columns.used), columns) for split, table in tables.items()
-        }
+        tables = {split: with_label(without_rejected(table, columns.used), columns) for split, table in tables.items()}
     except DataError:
         malformed.settle(tables["train"].source)  # it may be what spoils the columns
         raise
@@ -165,7 +163,9 @@ def _text_faults(table: Table, columns: Columns) -> tuple[dict[int, str], dict[i
                     blank[row] = is_blank(cell)
         named = " and ".join(map(repr, names))
         for row in (row for row, is_so in enumerate(blank) if is_so and row not in faults):
-            blanks[row] = f"the text in column {named} ({flag}) is blank; write it, or drop the row."
+            blanks[row] = (
+                f"the text in column {named} ({flag}) is blank; write it, or drop the row, as --skip_bad_rows does in training."
+            )
     return faults, blanks
 
 

@@ -25,7 +25,7 @@ from nlp_ft.data.schema.problem_type import REGRESSION, SINGLE
 from nlp_ft.data.sources import read_sources
 from nlp_ft.data.splits.leaks import refuse_leaks
 from nlp_ft.data.splits.split import sample_rows, split_rows
-from nlp_ft.data.text import counted
+from nlp_ft.data.text import counted, is_blank
 from nlp_ft.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _texts(tables: Sequence[Table], args: DataArguments) -> tuple[Table, list[st
             texts = [f"{text} {pair}" for text, pair in zip(texts, pairs, strict=True)]
             notes.append(f"{table.source}: the two are joined by a space")
         part = replace(kept, columns={"text": texts}, notes=[], class_names={})
-        full = [row for row, text in enumerate(texts) if text.strip()]
+        full = [row for row, text in enumerate(texts) if not is_blank(text)]
         if blank := len(texts) - len(full):
             notes.append(f"{table.source}: {counted(blank, 'blank text')} left out")
         if not full:

@@ -13,7 +13,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from nlp_ft.data.encodings import Row, encode_part, is_fast, join, pieces, row, truncate
-from nlp_ft.errors import ConfigError, DataError
+from nlp_ft.errors import ConfigError, RowError
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def end_token(tokenizer: PreTrainedTokenizerBase, index: int, text: str) -> int:
     Raises: DataError where there is no such token.
     """
     if tokenizer.eos_token_id is None:
-        raise DataError(f"row {index}: {text!r} has no tokens, and this tokenizer no end token to stand for them.")
+        raise RowError(index, f"{text!r} has no tokens, and this tokenizer no end token to stand for them.")
     token: Any = tokenizer.eos_token_id
     return int(token)
 

@@ -1,9 +1,9 @@
 """95% confidence intervals of metrics, over test splits of the same kind.
 
-Shares: Wilson 1927, also where none or all are right, which a bootstrap takes for certain. Means over classes (macro-F1, balanced
-accuracy, AUROC of several classes): the limits of each class put together with their correlation (Zou & Donner 2008,
-doi:10.1002/sim.3095), so that a class of few rows widens them by its weight. AUROC: Newcombe 2006 (doi:10.1002/sim.2324), or the
-logit scale with the variance of DeLong et al. 1988, whichever is wider. Matthews correlation: a Dirichlet bootstrap of the
+Shares: Wilson 1927, also where none or all are right, which a bootstrap takes for certain. Means over classes (macro-F1,
+balanced accuracy, AUROC of several): the limits of each class put together with their correlation (Zou & Donner 2008,
+doi:10.1002/sim.3095), so that a class of few rows widens them by its weight. AUROC: Newcombe 2006 (doi:10.1002/sim.2324) or,
+where it is wider, the logit scale with the variance of DeLong et al. 1988. Matthews correlation: a Dirichlet bootstrap of the
 confusion matrix with one error added. Regression: the bootstrap over rows (Efron 1979), percentiles 2.5 and 97.5.
 tests/benchmarks/interval_coverage.py measures how often they hold.
 """
@@ -84,8 +84,9 @@ def _single(
     bounds["balanced_accuracy"] = _mean_limits(recall, (below, above, least), classes, support)
     true, guess, counts = _with_doubt(true, guess, counts.astype(np.float64), support)
     bounds["f1_macro"] = _macro_f1(hits, guesses, support, _cell_spread(true, guess, counts, classes))
+    measured = _correlation(hits.sum() / rows, guesses / rows, support / rows)
     several = seen.sum() > 1
-    bounds["mcc"] = _matthews(true, guess, counts, classes, seed) if several else None
+    bounds["mcc"] = _matthews(true, guess, counts, classes, seed, float(measured)) if several else None
     positive = truth[:, None] == np.arange(classes)
     columns = slice(1, None) if classes == 2 else slice(None)
     bounds["auroc"] = mean_area_limits(positive[:, columns], scores[:, columns]) if classes > 1 else None
@@ -167,8 +168,10 @@ def _cell_spread(
     return spread
 
 
-def _matthews(true: np.ndarray, guess: np.ndarray, counts: np.ndarray, classes: int, seed: int) -> Interval:
-    """Percentiles of the Matthews correlation over draws of the confusion matrix."""
+def _matthews(
+    true: np.ndarray, guess: np.ndarray, counts: np.ndarray, classes: int, seed: int, measured: float
+) -> Interval:
+    """Percentiles of the Matthews correlation over draws of the confusion matrix; they hold the one measured."""
     rng, values = np.random.default_rng(seed), []
     ones, numbers = np.ones(len(counts)), np.arange(len(counts))
     by_guess, by_truth = (csr_array((ones, (numbers, ids)), shape=(len(counts), classes)) for ids in (guess, true))
@@ -176,9 +179,15 @@ def _matthews(true: np.ndarray, guess: np.ndarray, counts: np.ndarray, classes: 
         weights = rng.standard_gamma(counts, (size, len(counts)))
         weights /= weights.sum(axis=1, keepdims=True)
         right, guesses, support = weights @ (true == guess), weights @ by_guess, weights @ by_truth
-        spread = (1 - (guesses**2).sum(axis=1)) * (1 - (support**2).sum(axis=1))
-        values.append(_ratio(right - (guesses * support).sum(axis=1), np.sqrt(np.maximum(spread, 0))))
-    return _percentiles(np.concatenate(values))
+        values.append(_correlation(right, guesses, support))
+    low, high = _percentiles(np.concatenate(values))
+    return min(low, measured), max(high, measured)
+
+
+def _correlation(right: np.ndarray, guesses: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Matthews correlation (Gorodkin 2004) of shares of rows; guesses, support: (..., classes)."""
+    spread = (1 - (guesses**2).sum(axis=-1)) * (1 - (support**2).sum(axis=-1))
+    return _ratio(right - (guesses * support).sum(axis=-1), np.sqrt(np.maximum(spread, 0)))
 
 
 def _multi(scores: np.ndarray, chosen: np.ndarray, truth: np.ndarray) -> dict[str, Interval | None]:

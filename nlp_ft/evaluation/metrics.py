@@ -237,15 +237,15 @@ def per_class_table(
 def absent_note(supports: Sequence[int], split: str = "test") -> str:
     """Say how many classes have no row, and what the averages do with them; "" where each has one.
 
-    supports: rows of each class, as `per_class_table` counts them.
+    supports: rows of each class, as `per_class_table` counts them. split: the name of their split, "" for none.
     """
     absent = sum(not support for support in supports)
     if not absent:
         return ""
-    have = "has" if absent == 1 else "have"
+    rows = f"{split} row".strip()
     return (
-        f"{absent} of {len(supports)} classes {have} no {split} row; macro averages are over those that occur in the rows or the "
-        "predictions, balanced accuracy over those in the rows."
+        f"{absent} of {len(supports)} classes {'has' if absent == 1 else 'have'} no {rows}; macro averages are over those that "
+        "occur in the rows or the predictions, balanced accuracy over those in the rows."
     )
 
 

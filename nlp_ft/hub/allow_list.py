@@ -14,18 +14,11 @@ _TOKENIZER = (
 )
 _WEIGHTS = ("model.safetensors", "model-?????-of-?????.safetensors", "model.safetensors.index.json")
 _ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
-_ONNX = (
-    "config.json",
-    "inference.json",
-    "export.json",
-    "export.txt",
-    "export_quantized.json",
-    "export_quantized.txt",
-    "*.onnx",
-    "*.onnx_data",
-    "*.onnx.data",
-    *_TOKENIZER,
+GRAPH_FILES = (
+    *("export.json", "export.txt", "export_quantized.json", "export_quantized.txt"),
+    *("*.onnx", "*.onnx_data", "*.onnx.data"),
 )
+_ONNX = ("config.json", "inference.json", *GRAPH_FILES, *_TOKENIZER)
 _RECORDS = ("README.md", "all_results.json", "run.json", "inference.json", "recipe.yaml")
 
 FOLDERS: dict[str, tuple[str, ...]] = {

@@ -2,7 +2,8 @@
 
 A script; never imported.
 
-Arguments: the directory, then `adapter` for an adapter over a base. Input: a JSON list of texts or pairs. Output: their logits.
+Arguments: the directory, then `nlp_ft` for what it alone opens: an adapter over a base, an ONNX export.
+Input: a JSON list of texts or pairs. Output: their logits.
 """
 
 import json
@@ -12,7 +13,7 @@ import sys
 def main() -> None:
     """Print {"logits": [...], "nlp_ft": whether that package was imported}."""
     directory, texts = sys.argv[1], json.load(sys.stdin)
-    if "adapter" in sys.argv[2:]:  # peft alone keeps neither the label count nor the names
+    if "nlp_ft" in sys.argv[2:]:  # peft alone keeps neither the label count nor the names
         from nlp_ft.inference.load import load
 
         logits = load(directory, device="cpu").logits(texts, batch_size=1).tolist()

@@ -10,13 +10,14 @@ import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 import yaml
 
 from nlp_ft.errors import PushError
 from nlp_ft.evaluation.report.model_card import bare_card, directory_name, renamed
-from nlp_ft.hub.allow_list import FOLDERS, WEIGHT_FILES, is_allowed
+from nlp_ft.hub.allow_list import FOLDERS, GRAPH_FILES, WEIGHT_FILES, is_allowed
 from nlp_ft.hub.redact_paths import hide_paths
 from nlp_ft.hub.secret_scan import check_contents, read_json
 
@@ -42,14 +43,19 @@ class Staged:
 def stage(directory: Path, folder: Path, repo: str, token: str | None, licence: str | None = None) -> Staged:
     """Copy the allow-listed files of a model's directory into an empty folder.
 
-    The copied card uses the name on the Hub. token: the token in use, which must be in no file.
+    The graph of an export goes into onnx/, where other runtimes look for it. The copied card uses the name on the Hub.
+
+    token: the token in use, which must be in no file.
 
     Raises: PushError for a directory without a model, a link or a pickle in place of a file, a token or a path of this machine
     in a file, and too little disk space.
     """
-    pushed, skipped = _partition_files(directory)
-    if not {"config.json"} <= set(pushed) or not any(is_weight_file(name) for name in pushed):
-        raise PushError(f"{directory} holds no model: wanted config.json and weights in safetensors.")
+    alone = _is_graph_alone(directory)
+    pushed, skipped = _partition_files(directory, "onnx" if alone else "")
+    if not {"config.json"} <= set(pushed) or not (alone or any(is_weight_file(name) for name in pushed)):
+        raise PushError(
+            f"{directory} holds no model: wanted config.json and weights in safetensors, or an ONNX export."
+        )
     notes = _drop_local_adapter(directory, pushed, skipped)
     needed = sum((directory / name).stat(follow_symlinks=False).st_size for name in pushed)
     if (free := shutil.disk_usage(folder).free) < needed:
@@ -58,7 +64,8 @@ def stage(directory: Path, folder: Path, repo: str, token: str | None, licence: 
             "directory with more space."
         )
     for name in pushed:
-        _copy(directory / name, folder / name)
+        in_onnx = alone and any(fnmatchcase(name, pattern) for pattern in GRAPH_FILES)
+        _copy(directory / name, folder / "onnx" / name if in_onnx else folder / name)
     _write_card(directory, folder, repo, licence)
     hide_paths(folder, directory)
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -72,19 +79,25 @@ def is_weight_file(name: str) -> bool:
     return any(PurePath(name).match(pattern) and "/" not in name for pattern in WEIGHT_FILES)
 
 
-def _partition_files(directory: Path) -> tuple[list[str], list[str]]:
+def _is_graph_alone(directory: Path) -> bool:
+    """Return whether a directory is an ONNX export, with no weights of the model itself."""
+    return any(directory.glob("model*.onnx")) and not any(directory.glob("*.safetensors"))
+
+
+def _partition_files(directory: Path, listed_as: str = "") -> tuple[list[str], list[str]]:
     """Return the names to push and the names to skip, sorted.
 
-    A skipped folder is one name.
+    A skipped folder is one name. listed_as: the folder on the list that the directory itself is.
     """
     pushed, skipped = [], []
     for path in sorted(directory.iterdir()):
-        if path.is_dir() and not path.is_symlink() and path.name in FOLDERS:
+        if path.is_dir() and not path.is_symlink() and path.name in FOLDERS and not listed_as:
             for inner in sorted(path.iterdir()):
                 name = f"{path.name}/{inner.name}"
                 (pushed if is_allowed(name) else skipped).append(name)
         else:
-            (pushed if is_allowed(path.name) else skipped).append(path.name + ("/" if path.is_dir() else ""))
+            name = f"{listed_as}/{path.name}" if listed_as else path.name
+            (pushed if is_allowed(name) else skipped).append(path.name + ("/" if path.is_dir() else ""))
     return pushed, skipped
 
 

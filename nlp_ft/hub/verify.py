@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,11 +38,12 @@ def verify(directory: Path, staged: Staged) -> float:
     from nlp_ft.inference.load import load
 
     classifier = load(directory, device="cpu")
-    pairs = list(pairwise([*SENTENCES, SENTENCES[0]]))
-    texts = pairs if classifier.inference_config.text_pair else list(SENTENCES)
+    texts: Sequence[str] | Sequence[tuple[str, str]] = SENTENCES
+    if classifier.inference_config.text_pair:
+        texts = list(pairwise([*SENTENCES, SENTENCES[0]]))
     expected = np.asarray(classifier.logits(texts, batch_size=1), dtype=np.float64)
-    is_adapter = "adapter_config.json" in staged.files
-    actual = np.asarray(_logits_in_fresh_process(staged.folder, is_adapter, texts), dtype=np.float64)
+    by_nlp_ft = not any(name.startswith("model") and name.endswith(".safetensors") for name in staged.files)
+    actual = np.asarray(_logits_in_fresh_process(staged.folder, by_nlp_ft, texts), dtype=np.float64)
     difference = float(np.abs(actual - expected).max()) if actual.shape == expected.shape else float("inf")
     if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise PushError(
@@ -52,16 +54,16 @@ def verify(directory: Path, staged: Staged) -> float:
 
 
 def _logits_in_fresh_process(
-    folder: Path, is_adapter: bool, texts: list[str] | list[tuple[str, str]]
+    folder: Path, by_nlp_ft: bool, texts: Sequence[str] | Sequence[tuple[str, str]]
 ) -> list[list[float]]:
     script = Path(__file__).with_name("load_plain.py")
-    command = [sys.executable, "-P", str(script), str(folder), *(["adapter"] if is_adapter else [])]
+    command = [sys.executable, "-P", str(script), str(folder), *(["nlp_ft"] if by_nlp_ft else [])]
     package = str(Path(__file__).resolve().parents[2])
     inherited = {
         name: value for name, value in os.environ.items() if name not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
     }
     env = inherited | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    if is_adapter:
+    if by_nlp_ft:
         env["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         done = subprocess.run(

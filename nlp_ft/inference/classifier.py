@@ -17,6 +17,7 @@ from nlp_ft.errors import ConfigError, did_you_mean
 from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE, predicted, probabilities
 from nlp_ft.inference.device import default_device
+from nlp_ft.inference.files.predict_file import FileOptions
 from nlp_ft.inference.forward import CHUNK, ForwardPass
 from nlp_ft.inference.gate import Gate
 from nlp_ft.inference.inputs import Texts
@@ -44,6 +45,10 @@ class PredictOptions(TypedDict, total=False):
     return_logits: bool
     abstain_below: float | None
     long_documents: str
+
+
+class PredictFileOptions(PredictOptions, FileOptions, total=False):
+    """Options of `Classifier.predict_file`."""
 
 
 class _Active(NamedTuple):
@@ -250,43 +255,20 @@ class Classifier:
         source: str | Path,
         output: str | Path,
         batch_size: int = 32,
-        *,
-        text_column_names: str | None = None,
-        text_pair_column_name: str | None = None,
-        text_column_delimiter: str | None = None,
-        skip_bad_rows: bool = False,
-        delimiter: str | None = None,
-        file_format: str | None = None,
-        encoding: str | None = None,
-        quoting: str | None = None,
-        column_names: str | None = None,
-        **options: Unpack[PredictOptions],
+        **options: Unpack[PredictFileOptions],
     ) -> FilePredictions:
         """Label a CSV, TSV, JSONL or Parquet file, of any size, into another file.
 
         A run that was interrupted resumes. Under `accelerate launch` the rows are shared among the processes.
 
-        skip_bad_rows: leaves out rows that cannot be read or have no text, and counts them. options: as `predict` takes them.
-        Raises: DataError, ConfigError.
+        options: as `predict` takes them; columns of the texts, how the file is read (delimiter, file_format, encoding ...), and
+        skip_bad_rows, which leaves out and counts rows without a text. Raises: DataError, ConfigError.
         """
         from nlp_ft.inference.files import predict_file
 
-        return predict_file(
-            self,
-            Path(source),
-            Path(output),
-            batch_size=batch_size,
-            text_column_names=text_column_names,
-            text_pair_column_name=text_pair_column_name,
-            text_column_delimiter=text_column_delimiter,
-            skip_bad_rows=skip_bad_rows,
-            delimiter=delimiter,
-            file_format=file_format,
-            encoding=encoding,
-            quoting=quoting,
-            column_names=column_names,
-            options=options,
-        )
+        given: dict[str, Any] = dict(options)
+        reading = {name: given.pop(name) for name in FileOptions.__annotations__ if name in given}
+        return predict_file(self, Path(source), Path(output), batch_size=batch_size, options=given, **reading)
 
     def explain(
         self, texts: Texts, target: str | None = None, steps: int = 32, *, batch_size: int = 8

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from nlp_ft.errors import DataError
+from nlp_ft.errors import RowError, RowTypeError
 
 Texts = Iterable[object]  # strings, or (text, pair) tuples; checked row by row
 
@@ -33,15 +33,17 @@ def texts_and_pairs(texts: Texts, wants_pairs: bool | None = None) -> tuple[list
     if not rows or not isinstance(rows[0], tuple | list):
         for i, row in enumerate(rows):
             if not isinstance(row, str):
-                raise TypeError(f"row {i}: wanted a str, got {type(row).__name__} {str(row)[:40]!r}.")
+                raise RowTypeError(i, f"wanted a str, got {type(row).__name__} {str(row)[:40]!r}.")
             _require_characters(i, row)
             firsts.append(row)
         return firsts, None
     seconds: list[str] = []
     for i, row in enumerate(rows):
+        if isinstance(row, tuple | list) and len(row) == 1:
+            raise RowTypeError(i, f"wanted a str, got {row!r:.40}; of an (n, 1) array or list pass the first column.")
         if not (isinstance(row, tuple | list) and len(row) == 2 and all(isinstance(text, str) for text in row)):
-            raise TypeError(
-                f"row {i}: wanted a (text, pair) tuple like row 0, got {type(row).__name__} {str(row)[:40]!r}."
+            raise RowTypeError(
+                i, f"wanted a (text, pair) tuple like row 0, got {type(row).__name__} {str(row)[:40]!r}."
             )
         first, second = row
         for text in (first, second):
@@ -59,13 +61,13 @@ def _require_kind(rows: list[object], wants_pairs: bool) -> None:
     row = rows[0]
     if wants_pairs and isinstance(row, str):
         hint = "; for one pair use predict([(text, pair)])[0]" if len(rows) == 2 else ""
-        raise TypeError(
-            f"row 0: this model was trained on pairs; wanted a (text, pair) tuple, got the text {row[:40]!r}{hint}."
+        raise RowTypeError(
+            0, f"this model was trained on pairs; wanted a (text, pair) tuple, got the text {row[:40]!r}{hint}."
         )
     if not wants_pairs and isinstance(row, tuple | list):
-        hint = "; use [row[0] for row in texts]" if len(row) == 1 else ""
-        raise TypeError(
-            f"row 0: this model was trained on single texts; wanted a str, got a {type(row).__name__} of {len(row)}{hint}."
+        hint = "; pass the first column: [row[0] for row in texts]" if len(row) == 1 else ""
+        raise RowTypeError(
+            0, f"this model was trained on single texts; wanted a str, got a {type(row).__name__} of {len(row)}{hint}."
         )
 
 
@@ -90,7 +92,8 @@ def _require_characters(row: int, text: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DataError(
-            f"row {row}: half of a character ({text[error.start]!a}, a lone surrogate) at index {error.start}, which no "
-            'tokenizer reads; decode the bytes anew, or text.encode("utf-8", "replace").decode().'
+        raise RowError(
+            row,
+            f"half of a character ({text[error.start]!a}, a lone surrogate) at index {error.start}, which no "
+            'tokenizer reads; decode the bytes anew, or text.encode("utf-8", "replace").decode().',
         ) from None

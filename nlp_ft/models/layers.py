@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import cast
+from itertools import accumulate
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -166,32 +167,33 @@ def _evaluate(module: nn.Module, _: object) -> None:
 def _embedding_modules(model: PreTrainedModel) -> list[nn.Module]:
     """Children of the body, or of its encoder and decoder, that are neither layers nor above them."""
     lists = [layers for _, layers in layer_lists(model)]
-    stacks = [model.base_model.encoder, model.base_model.decoder] if len(lists) > 1 else [model.base_model]
+    above = (*_TOP_NORMS, "pooler", *(["dropout"] if len(lists) > 1 else []))  # T5's is above the layers, too
     return [
         child
-        for stack in stacks
+        for stack in _stacks(model)
         for name, child in stack.named_children()
-        if name not in (*_TOP_NORMS, "pooler", "dropout") and not any(module in lists for module in child.modules())
+        if name not in above and not any(module in lists for module in child.modules())
     ]
 
 
 def _frozen_stacks(model: PreTrainedModel, count: int) -> list[nn.Module]:
     """Encoder and decoder of which every layer is frozen: they have dropout of their own between the layers."""
-    stacks, below = [], 0
-    for name, layers in layer_lists(model):
-        below += len(layers)
-        if "." in name and below <= count and model.config.is_encoder_decoder:
-            stacks.append(model.base_model.get_submodule(name.partition(".")[0]))
-    return stacks
+    depths = accumulate(len(layers) for _, layers in layer_lists(model))
+    return [
+        stack for stack, depth in zip(_stacks(model), depths, strict=True) if len(_stacks(model)) > 1 and depth <= count
+    ]
+
+
+def _stacks(model: PreTrainedModel) -> list[PreTrainedModel]:
+    """The body, or the encoder and the decoder of it."""
+    body: Any = model.base_model
+    return [body.encoder, body.decoder] if getattr(model.config, "is_encoder_decoder", False) else [body]
 
 
 def word_embeddings(model: PreTrainedModel) -> list[nn.Module]:
     """Modules that look words up: one, or an encoder's and a decoder's, which may be the same."""
-    if not getattr(model.config, "is_encoder_decoder", False):
-        return [model.get_input_embeddings()]
-    return list(
-        dict.fromkeys(stack.get_input_embeddings() for stack in (model.base_model.encoder, model.base_model.decoder))
-    )
+    stacks = _stacks(model) if getattr(model.config, "is_encoder_decoder", False) else [model]
+    return list(dict.fromkeys(stack.get_input_embeddings() for stack in stacks))
 
 
 def unwrapped(model: nn.Module) -> PreTrainedModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,7 +152,8 @@ def describe(report: RunReport, data: TextData, *, silent: bool = False) -> str:
     if data.problem_type == "single_label_classification":
         matrix = confusion_matrix(report.test_logits, data.test["label"], data.labels)
         blocks.append(format_confusion(matrix, data.labels))
-    try_it = f'Try it: nlp-ft predict --model {report.output_dir} --text "..."'
+    pair = ' --text_pair "..."' if "text_pair" in data.test.column_names else ""
+    try_it = f'Try it: nlp-ft predict --model {shlex.quote(str(report.output_dir))} --text "..."{pair}'
     blocks.append(f"{report.verdict}\n{saved_line(report)}\n{try_it}")
     return "\n\n" + "\n\n".join(blocks)
 

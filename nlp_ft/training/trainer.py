@@ -138,7 +138,6 @@ class CheckedTrainer(Trainer):
             warnings.filterwarnings("ignore", message=".*(embedding layer|config file).*")
             super().save_model(output_dir, _internal_call)
 
-
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Save a weight that modules share once, under its first name.
 

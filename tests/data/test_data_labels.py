@@ -130,7 +130,10 @@ def test_mixed_types_are_refused_at_the_first_row_that_differs() -> None:
     )
     assert "holds the boolean True, but the number 1 at" in refusal([1, True])
     assert "holds the list ['a'], but the string 'a' at" in refusal(["a", ["a"]])
-    assert refusal([{"a": "x"}]) == "a.csv:2: {'a': 'x'} in column 'y' is no label (a string, number, boolean or list)."
+    assert refusal([{"a": "x"}]) == (
+        "a.csv:2: {'a': 'x'} in column 'y' is no label (a string, number, boolean or list); name another column with "
+        "--label_column_name."
+    )
     assert refusal([[None]]) == "a.csv:2: the list [None] in column 'y' must hold label names."
 
 

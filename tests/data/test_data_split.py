@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from nlp_ft.data.schema.problem_type import MULTI, REGRESSION, SINGLE
 from nlp_ft.data.splits.by_time import older_rows, read_times
+from nlp_ft.data.splits.folds import fold_rows
 from nlp_ft.data.splits.split import describe, sample_rows, settled_rows, split_rows
 from nlp_ft.errors import DataError
 
@@ -213,7 +214,62 @@ def test_twenty_rows_of_five_classes_can_be_split() -> None:
     labels = [n % 5 for n in range(20)]
     split = split_rows(keys_of(range(20)), labels, SINGLE, TENTHS, seed=0)
     assert {name: len(rows) for name, rows in split.items()} == {"train": 16, "validation": 2, "test": 2}
-    assert len({labels[row] for name in TENTHS for row in split[name]}) == 4
+    assert all(len({labels[row] for row in split[name]}) == 2 for name in TENTHS)
+    assert {labels[row] for row in split["train"]} == set(range(5))
+
+
+@pytest.mark.parametrize("problem", [SINGLE, MULTI, "groups"])
+def test_which_of_80_small_classes_are_held_out_follows_the_seed_and_not_their_names(problem: str) -> None:
+    names = [n % 80 for n in range(320)]
+    labels = np.eye(80)[names].tolist() if problem == MULTI else names
+    groups = list(range(320)) if problem == "groups" else None
+    kind = SINGLE if problem == "groups" else problem
+    held: dict[str, list[set[int]]] = {"validation": [], "test": []}
+    for seed in range(12):
+        split = split_rows(keys_of(range(320)), labels, kind, TENTHS, seed, groups=groups)
+        assert set(take(names, split["train"])) == set(range(80))
+        assert all(abs(len(split[name]) - 32) <= (0 if problem == SINGLE else 8) for name in TENTHS)
+        for name, classes in held.items():
+            classes.append(set(take(names, split[name])))
+    for classes in held.values():
+        assert min(map(len, classes)) > 25
+        assert len(set(map(frozenset, classes))) == 12
+        counts = Counter(one for drawn in classes for one in drawn)
+        assert len(counts) == 80  # each is held out by some seed
+        assert abs(np.corrcoef(range(80), [counts[n] for n in range(80)])[0, 1]) < 0.35
+    assert problem != SINGLE or all(a & b for a, b in zip(*held.values(), strict=True))
+
+
+def test_the_names_of_small_classes_are_of_no_account() -> None:
+    names = [n % 80 for n in range(320)]
+    renamed = [79 - n for n in names]
+    for seed in range(3):
+        assert split_rows(keys_of(range(320)), names, SINGLE, TENTHS, seed) == split_rows(
+            keys_of(range(320)), renamed, SINGLE, TENTHS, seed
+        )
+        for size in (5, 20, 60, 100):
+            assert sample_rows(keys_of(range(320)), names, SINGLE, size, seed) == sample_rows(
+                keys_of(range(320)), renamed, SINGLE, size, seed
+            )
+        folds = [fold_rows(keys_of(range(320)), labels, SINGLE, 5, seed) for labels in (names, renamed)]
+        assert folds[0] == folds[1]
+
+
+@pytest.mark.parametrize("size", [20, 100])
+def test_which_classes_a_small_sample_holds_follows_the_seed(size: int) -> None:
+    labels = [n % 80 for n in range(320)]
+    drawn = [Counter(take(labels, sample_rows(keys_of(range(320)), labels, SINGLE, size, s))) for s in range(12)]
+    assert all(sum(counts.values()) == size for counts in drawn)
+    assert all(len(counts) == min(size, 80) for counts in drawn)
+    most = [frozenset(label for label, count in counts.items() if count > size // 80) for counts in drawn]
+    assert len(set(most)) == 12
+    assert len(frozenset.union(*most)) > 70
+
+
+def test_a_small_sample_of_targets_is_not_that_of_the_lowest() -> None:
+    targets = [float(n) for n in range(300)]
+    middles = [np.mean(sample_rows(keys_of(range(300)), targets, REGRESSION, 4, seed)) for seed in range(40)]
+    assert 120 < np.mean(middles) < 180  # of the four lowest ranges: 59
 
 
 def test_a_label_that_comes_only_with_texts_of_another_class_is_given_back_to_train() -> None:

@@ -27,8 +27,9 @@ def refusal(**arguments: object) -> str:
 def test_a_file_without_a_header_is_refused_with_the_flag_and_read_with_it() -> None:
     Path("a.csv").write_text(ROWS)
     assert refusal() == (
-        "a.csv: the first line (good, a film number 0) looks like a row: 'good' is also a label below it; if there is no header, "
-        "name the columns, as in --column_names label,text, and if it is one, the label column with --label_column_name."
+        "a.csv: the first line (good, a film number 0) looks like a row: 'good' is also a label below it; if there is no "
+        "header, name the columns, as in --column_names label,text, and if it is one, the label column with "
+        "--label_column_name."
     )
     rows = read_rows(DataArguments(train_file=["a.csv"], column_names="label,text"))
     assert len(rows.rows["train"]) == 20
@@ -48,6 +49,16 @@ def test_column_names_work_for_texts_to_predict_of_any_delimiter() -> None:
     Path("a.tsv").write_text("0\tsome text\n1\tsome other\n")
     assert list(texts_for_prediction("a.tsv", column_names="n,text").texts) == ["some text", "some other"]
     assert open_texts("a.tsv", column_names="n,text").rows == 2
+
+
+def test_texts_to_predict_without_a_header_are_refused_with_the_flag() -> None:
+    Path("a.csv").write_text(ROWS)
+    with pytest.raises(DataError) as caught:
+        texts_for_prediction("a.csv")
+    assert str(caught.value).endswith(
+        "name the columns, as in --column_names label,text, and if it is one, the text column with --text_column_names."
+    )
+    assert len(texts_for_prediction("a.csv", column_names="label,text").texts) == 20
 
 
 def test_column_names_beside_a_header_are_refused_at_its_line() -> None:

@@ -72,7 +72,15 @@ def test_delimiters_at_the_end_of_rows_hold_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("first", "delimiter"),
-    [("sep=;", ";"), ('"sep=;"', ";"), ("SEP=;", ";"), ("sep=\t", "\t"), ("sep=,", ","), ("sep=|", "|"), ("sep=^", "^")],
+    [
+        ("sep=;", ";"),
+        ('"sep=;"', ";"),
+        ("SEP=;", ";"),
+        ("sep=\t", "\t"),
+        ("sep=,", ","),
+        ("sep=|", "|"),
+        ("sep=^", "^"),
+    ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_the_first_line_of_excel_names_the_delimiter(first: str, delimiter: str, encoding: str) -> None:
@@ -93,7 +101,10 @@ def test_the_flag_overrules_the_first_line_of_excel() -> None:
 
 def test_a_space_before_a_quote_is_passed_over_and_said() -> None:
     table = read_table(write('label, text\nbad, "cold, and stale"\ngood,  "found ""it"" at once"\nbad, plain\n'))
-    assert table.columns == {"label": ["bad", "good", "bad"], "text": ["cold, and stale", 'found "it" at once', "plain"]}
+    assert table.columns == {
+        "label": ["bad", "good", "bad"],
+        "text": ["cold, and stale", 'found "it" at once', "plain"],
+    }
     assert table.notes == ["a.csv: spaces behind a delimiter are passed over, as quotes follow some of them (found)"]
 
 
@@ -102,7 +113,10 @@ def test_spaces_stay_where_no_quote_follows_them_or_they_are_inside_quotes() -> 
 
 
 def test_a_space_at_a_quote_that_spoils_a_row_is_named() -> None:
-    assert refusal('text,label\n"x" ,a\n') == "a.csv:2: in the row that starts here, a space follows a closing quote; take it out."
+    assert (
+        refusal('text,label\n"x" ,a\n')
+        == "a.csv:2: in the row that starts here, a space follows a closing quote; take it out."
+    )
 
 
 # ---- quotes as characters
@@ -116,7 +130,9 @@ def test_quotes_are_ordinary_characters_where_the_flag_says_so() -> None:
     assert read_table(write(GLUE.replace("\t", "|"), "a.csv"), quoting="none").columns == columns
 
 
-@pytest.mark.parametrize("content", [GLUE, 'text\tlabel\n"never closed\t1\nx\t0\n', 'text\tlabel\n"one" and on\t1\nx\t0\n'])
+@pytest.mark.parametrize(
+    "content", [GLUE, 'text\tlabel\n"never closed\t1\nx\t0\n', 'text\tlabel\n"one" and on\t1\nx\t0\n']
+)
 def test_quotes_that_do_not_fit_name_the_flag(content: str) -> None:
     assert "--quoting none" in refusal(content, "a.tsv")
 
@@ -124,15 +140,20 @@ def test_quotes_that_do_not_fit_name_the_flag(content: str) -> None:
 def test_rows_that_a_quote_swallows_are_refused_and_not_read_as_one() -> None:
     content = 'text\tlabel\nfine\t1\n"Hello, he said\t1\nno quote here\t0\nthe end"\t1\n'
     assert refusal(content, "a.tsv") == (
-        "a.tsv:3: a quote that opens here closes 2 lines below, and each of these lines looks like a row; if quotes are ordinary "
-        "characters, read the file with --quoting none, if they hold cells together, --quoting double."
+        "a.tsv:3: a quote that opens here closes 2 lines below, and each of these lines looks like a row; if quotes are "
+        "ordinary characters, read the file with --quoting none, if they hold cells together, --quoting double."
     )
-    assert read_table("a.tsv", quoting="double").columns["text"] == ["fine", "Hello, he said\t1\nno quote here\t0\nthe end"]
+    assert read_table("a.tsv", quoting="double").columns["text"] == [
+        "fine",
+        "Hello, he said\t1\nno quote here\t0\nthe end",
+    ]
     assert len(read_table("a.tsv", quoting="none")) == 4
 
 
 def test_an_unknown_way_of_quoting_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^--quoting must be one of double, none, got 'nome'\. Did you mean 'none'\?$"):
+    with pytest.raises(
+        ConfigError, match=r"^--quoting must be one of double, none, got 'nome'\. Did you mean 'none'\?$"
+    ):
         read_table(write("text,label\nx,a\n"), quoting="nome")
 
 

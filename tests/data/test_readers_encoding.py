@@ -115,7 +115,10 @@ def test_any_codec_of_python_reads(tmp_path: Path, encoding: str) -> None:
 
 def test_a_wrong_encoding_is_refused_and_garbles_nothing(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", "text,label\nschön,b\n".encode())
-    assert refusal(path, encoding="cp1252") == "a.csv is UTF-8 by its bytes; leave out --encoding cp1252, which would garble it."
+    assert (
+        refusal(path, encoding="cp1252")
+        == "a.csv is UTF-8 by its bytes; leave out --encoding cp1252, which would garble it."
+    )
     assert read_table(path, encoding="utf-8").columns["text"] == ["schön"]
     path = written(tmp_path / "b.csv", "text,label\nschön,b\n".encode("utf-16"))
     assert refusal(path, encoding="cp1252") == (
@@ -135,7 +138,7 @@ def test_an_unknown_encoding_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_single_lines_in_another_encoding_are_told_as_such(tmp_path: Path) -> None:
-    lines = ["text,label\n".encode(), *(f"schön {n},{'ab'[n % 2]}\n".encode() for n in range(30))]
+    lines = [b"text,label\n", *(f"schön {n},{'ab'[n % 2]}\n".encode() for n in range(30))]
     lines[7] = "größer,a\n".encode("latin-1")
     path = written(tmp_path / "a.csv", b"".join(lines))
     message = refusal(path)
@@ -156,4 +159,6 @@ def test_skip_bad_rows_never_leaves_out_all_rows_with_an_accent(tmp_path: Path) 
 
 def test_bytes_like_those_of_no_language_ask_for_the_encoding(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", b"text,label\nx \xff 7\xfe y,b\n")
-    assert refusal(path).endswith("is not UTF-8; name its encoding with --encoding (such as cp1252, cp1251, gb18030 or cp932).")
+    assert refusal(path).endswith(
+        "is not UTF-8; name its encoding with --encoding (such as cp1252, cp1251, gb18030 or cp932)."
+    )

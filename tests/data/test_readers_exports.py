@@ -33,7 +33,9 @@ def read(name: str, **flags: Any) -> tuple[list[str], list[Any], str, list[str]]
     data = read_rows(DataArguments(train_file=[name], **flags))
     rows = data.rows["train"].data
     named = [
-        data.labels[cell] if isinstance(cell, int) else [label for label, on in zip(data.labels, cell, strict=True) if on]
+        data.labels[cell]
+        if isinstance(cell, int)
+        else [label for label, on in zip(data.labels, cell, strict=True) if on]
         for cell in rows["label"]
     ]
     return list(rows["text"]), named, data.problem, data.notes
@@ -56,10 +58,8 @@ SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 @pytest.mark.parametrize("pair", [False, True])
 def test_cats_of_spacy_with_one_1_a_text_are_classes(write: Any, pair: bool) -> None:
     rows = [{"text": text, "cats": {"GOOD": n % 2 + 0.0, "BAD": 1.0 - n % 2}} for n, text in enumerate(TEXTS)]
-    if pair and write is array:
-        name = array([[row["text"], {"cats": row["cats"]}] for row in rows])
-    else:
-        name = write(rows)
+    pairs = [[row["text"], {"cats": row["cats"]}] for row in rows]
+    name = array(pairs) if pair and write is array else write(rows)
     texts, labels, problem, notes = read(name)
     assert (texts, labels, problem) == (TEXTS, ["BAD", "GOOD"] * 3, SINGLE)
     assert notes[0] == f"{name}: read as spaCy's cats (1 applies, 0 does not); each text has one, so label is its name"
@@ -216,7 +216,10 @@ def test_the_short_export_of_label_studio_is_read() -> None:
 
 
 def test_doccano_s_names_are_read_and_its_numbers_refused() -> None:
-    rows = [{"id": n, "text": text, "label": [["a"], ["b"], ["a", "b"]][n % 3], "Comments": []} for n, text in enumerate(TEXTS)]
+    rows = [
+        {"id": n, "text": text, "label": [["a"], ["b"], ["a", "b"]][n % 3], "Comments": []}
+        for n, text in enumerate(TEXTS)
+    ]
     assert read(lines(rows))[1:3] == ([["a"], ["b"], ["a", "b"]] * 2, MULTI)
     rows = [{"id": 1, "text": "x", "annotations": [{"label": 3, "user": 1}], "meta": {}}]
     assert refusal(lines(rows)) == (

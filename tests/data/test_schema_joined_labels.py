@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nlp_ft.config import DataArguments
-from nlp_ft.data import Table, encode_labels, read_rows
+from nlp_ft.data import Table, encode_labels, load_labelled, read_rows
 from nlp_ft.data.schema.encode_labels import class_names, targets
 from nlp_ft.data.schema.joined_labels import find_delimiter
-from nlp_ft.data.schema.label_cells import read_label_column
+from nlp_ft.data.schema.label_cells import faulty_labels, read_label_column
 from nlp_ft.data.schema.problem_type import MULTI, SINGLE, find_problem
 from nlp_ft.errors import ConfigError, DataError
 
@@ -43,6 +45,16 @@ def test_names_that_recombine_are_several_labels(delimiter: str) -> None:
     assert len(read(cells, SINGLE)[1]) == 4
 
 
+def test_a_delimiter_at_the_ends_is_no_name() -> None:
+    assert read(["|a|b|", "|b|", "|a|"])[2] == [["a", "b"], ["b"], ["a"]]
+    assert read(["a,b,", "b,", "a,"])[2] == [["a", "b"], ["b"], ["a"]]
+
+
+def test_tags_are_several_labels() -> None:
+    assert read(["<python><pandas>", "<c++>"])[:2] == (MULTI, ["c++", "pandas", "python"])
+    assert read(["<b>", "<i>"])[1] == ["<b>", "<i>"]
+
+
 def test_the_delimiter_is_said_with_the_flag_that_overrules() -> None:
     assert reason(["a,b", "a", "b"]) == '"y" holds names joined by "," that recombine (--problem_type overrides)'
     assert (
@@ -65,6 +77,7 @@ def test_the_delimiter_is_said_with_the_flag_that_overrules() -> None:
         ["yes", "yes, with reservations", "no", "no, with reservations"],
         ["A+", "A", "B+", "B", "C++"],
         ["R&B", "Rock", "Q&A"],
+        ["yes", "no", "yes/no"],
         ["4/5", "3/5", "5/5", "8/10", "10/10"],
         ["en/fr", "fr/en", "de/fr", "de/en"],
         ["very good", "good", "very bad", "bad"],
@@ -83,6 +96,8 @@ def test_problem_type_and_label_delimiter_split_what_does_not_recombine() -> Non
     assert read(["good / cheap", "bad"], MULTI)[2] == [["good / cheap"], ["bad"]]
     assert read(["good / cheap", "bad"], None, "/")[2] == [["cheap", "good"], ["bad"]]
     assert read(["python pandas", "pandas", ""], None, " ")[2] == [["pandas", "python"], ["pandas"], []]
+    reason_given = find_problem(read_label_column(Table("a.csv", {"y": ["a", "b"]}), "y"), delimiter="|").reason
+    assert reason_given == "--label_delimiter '|' is given, though no cell holds it"
     assert read(["1,2", "2"], None, ",")[:2] == (MULTI, ["1", "2"])
     assert read([["a, b"], ["c"]], None, ",")[2] == [["a", "b"], ["c"]]
 
@@ -200,6 +215,16 @@ def test_a_saved_model_splits_by_the_delimiter_that_gives_its_names() -> None:
     assert encode(["+1", "-1"], ["-1", "1"], SINGLE) == [1, 0]
 
 
+def test_what_is_read_in_an_unusual_way_is_said_in_evaluating_too() -> None:
+    frame = [{"text": "one", "label": "a,b"}, {"text": "two", "label": "b"}]
+    found = load_labelled(frame, ["a", "b"], MULTI)[1]
+    assert 'labels: names in "label" are joined by "," (--label_delimiter overrides)' in found
+    frame = [{"text": "one", "label": "3,5"}, {"text": "two", "label": "4"}]
+    split, found = load_labelled(frame, [], "regression")
+    assert split["label"][:] == [3.5, 4.0]
+    assert any("a decimal comma" in note for note in found)
+
+
 def test_the_delimiter_found_on_train_holds_for_the_other_splits() -> None:
     frames = {
         "train": [{"text": f"text {n}", "label": label} for n, label in enumerate(["a,b", "a", "b", "b,c", "c"] * 2)],
@@ -216,3 +241,19 @@ def test_rows_without_labels_stay_where_labels_are_joined_and_bad_rows_are_skipp
     rows = read_rows(DataArguments(skip_bad_rows=True), frames)
     assert len(rows.rows["train"]) == 12
     assert rows.rows["train"].labels[1] == [0.0, 0.0, 0.0]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    cells=st.lists(st.text("ab01+-,;|/&%[](){}'\"<>. \n\u2212\uff11e", max_size=8), min_size=2, max_size=12),
+    given_kind=st.sampled_from([None, SINGLE, MULTI, "regression"]),
+)
+def test_whatever_the_strings_are_they_are_read_or_refused(cells: list[str], given_kind: str | None) -> None:
+    table = Table("a.csv", {"text": [f"text {n}" for n in range(len(cells))], "y": cells})
+    faulty_labels(table, "y", given_kind)
+    try:
+        kind, names, found = read(cells, given_kind)
+    except DataError:
+        return
+    assert len(found) == len(cells)
+    assert encode_labels(table, "y", names, kind)

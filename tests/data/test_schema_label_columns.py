@@ -36,10 +36,10 @@ def refusal(columns: dict[str, list[Any]], lines: range | None = None, **flags: 
 @pytest.mark.parametrize(
     ("marks", "joy", "why"),
     [
-        (["True", "False", "False", "True"], A, "of True and False, where the others hold 0 and 1"),
-        ([True, False, False, True], [1, 0, 0, 1], "of True and False, where the others hold 0 and 1"),
-        (A, ["1.0", "0.0", "0.0", "1.0"], "of 0 and 1, where the others hold 0.0 and 1.0"),
-        (A, ["True", "False", "False", "True"], "of 0 and 1, where the others hold True and False"),
+        (["True", "False", "False", "True"], A, "True and False, where the others hold 0 and 1"),
+        ([True, False, False, True], [1, 0, 0, 1], "True and False, where the others hold 0 and 1"),
+        (A, ["1.0", "0.0", "0.0", "1.0"], "0 and 1, where the others hold 0.0 and 1.0"),
+        (A, ["True", "False", "False", "True"], "0 and 1, where the others hold True and False"),
     ],
 )
 def test_a_flag_column_that_is_written_otherwise_is_asked_about(marks: list[Any], joy: list[Any], why: str) -> None:
@@ -52,7 +52,7 @@ def test_a_flag_column_that_is_written_otherwise_is_asked_about(marks: list[Any]
         "fear": joy[::-1],
     }
     assert refusal(columns) == (
-        f"a.csv: 'marked' is {why}, so it is not clear which columns are classes; say it with "
+        f"a.csv: column 'marked' ({why}) may not be a class; say which columns are, with "
         "--label_column_name joy,anger,fear or --label_column_name marked,joy,anger,fear."
     )
     assert find(columns, label="joy,anger,fear").labels == ("joy", "anger", "fear")
@@ -62,14 +62,25 @@ def test_a_flag_column_that_is_written_otherwise_is_asked_about(marks: list[Any]
 @pytest.mark.parametrize("mark", ["is_train", "verified", "split", "has_url", "fold", "is_test", "row_checked"])
 def test_a_column_whose_name_is_no_class_is_asked_about(mark: str) -> None:
     assert refusal({"text": LONG, "joy": A, "anger": B, mark: C}) == (
-        f"a.csv: '{mark}' is by name something other than a class, so it is not clear which columns are classes; say it with "
+        f"a.csv: column '{mark}' (named unlike the others) may not be a class; say which columns are, with "
         f"--label_column_name joy,anger or --label_column_name joy,anger,{mark}."
     )
 
 
+def test_of_columns_that_all_ask_the_one_that_speaks_of_the_row_is_asked_about() -> None:
+    assert "column 'is_verified' (named unlike the others)" in refusal({"text": LONG, "is_spam": A, "is_verified": B})
+
+
+def test_the_columns_of_a_published_file_with_votes_and_authors_are_named_without_its_flag() -> None:
+    emotions = dict.fromkeys(("joy", "anger", "fear"), A)
+    unclear = {"unclear": ["True", "False", "False", "False"]}
+    columns = {"text": LONG, "author": ["x", "x", "y", "y"], "subreddit": ["u", "v", "u", "v"], **unclear, **emotions}
+    assert refusal(columns).endswith("; several of 0 and 1 are named as in --label_column_name joy,anger,fear.")
+
+
 def test_a_constant_column_among_classes_is_asked_about() -> None:
     assert refusal({"text": LONG, "joy": A, "gold": ["1"] * 4, "anger": B}) == (
-        "a.csv: 'gold' is the same in every row, so it is not clear which columns are classes; say it with "
+        "a.csv: column 'gold' (the same in every row) may not be a class; say which columns are, with "
         "--label_column_name joy,anger or --label_column_name joy,gold,anger."
     )
 
@@ -159,6 +170,11 @@ def test_a_first_line_with_a_number_for_a_name_is_a_row() -> None:
     assert find({"0": LONG, "1": ["a", "b", "a", "b"]}, range(2, 6)).labels == ("1",)  # as pandas names columns
 
 
+def test_classes_named_by_numbers_are_no_first_row() -> None:
+    assert find({"text": LONG, "0": A, "1": B, "2": C}, range(2, 6)).labels == ("0", "1", "2")
+    assert find({"text": LONG, "2023": A}, range(2, 6), labelled=False).texts == ("text",)
+
+
 def test_links_and_codes_are_no_texts_beside_sentences() -> None:
     links = [f"https://example.org/articles/2024/05/a-very-long-address-indeed-{n}" for n in range(4)]
     label = ["a", "b", "a", "b"]
@@ -166,6 +182,9 @@ def test_links_and_codes_are_no_texts_beside_sentences() -> None:
     assert found.texts == ("headline",)
     assert found.notes[0] == 'text column: "headline" (the only column of sentences; --text_column_names names another)'
     assert find({"content": links, "headline": LONG, "label": label}).texts == ("headline",)
+    words = find({"text": ["cat", "dog", "owl", "ant"], "definition": LONG, "label": label})
+    assert words.texts == ("text",)
+    assert "--text_column_names definition takes the longer" in words.notes[0]
     assert find({"text": ["a", "b", "c", "d"], "code": ["x1", "x2", "x3", "x4"], "label": label}).texts == ("text",)
 
 

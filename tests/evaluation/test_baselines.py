@@ -1,6 +1,7 @@
 import csv
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -134,9 +135,11 @@ def test_splits_that_do_not_fit_say_which() -> None:
         baselines("ranking", ["a"], [0], ["x"], [0], NAMES)
 
 
-def scored(problem_type: str, name: str, logits: np.ndarray, labels: np.ndarray) -> Baseline:
+def scored(
+    problem_type: str, name: str, logits: np.ndarray, labels: np.ndarray, names: Sequence[str] = NAMES
+) -> Baseline:
     titles = {"majority": "the majority class", "tfidf": "TF-IDF + logistic regression"}
-    return Baseline(name, titles[name], compute_metrics(problem_type, logits, labels, NAMES), logits)
+    return Baseline(name, titles[name], compute_metrics(problem_type, logits, labels, names), logits)
 
 
 def rivals(rows: int, wrong: int) -> tuple[np.ndarray, dict[str, Baseline]]:
@@ -195,6 +198,18 @@ def test_verdict_of_a_regression_wants_a_smaller_error() -> None:
         "Fine-tuning beats the majority class by 0.589 RMSE (0.589 against 1.178; one standard error"
     )
     assert "is worse than" in verdict(REGRESSION, labels * 3, labels, against)
+
+
+def test_verdict_says_which_classes_the_macro_f1_leaves_out() -> None:
+    labels, names = np.arange(40) % 20, [str(number) for number in range(80)]
+    right, wrong = np.eye(80)[labels], np.eye(80)[(labels + 1) % 20]
+    against = {"majority": scored(SINGLE, "majority", wrong, labels, names)}
+    better = verdict(SINGLE, right, labels, against)
+    assert better.startswith("Fine-tuning beats the majority class by 100.0 points of macro-F1 (100.0 against 0.0; one")
+    assert better.endswith("on 40 rows is 0.0 (60 of 80 classes have no row there and are left out unless predicted)).")
+    against = {"majority": scored(SINGLE, "majority", wrong[:20], labels[:20], names)}
+    few = verdict(SINGLE, right[:20], labels[:20], against)
+    assert "(60 of 80 classes have no row there" in few
 
 
 def test_verdict_of_a_multi_label_problem_is_by_micro_f1() -> None:

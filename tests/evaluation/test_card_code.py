@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,6 @@ from tiny import checkpoint
 
 import nlp_ft
 from nlp_ft.evaluation.report.model_card import renamed
-from nlp_ft.methods import fewshot
 
 QUICK: dict[str, Any] = {"max_steps": 2, "head_start": "random", "report_to": "none"}
 SPLITS = ("train", "validation", "test")
@@ -84,7 +84,7 @@ def test_the_code_of_a_card_runs_and_answers(kind: str, tmp_path: Path, monkeypa
     family, rows, flags = KINDS[kind]
     directory = tmp_path / "some where" / "text-classification"  # named like a task, in a folder with a space
     finetune_tiny(directory, checkpoint(family), _files(tmp_path, rows), **QUICK, num_train_epochs=None, **flags)
-    code, names, answers = _run(directory, monkeypatch)
+    code, _, answers = _run(directory, monkeypatch)
     loaded = nlp_ft.load(directory, device="cpu")
     assert "pair" in kind or loaded.inference_config.text_pair is False
     text: Any = ("a text", "another text") if "pair" in kind else "a text"
@@ -113,7 +113,7 @@ def test_the_code_of_a_zero_shot_card_runs(measured: bool, tmp_path: Path, monke
     flags = {"test_file": files["test"]} if measured else {}
     directory = tmp_path / "above" / "zero"
     run_method(
-        fewshot,
+        importlib.import_module("nlp_ft.methods.fewshot"),
         model_name_or_path=checkpoint("bert"),
         output_dir=directory,
         use_cpu=True,

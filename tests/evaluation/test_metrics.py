@@ -15,7 +15,9 @@ from nlp_ft.evaluation.metrics import (
     ClassificationMetric,
     MultiLabelMetric,
     RegressionMetric,
+    absent_note,
     compute_metrics,
+    greater_is_better,
     per_class_table,
 )
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE, predicted, probabilities
@@ -48,6 +50,44 @@ def test_single_label_metrics_by_hand_with_a_class_never_predicted_and_a_class_t
             "mcc": 6 / 22,
         }
     )
+
+
+def test_classes_that_no_row_and_no_answer_has_are_left_out_of_macro_averages_and_that_is_said() -> None:
+    names = [f"class {number}" for number in range(80)]
+    scores = compute_metrics(SINGLE, np.eye(80)[:20], range(20), names)
+    macro = ("precision_macro", "recall_macro", "f1_macro")
+    assert [scores[name] for name in ("accuracy", "balanced_accuracy", *macro)] == [1.0] * 5
+    missed = compute_metrics(SINGLE, np.eye(80)[[0, 1, 2, 70]], [0, 1, 2, 2], names)  # class 70 is predicted alone
+    assert missed["f1_macro"] == pytest.approx((1 + 1 + 2 / 3 + 0) / 4)
+    assert missed["balanced_accuracy"] == pytest.approx((1 + 1 + 1 / 2) / 3)
+    supports = [row["support"] for row in per_class_table(SINGLE, np.eye(80)[:20], range(20), names)]
+    assert absent_note(supports) == (
+        "60 of 80 classes have no test row; macro averages are over those that occur in the rows or the predictions, balanced "
+        "accuracy over those in the rows."
+    )
+    assert absent_note([3, 0, 1], "validation").startswith("1 of 3 classes has no validation row; ")
+    assert absent_note([3, 1]) == absent_note([]) == ""
+
+
+def test_labels_that_no_row_and_no_answer_has_are_left_out_of_macro_averages() -> None:
+    truth = np.array([[1, 0, 0], [1, 0, 0], [0, 0, 1]])
+    scores = compute_metrics(MULTI, 2.0 * truth - 1, truth, ["a", "b", "c"])
+    assert scores["f1_macro"] == scores["precision_macro"] == scores["recall_macro"] == 1
+    nothing = compute_metrics(MULTI, np.full((2, 2), -1.0), np.zeros((2, 2)), ["a", "b"])
+    assert nothing["f1_macro"] == nothing["f1_micro"] == 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "greater"),
+    [
+        *dict.fromkeys(
+            ("rmse", "mse", "mae", "loss", "eval_loss", "eval_rmse", "hamming_loss", "perplexity", "mood_mae"), False
+        ).items(),
+        *dict.fromkeys(("f1_macro", "eval_accuracy", "mcc", "r2", "pearson", "mean", "auroc", "loss_f1"), True).items(),
+    ],
+)
+def test_the_direction_follows_from_the_metric(metric: str, greater: bool) -> None:
+    assert greater_is_better(metric) is greater
 
 
 def test_auroc_of_two_classes_by_hand_counts_a_tie_as_one_half() -> None:

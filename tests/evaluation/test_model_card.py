@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 from conftest import write_csv
 from huggingface_hub import ModelCard, metadata_load, parse_eval_result_entries
 from running import MULTI, REGRESSION, SINGLE, finetune_tiny, problem_rows
 
-from nlp_ft.evaluation.confidence_intervals import intervals, wilson
-from nlp_ft.evaluation.metrics import compute_metrics
 from nlp_ft.evaluation.report import model_card
 
 NAMES = ["a", "b", "c"]
@@ -25,66 +21,6 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory, learner: Path, tiny_csv: d
     folder = tmp_path_factory.mktemp("runs") / "reviews"
     finetune_tiny(folder, learner, tiny_csv, num_train_epochs=1)
     return folder
-
-
-def _drawn(problem_type: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    if problem_type == SINGLE:
-        truth = rng.integers(0, 3, rows)
-        return np.eye(3)[truth] + rng.normal(size=(rows, 3)), truth
-    if problem_type == MULTI:
-        truth = rng.integers(0, 2, (rows, 3))
-        return 2.0 * truth - 1 + rng.normal(size=(rows, 3)), truth
-    truth = rng.normal(size=rows)
-    return (truth + rng.normal(size=rows))[:, None], truth
-
-
-@pytest.mark.parametrize("problem_type", [SINGLE, MULTI, REGRESSION])
-def test_intervals_are_those_of_drawing_rows_again_and_again(problem_type: str) -> None:
-    logits, truth = _drawn(problem_type, 300)
-    found = intervals(problem_type, logits, truth, NAMES)
-    point = compute_metrics(problem_type, logits, truth, NAMES)
-    rng = np.random.default_rng(1)
-    drawn = []
-    for _ in range(600):
-        indices = rng.integers(0, 300, 300)
-        drawn.append(compute_metrics(problem_type, logits[indices], truth[indices], NAMES))
-    assert len(found) == {SINGLE: 5, MULTI: 5, REGRESSION: 5}[problem_type]
-    for name, (low, high) in found.items():
-        wanted = np.percentile([one[name] for one in drawn], [2.5, 97.5])
-        assert low < point[name] < high
-        np.testing.assert_allclose([low, high], wanted, atol=0.15 * (wanted[1] - wanted[0]), err_msg=name)
-
-
-def test_the_interval_of_auroc_holds_the_true_area_as_often_as_it_says_where_classes_are_unequal() -> None:
-    """One positive in ten, scores of two normal distributions: the true area is known, and 95 in 100 intervals hold it."""
-    rng, area = np.random.default_rng(0), NormalDist().cdf(1 / 2**0.5)
-    truth = (np.arange(600) < 60).astype(int)
-    held = []
-    for _ in range(400):
-        scores = truth + rng.normal(size=600)
-        low, high = intervals(SINGLE, np.column_stack([np.zeros(600), scores]), truth, ["no", "yes"])["auroc"]
-        held.append(low < area < high)
-    assert 0.9 < np.mean(held) < 0.98
-
-
-def test_an_interval_is_the_same_every_time() -> None:
-    assert intervals(SINGLE, *_drawn(SINGLE, 50), NAMES) == intervals(SINGLE, *_drawn(SINGLE, 50), NAMES)
-
-
-def test_all_right_on_twenty_rows_is_not_said_to_be_certain() -> None:
-    truth = np.arange(20) % 3
-    found = intervals(SINGLE, 9 * np.eye(3)[truth], truth, NAMES)
-    assert found == {"accuracy": (pytest.approx(0.8389, abs=1e-4), pytest.approx(1.0))}
-    assert wilson(0, 20) == (pytest.approx(0.0, abs=1e-12), pytest.approx(0.1611, abs=1e-4))
-
-
-def test_a_million_rows_take_no_million_draws() -> None:
-    truth = np.arange(1_000_000) % 3
-    logits = np.eye(3)[(truth + (np.arange(1_000_000) % 5 == 0)) % 3]
-    low, high = intervals(SINGLE, logits, truth, NAMES)["f1_macro"]
-    assert low < 0.8 < high
-    assert high - low < 0.01
 
 
 def test_the_card_goes_through_the_hubs_own_classes_unchanged(run_dir: Path) -> None:
@@ -162,7 +98,7 @@ def test_only_a_dataset_of_the_hub_is_linked(name: str, tmp_path: Path) -> None:
 def test_a_local_base_is_called_local_and_linked_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "owner" / "base").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    text = model_card.card("x", _facts())
+    text = model_card.card("x", _facts(log_history=[{"epoch": 1.0, "step": 4}]))
     data: Any = ModelCard(text).data
     assert not {"base_model", "base_model_relation"} & {*data.to_dict()}
     assert "fine-tuned from the local checkpoint `owner/base` on" in text
@@ -257,3 +193,20 @@ def test_a_model_of_unknown_origin_gets_a_card_of_what_is_known() -> None:
     found: Any = ModelCard(model_card.bare_card("me/x", ["a", "b"], SINGLE))
     assert found.data.pipeline_tag == "text-classification"
     assert "Labels: a, b." in found.text
+
+
+def test_card_and_report_say_which_classes_the_macro_figures_leave_out(
+    learner: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"text": f"film {n} word{n % 12}", "label": f"class {n % 12:02d}"} for n in range(72)]
+    files = {"train": write_csv(tmp_path / "train.csv", rows)}
+    finetune_tiny(tmp_path / "few", learner, files, max_predict_samples=5, num_train_epochs=1)
+    note = (
+        "7 of 12 classes have no test row; macro averages are over those that occur in the rows or the predictions, "
+        "balanced accuracy over those in the rows."
+    )
+    card = (tmp_path / "few" / "README.md").read_text()
+    assert note in card
+    assert "[cannot be told]" in card
+    assert "(7 of 12 classes have no row there and are left out unless predicted)" in card
+    assert note.replace("test row", "row") in capsys.readouterr().out

@@ -16,7 +16,9 @@ def test_per_class_text_is_aligned_and_cuts_long_names() -> None:
         "good                          1.000   0.667  0.800        3",
         "a name that goes on for…      0.333   0.500  0.400        2",
         "c                             0.000   0.000  0.000        1",
-        "d                             0.000   0.000  0.000        0",
+        "d                                 -       -      -        0",
+        "1 of 4 classes has no row; macro averages are over those that occur in the rows or the predictions, balanced "
+        "accuracy over those in the rows.",
     ]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import ranks
 import torch
-from conftest import RunCli
+from conftest import RunCli, write_csv
 from huggingface_hub import ModelCard, constants
 from running import finetune_tiny
 
@@ -115,11 +115,35 @@ def test_what_is_not_on_the_list_stays(model: Path, staging: Staging, name: str)
     "name",
     [
         *("model-00001-of-00002.safetensors", "model.safetensors.index.json", "adapter/adapter_model.safetensors"),
+        *(
+            "onnx/model_quantized.onnx",
+            "onnx/export_quantized.json",
+            "adapter/tokenizer.json",
+            "adapter/inference.json",
+        ),
         *("onnx/model.onnx", "onnx/model.onnx_data", ".eval_results/nlp_ft.yaml", "vocab.txt", "inference.json"),
     ],
 )
 def test_what_a_model_is_made_of_may_go(name: str) -> None:
     assert is_allowed(name)
+
+
+def test_a_model_of_pairs_is_compared_on_pairs_and_has_a_card_of_pairs(
+    learner: Path, tmp_path: Path, staging: Staging
+) -> None:
+    rows = [{"text": "a film", "text_pair": f"a story {i}", "label": "ab"[i % 2]} for i in range(24)]
+    files = {
+        split: write_csv(tmp_path / f"{split}.csv", rows[i::3])
+        for i, split in enumerate(("train", "validation", "test"))
+    }
+    directory = tmp_path / "run"
+    finetune_tiny(directory, learner, files, max_steps=1, text_pair_column_name="text_pair")
+    staged = staging(directory)
+    assert verify(directory, staged) < 1e-5
+    (directory / "README.md").unlink()
+    for text in ((staged.folder / "README.md").read_text(), (staging(directory).folder / "README.md").read_text()):
+        assert 'nlp_ft.load("me/shop").predict([("a text", "another text")])' in text
+        assert "in the folder above" not in text
 
 
 def test_a_folder_on_the_list_goes_with_its_files(model: Path, staging: Staging) -> None:
@@ -386,7 +410,15 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
 FINETUNE = ("finetune", "--model_name_or_path", "x", "--train_file", "x.csv", "--output_dir", "out", "--use_cpu")
 
 
-@pytest.mark.usefixtures("online")
+@pytest.fixture
+def _files_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What FINETUNE names is there."""
+    monkeypatch.chdir(tmp_path)
+    Path("x").mkdir()
+    Path("x.csv").write_text("text,label\n")
+
+
+@pytest.mark.usefixtures("online", "_files_of_a_run")
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -413,6 +445,7 @@ def test_a_mistake_in_where_a_model_goes_is_told_before_the_run(run_cli: RunCli,
     assert err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("_files_of_a_run")
 @pytest.mark.parametrize(
     ("offline", "token", "said"),
     [(True, "hf_x", "HF_HUB_OFFLINE forbids it"), (False, "", "a push needs a token that may write")],

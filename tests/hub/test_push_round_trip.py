@@ -224,7 +224,9 @@ for name, folder in (("me/root", model / "onnx"), ("me/folder", model / "onnx"))
     if place:
         for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
             api.upload_file(repo_id=name, path_or_fileobj=model / file, path_in_repo=file)
-logits = {name: nlp_ft.load(name, device="cpu").logits(texts).tolist() for name in ("me/both", "me/root", "me/folder")}
+push(["--model", str(model / "onnx"), "--hub_model_id", "me/graph"])
+names = ("me/both", "me/root", "me/folder", "me/graph")
+logits = {name: nlp_ft.load(name, device="cpu").logits(texts).tolist() for name in names}
 print("FOUND" + json.dumps(logits))
 """
 
@@ -243,6 +245,9 @@ def test_an_export_is_pushed_with_its_model_and_opened_by_its_name_where_it_is_a
     assert {"onnx/model.onnx", "onnx/model_quantized.onnx", "config.json", "tokenizer.json"} <= set(
         hub.files("me/both")
     )
+    pushed = hub.files("me/graph")
+    assert {"onnx/model.onnx", "onnx/export.json", "config.json", "tokenizer.json", "README.md"} <= set(pushed)
+    assert b'nlp_ft.load("me/graph").predict(["a text"])' in pushed["README.md"]
     wanted = np.concatenate([plain_logits(finished, [text]) for text in TEXTS])
     for name, logits in found.items():
         np.testing.assert_allclose(logits, wanted, atol=1e-5, err_msg=name)

@@ -20,7 +20,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from nlp_ft.data import open_texts, read_table
-from nlp_ft.errors import ConfigError, DataError
+from nlp_ft.errors import ConfigError, DataError, RowError
 from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.inference.files import FilePredictions, check_file, predict_file, predict_to_file, stream
 from nlp_ft.inference.prediction import Prediction
@@ -367,7 +367,7 @@ def test_a_stream_without_end_is_taken_as_it_is_wanted() -> None:
 def test_an_error_in_a_stream_names_the_row_of_the_whole() -> None:
     def answer(texts: Sequence[object]) -> list[Prediction]:
         if "bad" in texts:
-            raise DataError(f"row {texts.index('bad')}: is bad, as row 0.")
+            raise RowError(texts.index("bad"), "is bad, as row 0.")
         return Stub().predict(texts)
 
     found = stream(answer, iter([*"abcdefgh", "bad", "i"]), 3)

@@ -19,7 +19,7 @@ import ranks
 from conftest import ROOT, write_csv
 from test_predict_file import Stub
 
-from nlp_ft.errors import ConfigError, DataError
+from nlp_ft.errors import ConfigError, DataError, RowError
 from nlp_ft.inference.files import FilePredictions, check_file, predict_to_file
 
 FORMATS = [".csv", ".jsonl", ".parquet"]
@@ -132,7 +132,7 @@ def test_a_row_without_an_answer_is_named_by_its_line_and_the_rows_before_are_ke
         def predict(self, texts: Sequence[Any], batch_size: int = 32, **options: Any) -> Any:
             for row, text in enumerate(texts):
                 if text.startswith("text 65"):
-                    raise DataError(f"row {row}: no tokens.")
+                    raise RowError(row, "no tokens.")
             return super().predict(texts)
 
     with pytest.raises(DataError, match=rf"^{source}:{2 + 2 * 65}: no tokens\.$"):

@@ -222,6 +222,7 @@ def test_loading_side_by_side_leaves_the_libraries_as_they_were(directory: Path)
             list(warnings.filters),
             random.getstate(),
             str(np.random.get_state()),
+            torch.random.get_rng_state().tolist(),
         )
 
     before = settings()

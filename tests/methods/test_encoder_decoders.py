@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import rows_of, write_csv
-from running import MULTI, REGRESSION, long_rows, plain_logits, problem_rows, run_method
+from running import MULTI, REGRESSION, SGD, as_argv, long_rows, plain_logits, problem_rows, run_method, two_processes
 from tiny import ENCODER_DECODERS, checkpoint, make_checkpoint
 
 import nlp_ft
 from nlp_ft.errors import ConfigError, ModelError
-from nlp_ft.methods import distill, features, fewshot, finetune, meta, multitask, pretrain, transfer
 from nlp_ft.training.run_report import RunReport
 
 FAST: dict[str, Any] = {"max_steps": 2, "use_cpu": True, "report_to": "none", "per_device_train_batch_size": 8}
@@ -24,6 +24,10 @@ TEXTS = ["a lovely film", "a text that holds </s> itself", "</s>", ""]
 each = pytest.mark.parametrize("family", ENCODER_DECODERS)
 
 Rows = Callable[[int, int], list[dict[str, Any]]]
+
+
+def _run(method: str, **flags: Any) -> RunReport:
+    return run_method(importlib.import_module(f"nlp_ft.methods.{method}"), **flags)
 
 
 def _files(folder: Path, rows: Rows = rows_of) -> dict[str, Path]:
@@ -59,9 +63,7 @@ FINETUNE: dict[str, tuple[Rows, dict[str, Any]]] = {
 def test_finetune(family: str, kind: str, tmp_path: Path) -> None:
     rows, flags = FINETUNE[kind]
     files = _files(tmp_path, rows)
-    run = run_method(
-        finetune, model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", **files, **FAST, **flags
-    )
+    run = _run("finetune", model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", **files, **FAST, **flags)
     assert run.test_logits.ndim == 2
     if kind != "windows":
         _check(run)
@@ -70,8 +72,8 @@ def test_finetune(family: str, kind: str, tmp_path: Path) -> None:
 @each
 def test_an_adapter_alone(family: str, tmp_path: Path) -> None:
     flags: dict[str, Any] = {**FAST, "use_peft": True, "save_adapter_only": True}
-    run = run_method(
-        finetune, model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", **_files(tmp_path), **flags
+    run = _run(
+        "finetune", model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", **_files(tmp_path), **flags
     )
     assert nlp_ft.load(run.output_dir, device="cpu").predict(TEXTS)[0].label in ("negative", "positive")
 
@@ -81,8 +83,8 @@ def test_an_adapter_alone(family: str, tmp_path: Path) -> None:
 def test_features(family: str, flags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NLP_FT_CACHE", str(tmp_path / "cache"))
     _check(
-        run_method(
-            features,
+        _run(
+            "features",
             model_name_or_path=checkpoint(family),
             output_dir=tmp_path / "run",
             use_cpu=True,
@@ -103,8 +105,8 @@ def test_features(family: str, flags: dict[str, Any], tmp_path: Path, monkeypatc
 @each
 def test_fewshot(family: str, flags: dict[str, Any], tmp_path: Path) -> None:
     _check(
-        run_method(
-            fewshot,
+        _run(
+            "fewshot",
             model_name_or_path=checkpoint(family),
             output_dir=tmp_path / "run",
             use_cpu=True,
@@ -117,16 +119,14 @@ def test_fewshot(family: str, flags: dict[str, Any], tmp_path: Path) -> None:
 @each
 def test_zero_shot(family: str, tmp_path: Path) -> None:
     labels = {"labels": ["negative", "positive"], "test_file": _files(tmp_path)["test_file"]}
-    _check(
-        run_method(fewshot, model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", use_cpu=True, **labels)
-    )
+    _check(_run("fewshot", model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", use_cpu=True, **labels))
 
 
 @each
 def test_transfer(family: str, tmp_path: Path) -> None:
     source = write_csv(tmp_path / "source.csv", [{**row, "text": f"yes {row['text']}"} for row in rows_of(24, 9)])
     flags = {**_files(tmp_path), **FAST, "source_file": source, "transfer_shots": 0}
-    _check(run_method(transfer, model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", **flags))
+    _check(_run("transfer", model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", **flags))
 
 
 @each
@@ -137,10 +137,14 @@ def test_multitask(family: str, tmp_path: Path) -> None:
     )
     mood = {name: str(path) for name, path in _files(tmp_path).items()}
     tasks = json.dumps({"mood": mood, "score": {"train_file": str(beside)}})
-    run = run_method(multitask, model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", tasks=tasks, **FAST)
+    run = _run("multitask", model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", tasks=tasks, **FAST)
     _check(run, run.output_dir / "mood")
-    again = run_method(
-        finetune, model_name_or_path=run.output_dir / "body", output_dir=tmp_path / "again", **_files(tmp_path), **FAST
+    again = _run(
+        "finetune",
+        model_name_or_path=run.output_dir / "body",
+        output_dir=tmp_path / "again",
+        **_files(tmp_path),
+        **FAST,
     )
     _check(again)
 
@@ -148,8 +152,8 @@ def test_multitask(family: str, tmp_path: Path) -> None:
 @each
 def test_distill(family: str, tmp_path: Path) -> None:
     files = _files(tmp_path)
-    teacher = run_method(
-        finetune, model_name_or_path=checkpoint(family), output_dir=tmp_path / "teacher", **files, **FAST
+    teacher = _run(
+        "finetune", model_name_or_path=checkpoint(family), output_dir=tmp_path / "teacher", **files, **FAST
     ).output_dir
     flags: dict[str, Any] = {
         "teacher_name_or_path": teacher,
@@ -158,9 +162,9 @@ def test_distill(family: str, tmp_path: Path) -> None:
         **files,
         **FAST,
     }
-    _check(run_method(distill, output_dir=tmp_path / "run", **flags))
+    _check(_run("distill", output_dir=tmp_path / "run", **flags))
     with pytest.raises(ConfigError) as caught:
-        run_method(distill, output_dir=tmp_path / "match", **flags, match="hidden")
+        _run("distill", output_dir=tmp_path / "match", **flags, match="hidden")
     assert (
         str(caught.value)
         == "--match hidden: layers of an encoder-decoder cannot be matched one by one; leave --match out."
@@ -181,22 +185,32 @@ def test_meta(family: str, algorithm: str, tmp_path: Path) -> None:
         "query": 2,
     }
     flags |= {"test_episodes": 2, "max_steps": 1, "use_cpu": True, "algorithm": algorithm}
-    run = run_method(meta, model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", **flags)
-    _check(run_method(finetune, model_name_or_path=run.output_dir, output_dir=tmp_path / "on", **files, **FAST))
+    run = _run("meta", model_name_or_path=checkpoint(family), output_dir=tmp_path / "run", **flags)
+    _check(_run("finetune", model_name_or_path=run.output_dir, output_dir=tmp_path / "on", **files, **FAST))
 
 
 @each
 def test_pretrain_is_refused_in_a_line(family: str, tmp_path: Path) -> None:
     flags = {"text_file": _files(tmp_path)["train_file"], "output_dir": tmp_path / "run", **FAST}
     with pytest.raises(ModelError) as caught:
-        run_method(pretrain, model_name_or_path=checkpoint(family), **flags)
+        _run("pretrain", model_name_or_path=checkpoint(family), **flags)
     assert str(caught.value).endswith(f"a {family} checkpoint is pre-trained in a way that is not built here.")
+
+
+@pytest.mark.slow
+@each
+def test_two_processes_end_where_one_does(family: str, tmp_path: Path) -> None:
+    flags = {**_files(tmp_path), **SGD, "model_name_or_path": checkpoint(family), "max_steps": 2, "learning_rate": 0.05}
+    flags |= {"head_start": "random", "use_cpu": True, "report_to": "none"}
+    one = _run("finetune", output_dir=tmp_path / "one", per_device_train_batch_size=8, **flags)
+    two_processes("finetune", as_argv(output_dir=tmp_path / "two", per_device_train_batch_size=4, **flags))
+    np.testing.assert_allclose(plain_logits(tmp_path / "two", TEXTS), plain_logits(one.output_dir, TEXTS), atol=1e-3)
 
 
 def test_rows_tokenized_by_several_processes_are_read_alike(tmp_path: Path) -> None:
     rows, _ = FINETUNE["texts with the end token"]
     flags = {**_files(tmp_path, rows), **FAST, "preprocessing_num_workers": 2}
-    _check(run_method(finetune, model_name_or_path=checkpoint("bart"), output_dir=tmp_path / "run", **flags))
+    _check(_run("finetune", model_name_or_path=checkpoint("bart"), output_dir=tmp_path / "run", **flags))
 
 
 def test_a_tokenizer_that_ends_no_text_is_told(tmp_path: Path) -> None:
@@ -205,7 +219,7 @@ def test_a_tokenizer_that_ends_no_text_is_told(tmp_path: Path) -> None:
     tokens["post_processor"] = None
     (path / "tokenizer.json").write_text(json.dumps(tokens))
     with pytest.raises(ModelError) as caught:
-        run_method(finetune, model_name_or_path=path, output_dir=tmp_path / "run", **_files(tmp_path), **FAST)
+        _run("finetune", model_name_or_path=path, output_dir=tmp_path / "run", **_files(tmp_path), **FAST)
     assert str(caught.value) == (
         f"{path}: its tokenizer puts no end token (1) after a text, which T5ForSequenceClassification reads; "
         "--tokenizer_name can name another."

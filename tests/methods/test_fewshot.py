@@ -392,6 +392,39 @@ def test_zero_shot_picks_the_label_whose_template_is_nearest(
     assert "Zero-shot" in run.verdict
 
 
+def test_zero_shot_prints_no_figure_of_its_own_sentences_and_no_warning_of_them(
+    learner: Path, few: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--labels", "negative", "positive")
+    run = run_tiny(tmp_path / "run", learner, words, test_file=few["test_file"])
+    said = capsys.readouterr().out
+    assert "zero-shot, test" in said
+    assert "zero-shot, validation" not in said
+    assert not [line for line in said.splitlines() if "warning" in line or "data check" in line]
+    assert not [name for name in run.metrics if name.startswith("eval_")]
+    assert json.loads((run.output_dir / "run.json").read_text())["data"]["rows"]["validation"] == 0
+    card = (run.output_dir / "README.md").read_text()
+    assert "fitted on the names of its labels with nlp_ft" in card
+    assert "name: test.csv" in card
+    run_tiny(tmp_path / "unmeasured", learner, words)
+    said = capsys.readouterr().out
+    assert "validation 1.000" not in said
+    assert "warning" not in said
+    assert (
+        "Labels: negative, positive. Its training and quality were not recorded."
+        in (tmp_path / "unmeasured" / "README.md").read_text()
+    )
+
+
+def test_rows_that_were_trained_on_are_no_validation_in_the_report(
+    learner: Path, few: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_tiny(tmp_path / "run", learner, **few, approach="frozen")
+    said = capsys.readouterr().out
+    assert ", test " in said
+    assert ", validation " not in said
+
+
 def test_zero_shot_without_test_rows_saves_a_model_and_no_figure(learner: Path, tmp_path: Path) -> None:
     run = run_tiny(tmp_path / "run", learner, ("--labels", "1", "2", "3"))
     assert run.metrics == {}

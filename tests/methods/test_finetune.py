@@ -207,17 +207,18 @@ def test_a_skipped_fp16_step_in_the_log_does_not_lose_the_report(
 
 def test_rows_that_were_left_out_are_written_beside_the_model(tiny_bert: Path, tmp_path: Path) -> None:
     rows = "".join(f"{row['text']},{row['label']}\n" for row in rows_of(60, 0))
-    (tmp_path / "a.csv").write_text(f"text,label\n{rows}short\nno label,\n")
+    (tmp_path / "a.csv").write_text(f"text,label\n{rows}short\nno label,\n,good\n")
     run = finetune_tiny(
         tmp_path / "run", tiny_bert, {"train": tmp_path / "a.csv"}, num_train_epochs=1, skip_bad_rows=True
     )
     with (run.output_dir / "rejected_rows.csv").open(encoding="utf-8", newline="") as handle:
         rejected = list(csv.DictReader(handle))
-    assert [row["place"].rpartition("/")[2] for row in rejected] == ["a.csv:62", "a.csv:63"]
+    assert [row["place"].rpartition("/")[2] for row in rejected] == ["a.csv:62", "a.csv:63", "a.csv:64"]
     assert rejected[0]["content"] == "short"
     assert rejected[1]["reason"] == "no label in column 'label'."
+    assert rejected[2]["reason"].startswith("the text in column 'text' (--text_column_names) is blank;")
     record = json.loads((run.output_dir / "run.json").read_text())
-    assert record["data"]["left_out"]["rejected"] == {"train": 2}
+    assert record["data"]["left_out"]["rejected"] == {"train": 3}
     assert sum(record["data"]["rows"].values()) == 60
 
 

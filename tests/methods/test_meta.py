@@ -468,6 +468,7 @@ def test_mean_pooling_goes_along_in_the_configuration(learner: Path, suite: dict
 
 
 def refused(run_cli: RunCli, tmp_path: Path, suite: dict[str, Path], **flags: Any) -> str:
+    (tmp_path / "none").mkdir(exist_ok=True)
     code, _, err = run_cli(["meta", *argv_of(tmp_path / "refused", tmp_path / "none", suite, **flags)])
     assert code == 2
     return err.strip()

@@ -244,6 +244,9 @@ def test_what_says_which_rows_are_the_targets_does_not_hold_for_a_source() -> No
     own = TransferArguments(source_file=["s.csv"], source_text_column_names="text", source_label_column_name="mood")
     other = DataArguments(**plain, text_column_names="text", label_column_name="mood")
     assert source_data(target, own, "s.csv") == other
+    joined = DataArguments(train_file=["t.csv"], label_delimiter=",")
+    assert source_data(joined, TransferArguments(source_file=["s.csv"]), "s.csv").label_delimiter == ","
+    assert source_data(joined, own, "s.csv").label_delimiter is None
 
 
 def test_a_source_is_not_held_to_what_was_meant_for_the_targets_kind_of_labels(tmp_path: Path) -> None:

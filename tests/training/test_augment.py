@@ -179,7 +179,11 @@ def test_what_is_negated_stays_behind_its_negation() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["今天天气很好，我们去公园散步，大家都高兴。", "สวัสดีครับผมชื่อจอห์นอยู่ที่นี่มานานแล้ว", "コンピュータを買いましたが、とても速いです。"],
+    [
+        "今天天气很好，我们去公园散步，大家都高兴。",
+        "สวัสดีครับผมชื่อจอห์นอยู่ที่นี่มานานแล้ว",
+        "コンピュータを買いましたが、とても速いです。",
+    ],
 )
 def test_scripts_without_spaces_are_augmented_too(text: str) -> None:
     words, tail = split_words(text)

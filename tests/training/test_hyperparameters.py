@@ -1,9 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import TrainingArguments
 
-from nlp_ft.training import hyperparameters
+from nlp_ft.errors import ConfigError
+from nlp_ft.training import hyperparameters, setup
 
 SINGLE, REGRESSION = "single_label_classification", "regression"
 
@@ -72,3 +74,46 @@ def test_sgd_gets_momentum_and_its_own_rate(tmp_path: Path) -> None:
     assert (args.learning_rate, args.optim_args) == (2e-2, "momentum=0.9")
     args, _ = settled(tmp_path, {"optim", "optim_args"}, optim="sgd", optim_args="momentum=0.5")
     assert args.optim_args == "momentum=0.5"
+
+
+@pytest.mark.parametrize(
+    ("metric", "greater"),
+    [("rmse", False), ("eval_mae", False), ("eval_loss", False), ("r2", True), ("eval_pearson", True)],
+)
+@pytest.mark.parametrize("explicit", [None, {"metric_for_best_model"}])
+def test_the_direction_of_the_best_checkpoint_follows_from_the_metric(
+    metric: str, greater: bool, explicit: set[str] | None, tmp_path: Path
+) -> None:
+    args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, metric_for_best_model=metric)
+    setup.check_metric_name(args, REGRESSION, explicit)
+    assert args.greater_is_better is greater
+
+
+def test_a_plateau_of_the_learning_rate_is_one_of_the_metric(tmp_path: Path) -> None:
+    plateau: dict[str, Any] = {"lr_scheduler_type": "reduce_lr_on_plateau", "eval_strategy": "epoch", "use_cpu": True}
+    args = TrainingArguments(output_dir=str(tmp_path), metric_for_best_model="f1_macro", **plateau)
+    setup.check_metric_name(args, SINGLE)
+    assert args.lr_scheduler_kwargs == {"mode": "max"}
+    args = TrainingArguments(
+        output_dir=str(tmp_path), metric_for_best_model="rmse", lr_scheduler_kwargs={"mode": "max"}, **plateau
+    )
+    with pytest.raises(
+        ConfigError, match=r"^--lr_scheduler_kwargs: mode max contradicts --metric_for_best_model rmse, of wh"
+    ):
+        setup.check_metric_name(args, REGRESSION)
+
+
+def test_a_direction_that_contradicts_the_chosen_metric_is_refused(tmp_path: Path) -> None:
+    args, _ = settled(tmp_path, {"greater_is_better"}, problem_type=REGRESSION, greater_is_better=True)
+    with pytest.raises(
+        ConfigError, match=r"^--greater_is_better True contradicts --metric_for_best_model rmse, of which less"
+    ):
+        setup.check_metric_name(args, REGRESSION, {"greater_is_better"})
+    args, _ = settled(tmp_path, {"greater_is_better"}, problem_type=REGRESSION, greater_is_better=False)
+    setup.check_metric_name(args, REGRESSION, {"greater_is_better"})
+
+
+def test_the_metric_of_one_of_several_tasks_has_its_direction(tmp_path: Path) -> None:
+    args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, metric_for_best_model="eval_score_mae")
+    assert setup.check_measured(args, ["mean", "mood_f1_macro", "score_mae"]) == "score_mae"
+    assert args.greater_is_better is False

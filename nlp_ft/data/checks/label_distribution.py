@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
-from typing import Any
+from typing import Protocol, cast
 
 import numpy as np
 from scipy.stats import chi2_contingency, ks_2samp
@@ -18,6 +18,13 @@ _SIGNIFICANCE = 0.001  # p below which a difference is no accident ...
 _DRIFT = 0.05  # ... and the share of rows in another class from which it matters,
 _GAP = 0.1  # or of targets: the largest gap of two cumulative shares
 _NAMED = 5  # classes that a message names
+
+
+class _TestResult(Protocol):
+    """Result of a statistical test of scipy."""
+
+    statistic: float
+    pvalue: float
 
 
 def shape(checked: Checked) -> list[Finding]:
@@ -114,7 +121,7 @@ def _difference(table: np.ndarray) -> tuple[float, float]:
     if table.shape[1] < 2 or not table.sum(axis=0).all() or not table.sum(axis=1).all():
         return 0.0, 1.0
     shares = table / table.sum(axis=1, keepdims=True)
-    test: Any = chi2_contingency(table)
+    test = cast("_TestResult", chi2_contingency(table))
     return float(np.abs(shares[0] - shares[1]).sum() / 2), float(test.pvalue)
 
 
@@ -122,7 +129,7 @@ def _target_drift(checked: Checked) -> list[Finding]:
     findings = []
     for first, second in combinations(checked.splits, 2):
         targets = [np.asarray(list(checked.splits[name].targets), dtype=float) for name in (first, second)]
-        test: Any = ks_2samp(targets[0], targets[1])
+        test = cast("_TestResult", ks_2samp(targets[0], targets[1]))
         gap, p = float(test.statistic), float(test.pvalue)
         if p < _SIGNIFICANCE and gap >= _GAP:
             medians = [

@@ -16,6 +16,7 @@ _FEWEST_ROWS = 50  # of train, below which no label is judged
 _FEWEST_OF_CLASS = 10  # rows of a class, below which its labels are not doubted
 _LITTLE = 0.03  # of the uncertainty explained, below which the model's doubts say nothing
 _FAIR = 0.2  # explained, from which a doubt is a warning
+_MOST_CELLS = 200_000_000  # rows times classes, beyond which probabilities fill gigabytes
 _MOST_LISTED = 0.05  # of a split
 _FAR = 4.0  # robust standard deviations of a regression
 _CHECK = "wrong_labels"
@@ -49,6 +50,12 @@ def suspected(checked: Checked, progress: Progress | None = None, seed: int = 42
     train = checked.splits["train"]
     if len(train) < _FEWEST_ROWS:
         return [_unknown(train, f"too few rows to look for wrong labels: {len(train)}, wanted {_FEWEST_ROWS}", {})]
+    cells = sum(map(len, checked.splits.values())) * len(checked.labels)
+    if cells > _MOST_CELLS:
+        size = f"{len(checked.labels)} classes of {len(train)} rows"
+        return [
+            _unknown(train, f"too many classes to look for wrong labels in memory: {size}; check a part of them", {})
+        ]
     predictions = predict(checked, folds, seed, progress)
     if checked.problem_type == REGRESSION:
         return _far_values(checked, predictions)
@@ -101,14 +108,15 @@ def _example(checked: Checked, split: Split, row: int, note: str) -> Example:
 
 def _quality(checked: Checked, probabilities: np.ndarray) -> dict[str, float]:
     """Accuracy of the model and of the majority, and the share of entropy explained."""
-    given = _indicators(checked, checked.splits["train"].labels)
-    shares = given.mean(axis=0)
+    indicators = _indicators(checked, checked.splits["train"].labels)
+    shares = indicators.mean(axis=0)
     if checked.problem_type == MULTI:
-        right, majority = (probabilities > 0.5) == given, np.maximum(shares, 1 - shares).mean()
-        confidence, prior = np.where(given, probabilities, 1 - probabilities), np.where(given, shares, 1 - shares)
+        right, majority = (probabilities > 0.5) == indicators, np.maximum(shares, 1 - shares).mean()
+        confidence = np.where(indicators, probabilities, 1 - probabilities)
+        prior = np.where(indicators, shares, 1 - shares)
     else:
-        right, majority = probabilities.argmax(axis=1) == given.argmax(axis=1), shares.max()
-        confidence, prior = probabilities[given], np.broadcast_to(shares, given.shape)[given]
+        right, majority = probabilities.argmax(axis=1) == indicators.argmax(axis=1), shares.max()
+        confidence, prior = probabilities[indicators], np.broadcast_to(shares, indicators.shape)[indicators]
     entropy = -np.log(prior).mean()
     explained = 1 + np.log(np.maximum(confidence, 1e-12)).mean() / entropy if entropy > 0 else 0.0
     return {"accuracy": float(right.mean()), "majority": float(majority), "explained": float(explained)}
@@ -122,20 +130,20 @@ def _indicators(checked: Checked, labels: Iterable[Label]) -> np.ndarray:
 
 def _doubts(checked: Checked, by_split: dict[str, np.ndarray]) -> dict[str, _Doubts]:
     """Judge all splits together, by the same thresholds."""
-    given = np.concatenate([_indicators(checked, checked.splits[name].labels) for name in by_split])
+    indicators = np.concatenate([_indicators(checked, checked.splits[name].labels) for name in by_split])
     probabilities = np.concatenate(list(by_split.values()))
     if checked.problem_type == MULTI:
-        confidence = np.where(given, probabilities, 1 - probabilities)
-        wrong = np.stack([_wrong_yes_no(*column) for column in zip(given.T, probabilities.T, strict=True)], axis=1)
+        confidence = np.where(indicators, probabilities, 1 - probabilities)
+        wrong = np.stack([_wrong_yes_no(*column) for column in zip(indicators.T, probabilities.T, strict=True)], axis=1)
         margin = np.where(wrong, 2 * confidence - 1, np.inf).min(axis=1)
         suspect, confidence = np.any(wrong, axis=1), np.where(wrong, confidence, np.inf).min(axis=1)
     else:
-        labels = given.argmax(axis=1)
+        labels = indicators.argmax(axis=1)
         suspect = np.logical_and(
-            confident_joint_doubts(labels, probabilities), (given.sum(axis=0) >= _FEWEST_OF_CLASS)[labels]
+            confident_joint_doubts(labels, probabilities), (indicators.sum(axis=0) >= _FEWEST_OF_CLASS)[labels]
         )
-        wrong, confidence = given, probabilities[given]
-        margin = confidence - np.where(given, -1, probabilities).max(axis=1)
+        wrong, confidence = indicators, probabilities[indicators]
+        margin = confidence - np.where(indicators, -1, probabilities).max(axis=1)
     doubts, start = {}, 0
     for name, of_split in by_split.items():
         span = slice(start, start := start + len(of_split))
@@ -165,19 +173,19 @@ def _ranked(
                 if doubted
             ]
             return f"likely {', '.join(parts)}"
-        given, of_row, names = int(wrong[row].argmax()), probabilities[row], checked.labels
+        label, of_row, names = int(wrong[row].argmax()), probabilities[row], checked.labels
         best = int(np.where(wrong[row], -1, of_row).argmax())
-        return f"likely {names[best]} ({of_row[best]:.2f}; {names[given]} {of_row[given]:.2f})"
+        return f"likely {names[best]} ({of_row[best]:.2f}; {names[label]} {of_row[label]:.2f})"
 
     rows = np.flatnonzero(suspect)
     rows = rows[np.argsort(margin[rows], kind="stable")][: max(1, round(_MOST_LISTED * len(suspect)))]
     return _Doubts(rows, confidence[rows], note, float(suspect.mean()))
 
 
-def _wrong_yes_no(given: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    if min(given.sum(), (~given).sum()) < _FEWEST_OF_CLASS:
-        return np.zeros(len(given), dtype=bool)
-    return confident_joint_doubts(given.astype(np.int64), np.stack([1 - probability, probability], axis=1))
+def _wrong_yes_no(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    if min(labels.sum(), (~labels).sum()) < _FEWEST_OF_CLASS:
+        return np.zeros(len(labels), dtype=bool)
+    return confident_joint_doubts(labels.astype(np.int64), np.stack([1 - probability, probability], axis=1))
 
 
 def confident_joint_doubts(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Out-of-fold predictions of a cheap linear model, to compare with the labels.
 
-Logistic regression and naive Bayes over hashed TF-IDF, one class against the rest, added up with the two weights that
-predict the labels best out of fold, which also makes them a probability. Together they ranked flipped labels of four
-domains better than either alone.
+Logistic regression (of many classes, ridge regression) and naive Bayes over hashed TF-IDF, one class against the rest, added
+up with the two weights that predict the labels best out of fold, which also makes them a probability. Together they ranked
+flipped labels of four domains better than either alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
 
+from nlp_ft.data.checks import many_outputs
 from nlp_ft.data.checks.finding import Checked, Label, Split, text_key
 from nlp_ft.data.checks.tfidf import Matrix, TfIdf
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION, SINGLE, probabilities
@@ -24,9 +25,11 @@ Progress = Callable[[int, int], None]
 _MOST_CHARACTERS = 150_000_000  # read in all, so that a million rows stay under two gigabytes
 _MOST_FOR_CHARACTER_GRAMS = 30_000_000
 _MOST_FOR_NEWTON, _MOST_FOR_SGD = 200_000, 5_000_000  # rows times outputs
+_MOST_ONE_BY_ONE = 8  # outputs; more are fitted all at once
 _C = 3.0  # between 1 and 10, each better on two of four domains
 _SMOOTHING = 0.1  # naive Bayes: added to every count
-_MOST_TO_WEIGH = 50_000  # rows that the two weights are fitted on
+_MOST_TO_WEIGH = 50_000  # rows that the two weights are fitted on, fewer of many classes
+_FEWEST_TO_WEIGH, _CELLS_TO_WEIGH = 1_000, 500_000
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def predict(checked: Checked, folds: int, seed: int, progress: Progress | None =
         if held.any():  # fewer distinct texts than folds leave some empty
             fitted = held if held.all() else ~held  # a single distinct text cannot be held out, nor tell anything
             outputs = _fit_predict(features[fitted], targets[fitted], [features[held]], seed)[0]
-            predictions.setdefault("train", np.zeros((len(train), *outputs.shape[1:])))[held] = outputs
+            predictions.setdefault("train", np.zeros((len(train), *outputs.shape[1:]), outputs.dtype))[held] = outputs
         if progress:
             progress(number + 1, folds + bool(others))
     if others:
@@ -108,6 +111,8 @@ def _fit_predict(features: Matrix, targets: np.ndarray, unseen: list[Matrix], se
     if targets.ndim == 1:
         ridge = Ridge(alpha=0.5, solver="sparse_cg", tol=1e-3).fit(features, targets)
         return [ridge.predict(rows) for rows in unseen]
+    if targets.shape[1] > _MOST_ONE_BY_ONE:
+        return many_outputs.fit_predict(features, targets, unseen, _SMOOTHING, targets.size <= _MOST_FOR_SGD)
     fitted = []
     for target in targets.T:
         models = [_naive_bayes(features, target)]
@@ -146,7 +151,8 @@ def _as_probabilities(
 ) -> dict[str, np.ndarray]:
     if problem_type == REGRESSION:
         return predictions
-    rows = np.linspace(0, len(targets) - 1, min(len(targets), _MOST_TO_WEIGH)).astype(np.int64)
+    most = min(_MOST_TO_WEIGH, max(_FEWEST_TO_WEIGH, _CELLS_TO_WEIGH // targets.shape[1]))
+    rows = np.linspace(0, len(targets) - 1, min(len(targets), most)).astype(np.int64)
     labels, odds_of_train = targets[rows], predictions["train"][rows]
 
     def loss(weights: np.ndarray) -> float:

@@ -19,7 +19,7 @@ _WORD_BITS, _CHARACTER_BITS = 21, 20
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 _INVERSE = pow(_BASE, -1, 2**64)
 _ALONE = ((0x0E00, 0x0E7F), (0x3040, 0x30FF), (0x3400, 0x9FFF))  # Thai, Japanese, Chinese: no spaces between words
-Matrix = csr_matrix
+Matrix = Any  # a csr_matrix, whose shape, slices and sums have no types
 Grams = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 

@@ -102,7 +102,9 @@ def _label_studio(source: str, rows: Rows) -> Mapped:
     notes = []
     for control in controls:
         name = "label" if len(controls) == 1 and not any("label" in row for row in mapped) else control
-        labels, how = _one_or_several([values and values.get(control, []) for values, _ in settled], keep_empty=True)
+        labels, how = _one_or_several(
+            [None if values is None else values.get(control, []) for values, _ in settled], keep_empty=True
+        )
         for row, label in zip(mapped, labels, strict=True):
             row[name] = label
         notes.append(f"{source}: read as a Label Studio export, {name} out of its {control!r}; {how}")

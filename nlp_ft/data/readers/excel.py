@@ -16,8 +16,7 @@ from nlp_ft.data.readers.csv_reader import Header, read_header
 from nlp_ft.errors import DataError
 
 if TYPE_CHECKING:
-    from openpyxl.cell import ReadOnlyCell
-    from openpyxl.worksheet._read_only import ReadOnlyWorksheet
+    from openpyxl.worksheet.worksheet import Worksheet
 
 
 def open_excel(path: Path) -> FileReader:
@@ -34,7 +33,7 @@ def open_excel(path: Path) -> FileReader:
 
 
 @contextmanager
-def _sheet(path: Path, *, formulas: bool = False) -> Iterator[tuple[ReadOnlyWorksheet, list[str]]]:
+def _sheet(path: Path, *, formulas: bool = False) -> Iterator[tuple[Worksheet, list[str]]]:
     """The first sheet, and the names of all; with `formulas` its cells hold those in place of their values."""
     try:
         import openpyxl
@@ -46,20 +45,19 @@ def _sheet(path: Path, *, formulas: bool = False) -> Iterator[tuple[ReadOnlyWork
             raise DataError(
                 f"{path} is an old Excel file (.xls) or locked by a password; save it as .xlsx without one, or as CSV."
             )
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=not formulas)
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, OSError, SyntaxError) as error:
-        raise DataError(
-            f"{path} cannot be read as Excel (.xlsx): {' '.join(str(error).split()).rstrip('.')}."
-        ) from None
-    try:
-        if not book.worksheets:
-            raise DataError(f"{path} has no sheet with cells.")
-        sheet: Any = book.worksheets[0]
-        sheet.reset_dimensions()  # a writer may have noted too few rows
-        yield sheet, [other.title for other in book.worksheets]
-    finally:
-        book.close()
+        try:  # of a file, not of a path, whose extension would have to be one of Excel's
+            book = openpyxl.load_workbook(file, read_only=True, data_only=not formulas)
+        except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, OSError, SyntaxError) as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise DataError(f"{path} cannot be read as Excel (.xlsx): {reason}.") from None
+        try:
+            if not book.worksheets:
+                raise DataError(f"{path} has no sheet with cells.")
+            sheet: Any = book.worksheets[0]
+            sheet.reset_dimensions()  # a writer may have noted too few rows
+            yield sheet, [other.title for other in book.worksheets]
+        finally:
+            book.close()
 
 
 def _blocks(path: Path, notes: list[str], size: Size, bad: BadRows) -> Iterator[Block]:
@@ -86,7 +84,7 @@ def _blocks(path: Path, notes: list[str], size: Size, bad: BadRows) -> Iterator[
     notes += [note for note in header.notes(str(path)) if note not in notes]
 
 
-def _filled_rows(sheet: ReadOnlyWorksheet) -> Iterator[tuple[int, tuple[ReadOnlyCell, ...]]]:
+def _filled_rows(sheet: Worksheet) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """(number in the sheet, cells) of every row that holds something."""
     for number, row in enumerate(sheet.iter_rows(), start=1):
         if any(cell.value is not None and str(cell.value).strip() for cell in row):
@@ -106,7 +104,7 @@ def _uncomputed(path: Path) -> dict[int, str]:
 
 def _fitting(
     path: Path,
-    rows: Iterator[tuple[int, tuple[ReadOnlyCell, ...]]],
+    rows: Iterator[tuple[int, tuple[Any, ...]]],
     header: Header,
     uncomputed: dict[int, str],
     bad: BadRows,

@@ -23,8 +23,8 @@ _Parse = Callable[[str], Sequence[object] | str]  # the cells of a line, or why 
 
 
 def looks_like_fasttext(lines: Sequence[str]) -> bool:
-    """Whether every line starts with a label of fastText."""
-    return bool(lines) and all(line.startswith("__label__") for line in lines)
+    """Whether every line holds a label of fastText."""
+    return bool(lines) and all(_FASTTEXT_LABEL.search(line) for line in lines)
 
 
 def looks_like_trec(lines: Sequence[str]) -> bool:

@@ -22,6 +22,7 @@ _SUFFIXES = {
     ".arrow": "arrow",
     ".feather": "arrow",
     ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
 }
 _BINARY = ("parquet", "arrow", "xlsx")
 _FIRST_BYTES = {b"PAR1": "parquet", b"ARROW1": "arrow"}

@@ -14,6 +14,7 @@ from nlp_ft.data.readers.arrow_store import Store
 from nlp_ft.data.readers.table import SOURCE, Table, are_texts
 from nlp_ft.data.schema.label_candidates import (
     LABEL_FLAG,
+    are_flags,
     as_flag,
     column_names,
     distinct,
@@ -104,11 +105,11 @@ def find_columns(
             table.column(name, LABEL_FLAG)
     texts, pair, notes = _text_columns(table, text_column_names, text_pair_column_name, labels, delimiter)
     columns = Columns(texts, pair, (), " " if delimiter is None else delimiter, notes)
+    if (label_column_name if labelled else text_column_names) is None:
+        others = labels or [name for name in table.columns if name not in (*texts, pair)]
+        _refuse_a_row_as_header(table, others, [*texts, pair], labelled=labelled)
     if not labelled:
         return columns
-    if label_column_name is None:
-        others = labels or [name for name in table.columns if name not in (*texts, pair)]
-        _refuse_a_row_as_header(table, others, [*texts, pair])
     if not labels:
         labels, reason = labels_by_values(table, [*texts, pair])
     if both := set(labels) & {*texts, pair}:
@@ -222,7 +223,8 @@ def _find_text(table: Table, taken: list[str | None]) -> tuple[str, str]:
     }
     lengths = {name: sum(map(len, cells)) / len(cells) for name, cells in texts.items()}
     prose = [name for name, cells in texts.items() if _is_prose(cells)]
-    named = _first_named(table, _TEXT_NAMES, [*taken, *(name for name in lengths if prose and name not in prose)])
+    links = [name for name, cells in texts.items() if prose and _are_links(cells)]
+    named = _first_named(table, _TEXT_NAMES, [*taken, *links])
     if named is not None:
         longer = [name for name in prose if lengths[name] > 2 * lengths.get(named, math.inf)]
         hint = f'; --text_column_names {longer[0]} takes the longer "{longer[0]}"' if longer else ""
@@ -248,25 +250,41 @@ def _find_text(table: Table, taken: list[str | None]) -> tuple[str, str]:
 def _is_prose(cells: Sequence[str]) -> bool:
     """Whether most cells are of several words and no links, by the first ones that are not blank."""
     some = [cell for cell in islice(iter(cells), _LOOKED_AT) if cell.strip()]
-    return 2 * sum(len(split_by_words(cell)) > 1 and "://" not in cell.split()[0] for cell in some) > len(some)
+    return 2 * sum(len(split_by_words(cell)) > 1 and not _is_link(cell) for cell in some) > len(some)
 
 
-def _refuse_a_row_as_header(table: Table, candidates: Sequence[str], texts: Sequence[str | None]) -> None:
+def _are_links(cells: Sequence[str]) -> bool:
+    some = [cell for cell in islice(iter(cells), _LOOKED_AT) if cell.strip()]
+    return 2 * sum(map(_is_link, some)) > len(some)
+
+
+def _is_link(cell: str) -> bool:
+    first, *others = cell.split()
+    return not others and ("://" in first or first.startswith("www."))
+
+
+def _refuse_a_row_as_header(
+    table: Table, candidates: Sequence[str], texts: Sequence[str | None], *, labelled: bool
+) -> None:
     """A file without a header would lose its first row to it.
 
     That row's label then recurs below, or is a number.
     """
+    numbers = [name for name in candidates if is_number(name)]
+    if len(numbers) > 2 and all(are_flags(table.columns[name]) for name in numbers):
+        return  # classes by number; in a row of 0 and 1 some would be equal
+    recurring = [name for name in candidates if any(cell == name for cell in table.columns[name])]
     numbered = list(table.columns) == [str(at) for at in range(len(table.columns))]  # as pandas names them
-    for name in candidates:
-        if any(cell == name for cell in table.columns[name]):
-            why = f"{name!r} is also a label below it"
-        elif table.lines is not None and not numbered and is_number(name):
-            why = f"{name!r} is a number"
-        else:
-            continue
-        kinds = dict.fromkeys((text for text in texts if text is not None), "text") | {name: "label"}
-        names = ",".join(kinds.get(column, f"column{at}") for at, column in enumerate(table.columns, start=1))
-        raise DataError(
-            f"{table.source}: the first line ({column_names(table)}) looks like a row: {why}; if there is no header, name the "
-            f"columns, as in --column_names {names}, and if it is one, the label column with {LABEL_FLAG}."
-        )
+    if table.lines is None or numbered or not labelled:
+        numbers = []
+    if not recurring and not numbers:
+        return
+    name = [*recurring, *numbers][0]
+    why = f"{name!r} is {'also a label below it' if recurring else 'a number'}"
+    kinds = dict.fromkeys((text for text in texts if text is not None), "text") | {name: "label"}
+    names = ",".join(kinds.get(column, f"column{at}") for at, column in enumerate(table.columns, start=1))
+    name_it = f"the label column with {LABEL_FLAG}" if labelled else f"the text column with {TEXT_FLAG}"
+    raise DataError(
+        f"{table.source}: the first line ({column_names(table)}) looks like a row: {why}; if there is no header, name the "
+        f"columns, as in --column_names {names}, and if it is one, {name_it}."
+    )

@@ -46,19 +46,30 @@ def quoted(delimiter: str) -> str:
 
 
 def split_names(cell: str, delimiter: str = SEMICOLON) -> list[str]:
-    """`a; b` to ["a", "b"]."""
-    return [part.strip() for part in cell.split(delimiter)] if cell else []
+    """`a; b` to ["a", "b"], and so with a delimiter in front of the first name or behind the last, `;a;b;`."""
+    parts = [part.strip() for part in cell.split(delimiter)] if cell else []
+    first, last = len(parts) > 1 and not parts[0], len(parts) > 1 and not parts[-1]
+    return parts[first : len(parts) - last]
 
 
 def _are_unordered(lists: Sequence[list[str]], combined: set[str]) -> bool:
-    """Whether parts are names in any order: no numbers (4/5), one of them alone somewhere, and no en/fr beside fr/en."""
+    """Whether parts are names in any order.
+
+    No numbers (4/5), one of them alone somewhere, more than one combination (yes/no), and no en/fr beside fr/en.
+    """
     sets = {frozenset(parts) for parts in lists}
     alone = any(len(parts) == 1 and parts[0] in combined for parts in lists)
-    return alone and len(sets) == len({tuple(parts) for parts in lists}) and not any(map(str.isdigit, combined))
+    several = sum(len(parts) > 1 for parts in sets) > 1
+    return (
+        alone
+        and several
+        and len(sets) == len({tuple(parts) for parts in lists})
+        and not any(map(str.isdigit, combined))
+    )
 
 
 def _recombine(cells: Collection[str], delimiter: str) -> bool:
-    lists = [split_names(cell, delimiter) for cell in cells]
+    lists = [split_names(cell.casefold(), delimiter) for cell in cells]
     seen_in = Counter(part for parts in lists for part in set(parts))
     combined = {part for parts in lists if len(parts) > 1 for part in parts}
     recurring = [part for part in combined if seen_in[part] > 1]

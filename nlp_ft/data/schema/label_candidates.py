@@ -16,6 +16,7 @@ LABEL_FLAG = "--label_column_name"
 _ID_NAMES = ("", "id", "idx", "index")
 _ID_ENDINGS = ("_id", " id", "uuid", "guid")
 _MOST_CLASSES = 100
+_NAMED = 10  # columns that a question names
 _SAMPLE = 20_000  # rows by which it is told whether cells hold several names
 _LOOKED_AT = 1000  # rows by which the kind of a column's cells is told
 _MARK_WORDS = """
@@ -57,8 +58,11 @@ def labels_by_values(table: Table, taken: list[str | None]) -> tuple[tuple[str, 
     ]
     if len(recurring) == 1:
         return (recurring[0],), f"the only column whose values recur; {LABEL_FLAG} names another"
-    why = f"{' and '.join(map(repr, recurring))} could all be labels" if recurring else "none looks like labels"
-    classes = f"; several of 0 and 1 are named as in {LABEL_FLAG} {','.join(flags)}" if len(flags) > 1 else ""
+    more = f" and {len(recurring) - _NAMED} more" if len(recurring) > _NAMED else ""
+    named = " and ".join(map(repr, recurring[:_NAMED])) + more
+    why = f"{named} could all be labels" if recurring else "none looks like labels"
+    several = _classes(table, flags, []).sure if len(flags) > 1 else []
+    classes = f"; several of 0 and 1 are named as in {LABEL_FLAG} {','.join(several)}" if several else ""
     raise DataError(
         f"{table.source}: no column is called label, and {why}; "
         f"name it with {LABEL_FLAG} (its columns are {column_names(table)}){classes}."
@@ -106,10 +110,11 @@ def _classes(table: Table, flags: list[str], constant: list[str]) -> Candidates:
         most = max(ways, key=lambda way: (len(ways[way]), way != "True and False"))
         doubtful = [name for name in flags if name not in ways[most]]
         other = next(way for way in ways if way != most)
-        return Candidates(ways[most], doubtful, f"of {other}, where the others hold {most}")
-    marks = [name for name in flags if _is_mark(name)]
-    if marks and len(marks) < len(flags):
-        return Candidates([name for name in flags if name not in marks], marks, "by name something other than a class")
+        return Candidates(ways[most], doubtful, f"{other}, where the others hold {most}")
+    for is_mark in (_says_of_the_row, _asks):
+        marks = [name for name in flags if is_mark(name)]
+        if marks and len(marks) < len(flags):
+            return Candidates([name for name in flags if name not in marks], marks, "named unlike the others")
     return Candidates(flags, constant, "the same in every row")
 
 
@@ -120,9 +125,16 @@ def _way(cells: Sequence[object]) -> str:
     return "0.0 and 1.0" if text & {"0.0", "1.0"} else "0 and 1"
 
 
-def _is_mark(name: str) -> bool:
-    words = name.lower().replace("-", "_").replace(" ", "_").split("_")
-    return bool(_MARKS & set(words)) or words[0] in ("is", "has", "was")
+def _says_of_the_row(name: str) -> bool:
+    return bool(_MARKS & set(_words(name)))
+
+
+def _asks(name: str) -> bool:
+    return _words(name)[0] in ("is", "has", "was")
+
+
+def _words(name: str) -> list[str]:
+    return name.lower().replace("-", "_").replace(" ", "_").split("_")
 
 
 def _is_constant(table: Table, name: str) -> bool:
@@ -133,10 +145,10 @@ def _is_constant(table: Table, name: str) -> bool:
 def _ask_which(table: Table, found: Candidates) -> str:
     every = [name for name in table.columns if name in {*found.sure, *found.doubtful}]
     doubtful = " and ".join(map(repr, found.doubtful))
-    verb = "is" if len(found.doubtful) == 1 else "are"
+    columns, classes = ("column", "a class") if len(found.doubtful) == 1 else ("columns", "classes")
     return (
-        f"{table.source}: {doubtful} {verb} {found.reason}, so it is not clear which columns are classes; say it with "
-        f"{LABEL_FLAG} {','.join(found.sure)} or {LABEL_FLAG} {','.join(every)}."
+        f"{table.source}: {columns} {doubtful} ({found.reason}) may not be {classes}; say which columns are, with {LABEL_FLAG} "
+        f"{','.join(found.sure)} or {LABEL_FLAG} {','.join(every)}."
     )
 
 

@@ -207,7 +207,8 @@ def _only_kind(table: Table, name: str, cells: Sequence[object]) -> Kind:
         kind = _kind(cell)
         if kind is None:
             raise DataError(
-                f"{table.where(row)}: {shown(cell)} in column {name!r} is no label (a string, number, boolean or list)."
+                f"{table.where(row)}: {shown(cell)} in column {name!r} is no label (a string, number, boolean or list); "
+                "name another column with --label_column_name."
             )
         if kind != first:
             raise DataError(

@@ -11,6 +11,7 @@ from typing import Any
 _PAIRS = {"[": "]", "(": ")", "{": "}"}
 _ADJACENT = re.compile(r"""['"]\s+['"]""")  # numpy writes ['a' 'b'], which Python reads as one string
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
+_TAG, _TAGS = re.compile("<([^<>]+)>"), re.compile("(?:<[^<>]+>)+")
 _BITS = re.compile(r"[01](?:\s*[,;|\s]\s*[01]){2,}")
 
 
@@ -24,6 +25,7 @@ def unpacked(cells: Sequence[object]) -> tuple[list[Any], str | None]:
     for form, read in (
         ("strings that hold lists", _list_in_string),
         ("strings that hold lists without quotes", _bare_list),
+        ("strings of tags", _tags),
         ("strings of 0 and 1", _bits),
         ("objects of 0 and 1, whose names with 1 apply", _names_on),
     ):
@@ -38,7 +40,7 @@ def _is_certain(read: Callable[[object], list[Any] | None], lists: Sequence[list
     """Whether the form is no chance: bits of one length; names in brackets of which some are several."""
     if read is _bits:
         return len({len(cell) for cell in lists}) == 1
-    return read is not _bare_list or any(len(cell) > 1 for cell in lists)
+    return read not in (_bare_list, _tags) or any(len(cell) > 1 for cell in lists)
 
 
 def flags_of(cell: object) -> bool:
@@ -100,6 +102,12 @@ def _bare_list(cell: object) -> list[str] | None:
         return None
     inner = text[1:-1].strip()
     return [part.strip().strip("'\"") for part in inner.split(",")] if inner else []
+
+
+def _tags(cell: object) -> list[str] | None:
+    """`<a><b>` as a list."""
+    text = cell.strip() if isinstance(cell, str) else ""
+    return _TAG.findall(text) if _TAGS.fullmatch(text) else None
 
 
 def _is_float(text: str) -> bool:

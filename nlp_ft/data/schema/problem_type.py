@@ -49,7 +49,8 @@ def find_problem(
             raise ConfigError(f"--problem_type must be {SINGLE}, {MULTI} or {REGRESSION}, got {requested}.")
         return _requested(column, requested, delimiter)
     if delimiter is not None:
-        return Problem(MULTI, f"--label_delimiter {delimiter!r} is given", delimiter)
+        idle = "" if _occurs(delimiter, column) else ", though no cell holds it"
+        return Problem(MULTI, f"--label_delimiter {delimiter!r} is given{idle}", delimiter)
     values = [value for value in column.values if value != ""]
     override = "--problem_type overrides"
     if column.kind == "list":
@@ -65,6 +66,11 @@ def find_problem(
         if len(distinct) > 20 and len(distinct) > len(values) / 2:
             raise DataError(_too_many(column, len(distinct)))
     return Problem(SINGLE, f'"{column.name}" holds {len(distinct)} distinct {column.kind}s ({override})')
+
+
+def _occurs(delimiter: str, column: LabelColumn) -> bool:
+    cells = (name for value in column.values for name in (value if isinstance(value, list) else [value]))
+    return any(delimiter in str(name) for name in cells)
 
 
 def _requested(column: LabelColumn, kind: str, delimiter: str | None) -> Problem:

@@ -35,7 +35,8 @@ def balance(
     indices = np.arange(len(parts)) if settled is None else np.flatnonzero(~settled)
     if not len(indices):
         return side
-    counts = counts[:, _by_first_component(counts)]  # of equally rare labels none is first by its name
+    columns: Any = counts.tocsc()
+    counts = columns[:, _by_first_component(columns)]  # of equally rare labels none is first by its name
     counts = csr_array(hstack([counts, parts.sizes[:, None]], format="csr"))  # all rows: the last, most frequent label
     state = _State(counts[indices], shares, side[indices])
     state.fit(parts.margin(shares)[indices])
@@ -44,14 +45,12 @@ def balance(
     return side
 
 
-def _by_first_component(counts: csr_array) -> NDArray[np.int64]:
-    """Labels in the order of the hash of their first component."""
-    table: Any = counts.tocsc()
-    table.sort_indices()
-    starts = table.indptr[:-1]
-    held = np.diff(table.indptr) > 0
-    first = np.full(len(starts), counts.shape[0], np.int64)
-    first[held] = table.indices[starts[held]]
+def _by_first_component(columns: Any) -> NDArray[np.int64]:
+    """Labels in the order of the hash of their first component; columns: a csc_array (components, labels)."""
+    columns.sort_indices()
+    held = np.diff(columns.indptr) > 0
+    first = np.full(len(held), columns.shape[0], np.int64)
+    first[held] = columns.indices[columns.indptr[:-1][held]]
     return np.argsort(first, kind="stable")
 
 

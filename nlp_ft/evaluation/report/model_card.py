@@ -132,6 +132,12 @@ def dataset_name(facts: Facts) -> str:
     return PurePath(str(named)).name
 
 
+def _tested_on(facts: Facts) -> str:
+    """The dataset of the test rows as a card may name it: their own file, where they have one."""
+    test = str(facts["fingerprint"]["sources"].get("test", ""))
+    return PurePath(test).name if _hub_dataset(facts) is None and PurePath(test).suffix else dataset_name(facts)
+
+
 def is_hub_name(name: str) -> bool:
     """Whether a checkpoint's or dataset's name can be one on the Hub, and no directory here has it."""
     return _HUB_NAME.fullmatch(name) is not None and not Path(name).exists()
@@ -166,7 +172,7 @@ def _results(facts: Facts) -> list[EvalResult]:
             task_type="text-classification",
             task_name="Text Classification",
             dataset_type=_hub_dataset(facts) or "custom",
-            dataset_name=dataset_name(facts),
+            dataset_name=_tested_on(facts),
             dataset_config=data.get("dataset_config_name"),
             dataset_split="test",
             metric_type=METRICS[metric][0],

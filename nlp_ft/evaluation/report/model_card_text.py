@@ -24,10 +24,12 @@ def body(name: str, facts: Facts, base: str, dataset: str) -> str:
     """Everything below the metadata; base and dataset as a stranger may know them, base in Markdown."""
     labels = facts["labels"]
     more = f" and {len(labels) - _MOST_LABELS} more (config.json has all)" if len(labels) > _MOST_LABELS else ""
+    trained = trained_for(facts.get("log_history", ()))
+    made = f"fine-tuned from {base}" if trained else f"a head over {base}, fitted"
     answers = f"Labels: {', '.join(labels[:_MOST_LABELS])}{more}." if labels else "It answers one number a text."
     return f"""# {PurePath(name).name}
 
-A text classifier ({_TITLES[facts["problem_type"]]}), fine-tuned from {base} on {dataset} with nlp_ft. {answers}
+A text classifier ({_TITLES[facts["problem_type"]]}), {made} on {dataset} with nlp_ft. {answers}
 
 ## How good it is
 
@@ -77,7 +79,9 @@ def _with_range(value: float, name: str, ranges: Mapping[str, tuple[float, float
     if name not in ranges:
         return f"{value:.3f}"
     interval = ranges[name]
-    return f"{value:.3f} [cannot be told]" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    return (
+        f"{value:.3f} [cannot be told]" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    )
 
 
 def _absent(facts: Facts) -> str:
@@ -89,8 +93,7 @@ def _per_class(facts: Facts) -> str:
     if not facts["per_class"]:
         return ""
     rows = [
-        f"| {_cell(row['label'])} | {' | '.join(score_cells(row))} | {row['support']} |"
-        for row in facts["per_class"]
+        f"| {_cell(row['label'])} | {' | '.join(score_cells(row))} | {row['support']} |" for row in facts["per_class"]
     ]
     return "\n".join(["", "| label | precision | recall | F1 | rows |", "|---|---|---|---|---|", *rows, ""])
 

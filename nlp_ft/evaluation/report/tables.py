@@ -41,7 +41,7 @@ def format_per_class(table: Sequence[ClassScores]) -> str:
         [_short(row["label"]), *score_cells(row), str(row["support"])] for row in (table[i] for i in sorted(frequent))
     ]
     more = f"\n(the {_SHOWN} most frequent of {len(table)} classes)" if len(table) > _SHOWN else ""
-    absent = absent_note([row["support"] for row in table])
+    absent = absent_note([row["support"] for row in table], split="")
     heads = ["label", "precision", "recall", "f1", "support"]
     return format_table([heads, *rows]) + more + (f"\n{absent}" if absent else "")
 

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nlp_ft.data import Reading, load_labelled, texts_or_pairs
 from nlp_ft.errors import DataError
@@ -18,7 +19,7 @@ _COLUMNS = ("text_column_names", "text_pair_column_name", "label_column_name", "
 
 
 def comparison_rows(
-    classifier: Classifier, directory: Path, files: Sequence[str] | None, columns: Mapping[str, str | None], limit: int
+    classifier: Classifier, directory: Path, files: Sequence[str] | None, columns: Mapping[str, Any], limit: int
 ) -> tuple[Rows, list[str]]:
     """At most `limit` rows, spread evenly over the file, and notes to log.
 
@@ -43,7 +44,7 @@ def comparison_rows(
 
 
 def _labelled(
-    classifier: Classifier, source: str | list[str], name: str, columns: Mapping[str, str | None], limit: int
+    classifier: Classifier, source: str | list[str], name: str, columns: Mapping[str, Any], limit: int
 ) -> tuple[Rows, list[str]]:
     data, notes = load_labelled(source, classifier.labels, classifier.problem_type, **columns)
     if not len(data):

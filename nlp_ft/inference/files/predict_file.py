@@ -34,6 +34,15 @@ _PROBE_TEXTS = ("a", "This was not what we had hoped for.", "Great, thanks! 10 o
 _LAYOUT_VERSION = 1  # of OUTPUT.part
 
 
+class FileOptions(Reading, total=False):
+    """How a file is read, and the columns of its texts: as `open_texts` takes them."""
+
+    text_column_names: str | None
+    text_pair_column_name: str | None
+    text_column_delimiter: str | None
+    skip_bad_rows: bool
+
+
 class TextClassifier(Protocol):
     """The members of `Classifier` that files need; that module imports this one."""
 
@@ -97,17 +106,13 @@ def check_file(
     source: str | Path,
     output: str | Path,
     *,
-    text_column_names: str | None = None,
-    text_pair_column_name: str | None = None,
-    text_column_delimiter: str | None = None,
     block_rows: int = Size().rows,
-    skip_bad_rows: bool = False,
-    **reading: Unpack[Reading],
+    **reading: Unpack[FileOptions],
 ) -> FileTask:
     """Read a file through before a model is loaded, to report its errors at once.
 
-    block_rows: rows that are labelled and written at a time. Raises: DataError as `open_texts`; ConfigError for an output
-    that exists, whose directory does not, or whose suffix is not supported.
+    block_rows: rows that are labelled and written at a time. reading: as `open_texts` takes it. Raises: DataError as
+    `open_texts`; ConfigError for an output that exists, whose directory does not, or whose suffix is not supported.
     """
     output = Path(output)
     if output.suffix.lower() not in SUFFIXES:
@@ -116,15 +121,7 @@ def check_file(
         raise ConfigError(f"{output}: there is no directory {output.parent}.")
     if _process()[0] == 0:  # a quick rank 0 may have written the output already
         PartFiles(output).require_free()
-    file = open_texts(
-        source,
-        text_column_names,
-        text_pair_column_name,
-        text_column_delimiter,
-        block_rows=block_rows,
-        skip_bad_rows=skip_bad_rows,
-        **reading,
-    )
+    file = open_texts(source, block_rows=block_rows, **reading)
     format_of(output, file, [])
     return FileTask(file, output)
 
@@ -135,28 +132,16 @@ def predict_file(
     output: Path,
     *,
     batch_size: int = 32,
-    text_column_names: str | None = None,
-    text_pair_column_name: str | None = None,
-    text_column_delimiter: str | None = None,
-    skip_bad_rows: bool = False,
     predict: Predict | None = None,
     options: Mapping[str, object] | None = None,
-    **reading: Unpack[Reading],
+    **reading: Unpack[FileOptions],
 ) -> FilePredictions:
     """Label a file into another: its columns, then those of `prediction_columns`.
 
     classifier: its `logits` identify the model when a run resumes. predict: its `predict` with `options` and batch size bound;
     made of them where None. Raises: as `check_file` and `predict_to_file`.
     """
-    task = check_file(
-        source,
-        output,
-        text_column_names=text_column_names,
-        text_pair_column_name=text_pair_column_name,
-        text_column_delimiter=text_column_delimiter,
-        skip_bad_rows=skip_bad_rows,
-        **reading,
-    )
+    task = check_file(source, output, **reading)
     predict = predict or partial(classifier.predict, batch_size=batch_size, **(options or {}))
     return predict_to_file(task, classifier, predict, options)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from nlp_ft.errors import ConfigError, DataError
+from nlp_ft.errors import ConfigError, RowError, RowTypeError
 
 if TYPE_CHECKING:
     from nlp_ft.inference.prediction import Prediction
 
 Predict = Callable[[Sequence[object]], "list[Prediction]"]
-_ROW = re.compile(r"row (\d+): ")
 
 
 def stream(predict: Predict, texts: Iterable[object], chunk: int) -> Iterator[Prediction]:
@@ -47,8 +45,5 @@ def predict_located(predict: Predict, texts: Sequence[object], location: Callabl
     """
     try:
         return predict(texts)
-    except (DataError, TypeError) as error:
-        match = _ROW.match(str(error))
-        if match is None:
-            raise
-        raise type(error)(f"{location(int(match[1]))}: {str(error)[match.end() :]}") from None
+    except (RowError, RowTypeError) as error:
+        raise error.at(location(error.row)) from None

@@ -28,6 +28,7 @@ from nlp_ft.data import (
     texts_or_pairs,
     tokenize,
 )
+from nlp_ft.data.text import is_blank
 from nlp_ft.errors import ConfigError, DataError
 from nlp_ft.evaluation.probabilities import MULTI, REGRESSION
 from nlp_ft.inference.classifier import Classifier
@@ -129,7 +130,7 @@ def read_unlabelled(files: list[str], data: TextData, args: DataArguments) -> tu
     for cells in zip(unlabelled.texts, pairs, strict=True):
         digest = text_digest(*cells)
         blank, leaked, repeated = counts
-        if not any((cell or "").strip() for cell in cells):
+        if all(is_blank(cell or "") for cell in cells):
             counts[blank] += 1
         elif digest in held_out:
             counts[leaked] += 1

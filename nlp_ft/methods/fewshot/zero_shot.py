@@ -31,7 +31,9 @@ def zero_shot_job(data: TextData, settings: Settings[FewshotArguments], has_test
     data.train: the templates with the labels put in. They also stand where the job wants rows and there are none, and no
     figure on them is kept.
     """
-    data = replace(data, validation=data.train, test=data.test if has_test_rows else data.train)
+    test, record = data.test if has_test_rows else data.train, data.fingerprint
+    record = {**record, "sources": {**record["sources"], "train": "the names of its labels"}}
+    data = replace(data, validation=data.train, test=test, fingerprint=record)
     args = copy.copy(settings.training)
     args.eval_strategy, args.load_best_model_at_end, args.resume_from_checkpoint = IntervalStrategy.NO, False, None
     model = replace(settings.model, head_start="random")

@@ -139,7 +139,7 @@ def source_data(target: DataArguments, args: TransferArguments, file: str) -> Da
     defaults = {item.name: item.default for item in fields(DataArguments)}
     columns = {"label_column_name": args.source_label_column_name or target.label_column_name}
     if args.source_label_column_name:
-        columns["problem_type"] = None
+        columns |= {"problem_type": None, "label_delimiter": None}
     if args.source_text_column_names:
         columns |= {"text_column_names": args.source_text_column_names, "text_pair_column_name": None}
     return replace(target, **{name: defaults[name] for name in _TARGET_ONLY}, **columns, train_file=[file])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from accelerate import PartialState
@@ -65,10 +65,9 @@ def paraphrase(
 
 
 def keeps_facts(text: str, other: str) -> bool:
-    """Return whether two texts state the same facts, as far as links, numbers and negations tell.
+    """Return whether two texts agree in links, numbers and negations.
 
-    They have the same links, mentions, tags and numbers, and either both have a negation or neither has. Not if `other` is
-    blank.
+    They have the same links, mentions, tags and numbers, and both or neither have a negation. A blank `other` never agrees.
     """
     return bool(other.strip()) and fixed_parts(text) == fixed_parts(other) and negated(text) == negated(other)
 
@@ -83,6 +82,7 @@ def _generate(
     """
     model, tokenizer, limit = _open(name)
     model.to(device)
+    end_of_text = cast("int", tokenizer.eos_token_id)
     lengths = [len(ids) for ids in tokenizer([prefix + text for text in texts], verbose=False)["input_ids"]]
     order = [index for index in sorted(range(len(texts)), key=lambda index: lengths[index]) if lengths[index] <= limit]
     generated: list[list[str]] = [[] for _ in texts]
@@ -101,7 +101,7 @@ def _generate(
                 max_new_tokens=2 * max(lengths[index] for index in indices) + 8,
                 early_stopping=True,
             )
-            ended = outputs[:, 1:].eq(tokenizer.eos_token_id).any(dim=1).tolist()
+            ended = outputs[:, 1:].eq(end_of_text).any(dim=1).tolist()
             decoded = tokenizer.batch_decode(outputs, skip_special_tokens=True)
             for output, (text, complete) in enumerate(zip(decoded, ended, strict=True)):
                 if complete:

@@ -175,6 +175,9 @@ def test_rows_that_cannot_be_read_are_not_lost_by_fix(run_cli: RunCli) -> None:
     assert run_cli(["data", "check", "train.csv", "--fix", "out"])[0] == 2
     code, out, err = run_cli(["data", "check", "train.csv", "--skip_bad_rows", "--fix", "out"])
     assert code == 0
-    assert "1 row left out (--skip_bad_rows)" in err
-    assert "1 malformed row left out of these files: out/rejected_rows.csv" in out
-    assert [(row["place"], row["content"]) for row in read("out/rejected_rows.csv")] == [("train.csv:122", "short")]
+    assert "2 rows left out (--skip_bad_rows)" in err
+    assert "2 bad rows left out of these files: out/rejected_rows.csv" in out
+    short, blank = read("out/rejected_rows.csv")
+    assert (short["place"], short["content"]) == ("train.csv:122", "short")
+    assert blank["place"] == "train.csv:32"
+    assert "is blank" in blank["reason"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 
+from nlp_ft.data.checks import label_errors, many_outputs
 from nlp_ft.data.checks import tfidf as ngrams
 from nlp_ft.data.checks.finding import Checked, Finding, Split
 from nlp_ft.data.checks.label_errors import confident_joint_doubts, suspected
@@ -121,9 +124,9 @@ def test_equal_texts_are_in_one_fold_labels_are_spread_and_order_is_of_no_accoun
 def test_the_answer_about_a_row_does_not_depend_on_its_own_label() -> None:
     train = rows("train", 200)
     before = predict(table(train), 5, 42).by_split["train"]
-    flipped = split("train", train.texts, [1 - train.labels[0], *train.labels[1:]])
+    flipped = split("train", train.texts, [1 - train.class_ids[0], *train.class_ids[1:]])
     after = predict(table(flipped), 5, 42).by_split["train"]
-    right = int(train.labels[0])
+    right = train.class_ids[0]
     assert before[0, right] > 0.7
     assert after[0, right] > 0.7
 
@@ -175,7 +178,7 @@ def test_the_whole_finding_reads_as_this() -> None:
     checked = table(rows("train", 600, [3]))
     (finding,) = suspected(checked)
     example = finding.examples[0]
-    given = checked.splits["train"].labels[3]
+    given = checked.splits["train"].class_ids[3]
     assert (example.where, example.label) == ("train.csv:5", ["bad", "good"][given])
     other, score = ["good", "bad"][given], finding.scores["train"][0]
     assert example.note == f"likely {other} ({1 - score:.2f}; {example.label} {score:.2f})"
@@ -252,6 +255,53 @@ def test_labels_of_a_class_of_few_rows_are_left_alone() -> None:
     labels = [2 if row < 9 else label for row, label in enumerate(train.labels)]
     found = suspected(table(split("train", train.texts, labels), labels=["bad", "good", "odd"]))
     assert not {row for finding in found for row in finding.indices["train"]} & set(range(9))
+
+
+def _many(rows: int, classes: int, flips: Sequence[int]) -> Checked:
+    """Rows of many classes, told by one of two words among eight that tell nothing."""
+    rng = random.Random(0)
+    right = [row % classes for row in range(rows)]
+    texts = [" ".join([*rng.choices(OTHERS, k=8), f"tells{label}{rng.choice('ab')}"]) for label in right]
+    labels = [(label + 7) % classes if row in flips else label for row, label in enumerate(right)]
+    return Checked({"train": split("train", texts, labels)}, SINGLE, [f"class {n:03d}" for n in range(classes)])
+
+
+def test_flips_among_sixty_classes_are_found() -> None:
+    flips = range(0, 1180, 59)
+    doubted = suspected(_many(1200, 60, flips))[0].indices["train"]
+    assert len(set(doubted) & set(flips)) >= 18
+    assert len(set(doubted) - set(flips)) <= 2
+
+
+def test_many_classes_take_about_as_long_as_few() -> None:
+    seconds = []
+    for classes in (9, 300):
+        checked = _many(3000, classes, ())
+        started = time.process_time()
+        suspected(checked)
+        seconds.append(time.process_time() - started)
+    assert seconds[1] < 4 * seconds[0] + 2  # one class after the other: thirty times
+
+
+def test_more_classes_than_fit_in_memory_are_left_alone_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_errors, "_MOST_CELLS", 1000)
+    (finding,) = suspected(_many(60, 20, ()))
+    assert finding.severity == "note"
+    assert finding.message == (
+        "too many classes to look for wrong labels in memory: 20 classes of 60 rows; check a part of them"
+    )
+
+
+def test_naive_bayes_of_all_classes_at_once_is_that_of_each() -> None:
+    rng = np.random.default_rng(0)
+    features = csr_matrix(rng.random((40, 30)) * (rng.random((40, 30)) < 0.2), dtype=np.float32)
+    targets = np.arange(40)[:, None] % 5 == np.arange(5)
+    together = many_outputs.fit_predict(features, targets, [features], 0.1)[0][..., 0]
+    for number, target in enumerate(targets.T):
+        yes, no = (np.asarray(features[rows].sum(axis=0)).ravel() + 0.1 for rows in (target, ~target))
+        odds = np.log(yes / yes.sum()) - np.log(no / no.sum())
+        bias = np.log((target.sum() + 0.5) / ((~target).sum() + 0.5))
+        np.testing.assert_allclose(together[:, number], features @ odds + bias, rtol=1e-4, atol=1e-4)
 
 
 def test_a_class_that_no_row_has_is_no_trouble() -> None:
