@@ -38,7 +38,7 @@ def parse(*classes: type, argv: Sequence[str] | None = None, with_files: bool = 
 
     The last is a frozenset of the names that the user gave.
 
-    argv: sys.argv[1:] where not given. with_files: whether data files and models must be there by now; a missing one is an error
+    argv: sys.argv[1:] where not given. with_files: whether data files and models must be there by now; a missing one is told
     before torch is imported. Raises: ConfigError for an unknown, replaced or refused name, a required flag that
     is missing, and a value that does not fit; a value out of a YAML file is reported with the name of the file.
     """

@@ -33,12 +33,12 @@ Statistics = dict[str, np.ndarray]
 def intervals(
     problem_type: str, logits: np.ndarray, labels: ArrayLike, label_names: Sequence[str], seed: int = 0
 ) -> dict[str, Interval | None]:
-    """Compute (low, high) by the metric's name, in its units; None where it cannot be told.
+    """Compute (low, high) by the metric's name; None where it cannot be told.
 
-    Covers those metrics of `compute_metrics` that a card shows, and takes the same arguments. It cannot be told of a mean over
-    classes where more than a quarter of them have no row, of an AUROC where a class has fewer than two rows, of the Matthews
-    correlation where all rows are of one class, of a regression with fewer than five rows. Few absent classes may score
-    anything from 0 to 1.
+    Covers those metrics of `compute_metrics` that a card shows, in their units, and takes the same arguments. It cannot be told
+    of a mean over classes where more than a quarter of them have no row, of an AUROC where a class has fewer than two rows, of
+    the Matthews correlation where all rows are of one class, of a regression with fewer than five rows. Few absent classes may
+    score anything from 0 to 1.
     """
     truth = np.asarray(labels)
     if problem_type == REGRESSION:
@@ -96,9 +96,9 @@ def _single(
 def _with_doubt(
     true: np.ndarray, guess: np.ndarray, counts: np.ndarray, support: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cells of the confusion matrix and one error more, shared out among the classes that occur.
+    """Cells of the confusion matrix, with one error added.
 
-    Each class has its part of it in the largest other class. An error that did not occur in these rows may in others.
+    Each class that occurs has its part of it in the largest other class: what did not occur in these rows may in others.
     """
     seen = np.flatnonzero(support)
     if len(seen) < 2:
@@ -171,7 +171,10 @@ def _cell_spread(
 def _matthews(
     true: np.ndarray, guess: np.ndarray, counts: np.ndarray, classes: int, seed: int, measured: float
 ) -> Interval:
-    """Percentiles of the Matthews correlation over draws of the confusion matrix; they hold the one measured."""
+    """Percentiles of the Matthews correlation over draws of the confusion matrix.
+
+    They hold the one measured.
+    """
     rng, values = np.random.default_rng(seed), []
     ones, numbers = np.ones(len(counts)), np.arange(len(counts))
     by_guess, by_truth = (csr_array((ones, (numbers, ids)), shape=(len(counts), classes)) for ids in (guess, true))
@@ -185,7 +188,10 @@ def _matthews(
 
 
 def _correlation(right: np.ndarray, guesses: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Matthews correlation (Gorodkin 2004) of shares of rows; guesses, support: (..., classes)."""
+    """Matthews correlation of shares of rows.
+
+    guesses, support: (..., classes). Source: Gorodkin 2004, doi:10.1016/j.compbiolchem.2004.09.006.
+    """
     spread = (1 - (guesses**2).sum(axis=-1)) * (1 - (support**2).sum(axis=-1))
     return _ratio(right - (guesses * support).sum(axis=-1), np.sqrt(np.maximum(spread, 0)))
 
@@ -242,7 +248,7 @@ def _regression_intervals(value: np.ndarray, truth: np.ndarray, seed: int) -> di
 
 
 def _draws(kinds: int) -> list[int]:
-    """Sizes of the blocks in which as many draws are made as this many kinds of rows allow."""
+    """Sizes of blocks of draws; fewer draws of more kinds of rows."""
     draws = min(_MOST_DRAWS, max(_FEWEST_DRAWS, _CELLS // kinds))
     step = max(1, _CELLS_AT_ONCE // kinds)
     return [min(step, draws - start) for start in range(0, draws, step)]

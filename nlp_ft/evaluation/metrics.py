@@ -235,7 +235,7 @@ def per_class_table(
 
 
 def absent_note(supports: Sequence[int], split: str = "test") -> str:
-    """Say how many classes have no row, and what the averages do with them; "" where each has one.
+    """Say how many classes have no row; "" where each has one.
 
     supports: rows of each class, as `per_class_table` counts them. split: the name of their split, "" for none.
     """

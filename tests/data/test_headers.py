@@ -85,3 +85,22 @@ def test_headers_in_the_middle_are_bad_rows() -> None:
 def test_a_text_that_is_the_name_of_the_only_column_is_a_text() -> None:
     Path("a.csv").write_text("text\nhello there\ntext\n")
     assert list(read_table("a.csv").columns["text"]) == ["hello there", "text"]
+
+
+@pytest.mark.parametrize("first", ["good film", "It was dull."])
+def test_a_text_in_place_of_the_header_is_refused_with_the_flag(first: str) -> None:
+    Path("a.csv").write_text(f"{first}\nbad film\na lovely story\n")
+    with pytest.raises(DataError) as caught:
+        open_texts("a.csv")
+    assert str(caught.value) == (
+        f"a.csv: the first line ({first!r}) looks like a text; if there is no header, name the columns, as in --column_names "
+        "text, and if it is one, the text column with --text_column_names."
+    )
+    assert open_texts("a.csv", column_names="text").rows == 3
+    assert open_texts("a.csv", first).rows == 2
+
+
+@pytest.mark.parametrize("name", ["Customer feedback", "Review text", "What people wrote", "comment"])
+def test_a_header_of_several_words_is_one(name: str) -> None:
+    Path("a.csv").write_text(f"{name}\nthe cast is dreadful and the plot is boring\na lovely film with a warm story\n")
+    assert open_texts("a.csv").rows == 2

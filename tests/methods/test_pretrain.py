@@ -390,6 +390,7 @@ def test_a_resumed_run_ends_where_a_straight_one_does(
 def test_what_means_nothing_is_refused(tiny_bert: Path, texts: Path, tmp_path: Path, run_cli: RunCli) -> None:
     start = ["pretrain", "--model_name_or_path", tiny_bert, "--output_dir", tmp_path / "run", "--use_cpu"]
     texts_given = [*start, "--text_file", texts]
+    (tmp_path / "a.csv").write_text("text\n")
     told = {
         (
             "--pooling",
@@ -398,7 +399,7 @@ def test_what_means_nothing_is_refused(tiny_bert: Path, texts: Path, tmp_path: P
         "fine-tunes the body.",
         (
             "--train_file",
-            "a.csv",
+            str(tmp_path / "a.csv"),
         ): "--train_file means nothing in pretrain: texts without labels are named by --text_file.",
         (
             "--label_column_name",

@@ -63,7 +63,10 @@ class _NaiveBayes:
 
 
 class _Ridge:
-    """Least squares on features hashed into few columns, one solution for all outputs (Weinberger et al. 2009)."""
+    """Least squares on features hashed into few columns, once for all outputs.
+
+    Source: Weinberger et al. 2009, arXiv:0902.2206.
+    """
 
     def __init__(self, features: Matrix, targets: np.ndarray) -> None:
         rng = np.random.default_rng(0)

@@ -53,6 +53,35 @@ _LABEL_NAMES = (
     "stars",
     "score",
 )
+_HEADER_WORDS = (
+    *(
+        "answer",
+        "column",
+        "comments",
+        "customer",
+        "data",
+        "description",
+        "feedback",
+        "field",
+        "input",
+        "name",
+        "note",
+        "notes",
+    ),
+    *(
+        "opinion",
+        "post",
+        "query",
+        "question",
+        "response",
+        "reviews",
+        "sentences",
+        "statement",
+        "texts",
+        "title",
+        "user",
+    ),
+)
 _LOOKED_AT = 1000  # rows by which it is told whether a column holds sentences
 
 
@@ -109,6 +138,8 @@ def find_columns(
         others = labels or [name for name in table.columns if name not in (*texts, pair)]
         _refuse_a_row_as_header(table, others, [*texts, pair], labelled=labelled)
     if not labelled:
+        if text_column_names is None:
+            _refuse_a_text_as_header(table, texts[0])
         return columns
     if not labels:
         labels, reason = labels_by_values(table, [*texts, pair])
@@ -261,6 +292,27 @@ def _are_links(cells: Sequence[str]) -> bool:
 def _is_link(cell: str) -> bool:
     first, *others = cell.split()
     return not others and ("://" in first or first.startswith("www."))
+
+
+def _refuse_a_text_as_header(table: Table, name: str) -> None:
+    """A file of texts without a header would lose its first text to it.
+
+    A name of several words, none of them usual in names of columns, counts as a text where it ends as a sentence does, or is
+    half as long as the texts below it. Raises: DataError.
+    """
+    words = {word.lower() for word in split_by_words(name)}
+    if table.lines is None or " " not in name.strip() or words & {*_TEXT_NAMES, *_HEADER_WORDS}:
+        return
+    cells = table.columns[name]
+    mean = sum(len(cell) for cell in cells if isinstance(cell, str)) / max(len(cells), 1)
+    if name.rstrip().endswith((".", "!", "?")) or 2 * len(name) >= mean:
+        names = ",".join(
+            "text" if column == name else f"column{at}" for at, column in enumerate(table.columns, start=1)
+        )
+        raise DataError(
+            f"{table.source}: the first line ({shown(name)}) looks like a text; if there is no header, name the columns, as in "
+            f"--column_names {names}, and if it is one, the text column with {TEXT_FLAG}."
+        )
 
 
 def _refuse_a_row_as_header(

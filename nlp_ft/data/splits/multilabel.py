@@ -46,7 +46,10 @@ def balance(
 
 
 def _by_first_component(columns: Any) -> NDArray[np.int64]:
-    """Labels in the order of the hash of their first component; columns: a csc_array (components, labels)."""
+    """Labels in the order of the hash of their first component.
+
+    columns: a csc_array (components, labels).
+    """
     columns.sort_indices()
     held = np.diff(columns.indptr) > 0
     first = np.full(len(held), columns.shape[0], np.int64)

@@ -151,9 +151,9 @@ def _take(
 def _places(
     candidates: Sequence[list[int]], side: NDArray[np.int64], train: int, parts: Components
 ) -> NDArray[np.int64]:
-    """Place of each stratum in a line for rows: how far its first candidate is from the end of the hashes.
+    """Order in which strata get one of too few rows.
 
-    A stratum of many components stands further in front, in proportion to their number. One without a candidate is last.
+    It is how far the first candidate of each is from the end of the hashes. A stratum of many components stands further in front, in proportion to their number. One without a candidate is last.
     """
     first = [next((component for component in pool if side[component] == train), None) for pool in candidates]
     descending = any(pool[0] > pool[-1] for pool in candidates if pool)
