@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 _PACKAGES = ("nlp_ft", "torch", "transformers", "datasets", "accelerate", "peft", "evaluate", "scikit-learn", "numpy")
 
 
@@ -30,6 +28,11 @@ class Note(str):
         return note
 
 
+def warning(text: str) -> Note:
+    """A note of what may make the figures of a run wrong; the model card repeats it."""
+    return Note(f"warning: {text}", "warning")
+
+
 def without_topic(notes: Iterable[str], topic: str) -> list[str]:
     """The notes that are not on this topic; a plain string has none."""
     return [note for note in notes if getattr(note, "topic", None) != topic]
@@ -37,6 +40,8 @@ def without_topic(notes: Iterable[str], topic: str) -> list[str]:
 
 def log(*lines: str) -> None:
     """Print on rank 0 alone, and at once, however the output is buffered."""
+    from accelerate import PartialState
+
     if lines and PartialState().is_main_process:
         print(*lines, sep="\n", flush=True)
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from nlp_ft.config.files import check_files
 from nlp_ft.config.names import check_hub_model, check_model
 from nlp_ft.config.validators import known_encoding
 from nlp_ft.errors import ConfigError, DataError
+from nlp_ft.inference.options import PredictOptions, check_options
 
 if TYPE_CHECKING:
     from nlp_ft.data import Columns, Table
@@ -60,8 +61,10 @@ def predict(argv: Sequence[str]) -> None:
     parser.add_argument("--skip_bad_rows", action="store_true", help="leave out rows that have no text, and count them")
     args = parser.parse(argv)
     _check(args)
-    named = {name: getattr(args, name) for name in ("top_k", "abstain_below", "long_documents")}
-    options = {name: value for name, value in named.items() if value is not None}  # 0 is a value, too
+    options = PredictOptions()
+    for name in ("top_k", "abstain_below", "long_documents"):
+        if (value := getattr(args, name)) is not None:  # 0 is a value, too
+            options[name] = value
     if args.return_logits:
         options["return_logits"] = True
     if args.text is not None:
@@ -74,8 +77,6 @@ def predict(argv: Sequence[str]) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be done, before anything is loaded. Raises: ConfigError, ModelError."""
-    from nlp_ft.inference.options import check_options
-
     if (args.text is None) == (args.input is None):
         raise ConfigError("nlp-ft predict: give either --input or --text.")
     if (args.output is None) != (args.input is None):
@@ -99,11 +100,11 @@ def _check(args: argparse.Namespace) -> None:
         known_encoding(args.encoding)
     if args.input not in (None, _PIPE):
         check_files([args.input])
-    check_options(args.top_k, args.abstain_below, args.long_documents or "window")
+    check_options(top_k=args.top_k, abstain_below=args.abstain_below)
     check_model(args.model, args.revision)
 
 
-def _load(args: argparse.Namespace, options: Mapping[str, object]) -> Classifier:
+def _load(args: argparse.Namespace, options: PredictOptions) -> Classifier:
     check_hub_model(args.model, args.revision)
     from nlp_ft.inference.load import load
 
@@ -112,7 +113,7 @@ def _load(args: argparse.Namespace, options: Mapping[str, object]) -> Classifier
     return classifier
 
 
-def _predict_texts(args: argparse.Namespace, options: Mapping[str, object]) -> None:
+def _predict_texts(args: argparse.Namespace, options: PredictOptions) -> None:
     """Print a line for each text of the command line."""
     classifier = _load(args, options)
     wants_pairs = classifier.inference_config.text_pair
@@ -159,7 +160,7 @@ def _label(prediction: Prediction) -> str:
     return ";".join(prediction.label) if isinstance(prediction.label, list) else f"{prediction.label:.6g}"
 
 
-def _predict_file(args: argparse.Namespace, options: Mapping[str, object]) -> None:
+def _predict_file(args: argparse.Namespace, options: PredictOptions) -> None:
     """Predict a file; it is checked before the model is loaded, so that an error in it comes at once."""
     from nlp_ft.data import open_texts
     from nlp_ft.inference.files import check_file, predict_to_file, predict_to_stream
@@ -178,7 +179,7 @@ def _predict_file(args: argparse.Namespace, options: Mapping[str, object]) -> No
     predict_to_stream(file, sys.stdout.buffer, classifier, answer, options, args.batch_size)
 
 
-def _predict_pipe(args: argparse.Namespace, options: Mapping[str, object]) -> None:
+def _predict_pipe(args: argparse.Namespace, options: PredictOptions) -> None:
     """Predict standard input, into JSON lines as it comes, or into a file when it has ended."""
     from nlp_ft.data import find_columns
     from nlp_ft.inference.files import predict_to_stream
@@ -205,7 +206,7 @@ def _is_table(args: argparse.Namespace) -> bool:
     return any(getattr(args, name) for name in _READING if name != "encoding")
 
 
-def _predict_spooled(args: argparse.Namespace, options: Mapping[str, object], piped: PipedTexts) -> None:
+def _predict_spooled(args: argparse.Namespace, options: PredictOptions, piped: PipedTexts) -> None:
     """Write standard input to a temporary file, and predict that; flags of reading say what it is, if not lines."""
     with tempfile.TemporaryDirectory() as folder:
         if _is_table(args):

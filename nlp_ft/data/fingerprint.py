@@ -9,6 +9,7 @@ from typing import Any
 
 from nlp_ft.data.rows import Rows
 from nlp_ft.data.schema.problem_type import MULTI, REGRESSION
+from nlp_ft.utils import warning
 
 
 def fingerprint(splits: dict[str, Rows], labels: list[str], problem: str, sources: dict[str, str]) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def warnings(splits: dict[str, Rows], labels: list[str], problem: str) -> list[s
     empty = [name for name, count in class_counts(splits["train"], labels, problem).items() if not count]
     if not empty:
         return []
-    return [f"warning: no training rows for {', '.join(empty)}; the model cannot learn what it does not see"]
+    return [warning(f"no training rows for {', '.join(empty)}; the model cannot learn what it does not see")]
 
 
 def _names(label: Any, labels: list[str], problem: str) -> list[str]:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from nlp_ft.inference.files.predict_file import FileOptions
 from nlp_ft.inference.forward import CHUNK, ForwardPass
 from nlp_ft.inference.gate import Gate
 from nlp_ft.inference.inputs import Texts
-from nlp_ft.inference.options import check_options
+from nlp_ft.inference.options import PredictOptions, check_options
 from nlp_ft.inference.prediction import Prediction
 from nlp_ft.models.classifier import capacity, label_names
 
@@ -36,15 +36,6 @@ class AdapterSetup(NamedTuple):
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerBase
     inference_config: InferenceConfig
-
-
-class PredictOptions(TypedDict, total=False):
-    """Options of `Classifier.predict` that `stream` and `predict_file` pass on."""
-
-    top_k: int | None
-    return_logits: bool
-    abstain_below: float | None
-    long_documents: str
 
 
 class PredictFileOptions(PredictOptions, FileOptions, total=False):
@@ -158,20 +149,13 @@ class Classifier:
             self._activate(self._adapter_setups[name], self._switch(name))
         return self
 
-    def check_options(
-        self,
-        *,
-        top_k: int | None = None,
-        return_logits: bool = False,
-        abstain_below: float | None = None,
-        long_documents: str = "window",
-    ) -> None:
+    def check_options(self, **options: Unpack[PredictOptions]) -> None:
         """Refuse options that `predict` would refuse.
 
         Raises: ConfigError for one out of range, or that this kind of problem has not.
         """
-        check_options(top_k, abstain_below, long_documents)
-        if abstain_below is not None and self.problem_type == REGRESSION:
+        check_options(**options)
+        if options.get("abstain_below") is not None and self.problem_type == REGRESSION:
             raise ConfigError("abstain_below: a regression gives a number and no probability.")
 
     def predict(
@@ -266,9 +250,9 @@ class Classifier:
         """
         from nlp_ft.inference.files import predict_file
 
-        given: dict[str, Any] = dict(options)
-        reading = {name: given.pop(name) for name in FileOptions.__annotations__ if name in given}
-        return predict_file(self, Path(source), Path(output), batch_size=batch_size, options=given, **reading)
+        of_predict: Any = dict(options)
+        reading: Any = {name: of_predict.pop(name) for name in FileOptions.__annotations__ if name in of_predict}
+        return predict_file(self, Path(source), Path(output), batch_size=batch_size, options=of_predict, **reading)
 
     def explain(
         self, texts: Texts, target: str | None = None, steps: int = 32, *, batch_size: int = 8

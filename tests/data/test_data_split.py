@@ -240,6 +240,17 @@ def test_which_of_80_small_classes_are_held_out_follows_the_seed_and_not_their_n
     assert problem != SINGLE or all(a & b for a, b in zip(*held.values(), strict=True))
 
 
+def test_classes_of_two_rows_follow_the_hash_in_both_splits() -> None:
+    labels = [n % 60 for n in range(120)]
+    both: Counter[int] = Counter()
+    for seed in range(20):
+        split = split_rows(keys_of(range(120)), labels, SINGLE, TENTHS, seed)
+        assert {name: len(rows) for name, rows in split.items()} == {"train": 96, "validation": 12, "test": 12}
+        assert set(take(labels, split["train"])) == set(range(60))
+        both.update(take(labels, split["validation"] + split["test"]))
+    assert len(both) >= 58
+
+
 def test_the_names_of_small_classes_are_of_no_account() -> None:
     names = [n % 80 for n in range(320)]
     renamed = [79 - n for n in names]

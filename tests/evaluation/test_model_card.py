@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard, metadata_load, parse_eval_result_entries
 from running import MULTI, REGRESSION, SINGLE, finetune_tiny, problem_rows
 
 from nlp_ft.evaluation.report import model_card
+from nlp_ft.utils import Note, warning
 
 NAMES = ["a", "b", "c"]
 
@@ -168,11 +169,11 @@ def test_base_and_dataset_of_the_hub_are_linked(tmp_path: Path) -> None:
 
 def test_calibration_and_warnings_are_said_where_there_are_some(tmp_path: Path) -> None:
     metrics = {"test_accuracy": 0.5, "test_ece_before": 0.21, "test_ece": 0.034}
-    text = model_card.card(
-        "x", _facts(metrics=metrics, notes=["warning: a blank text", "data check: 1 error", "labels: a"])
-    )
+    notes = [warning("a blank text"), Note("data check: 1 error", "data check"), "warning: by its wording alone"]
+    text = model_card.card("x", _facts(metrics=metrics, notes=notes))
     assert "is 0.034 with the temperature or thresholds of\ninference.json, 0.210 before it." in text
     assert "- warning: a blank text\n- data check: 1 error\n" in text
+    assert "by its wording alone" not in text
     assert "labels: a" not in text
     assert "alibration" not in model_card.card("x", _facts())
 

@@ -12,20 +12,19 @@ from itertools import islice
 
 from nlp_ft.data.readers.arrow_store import Store
 from nlp_ft.data.readers.table import SOURCE, Table, are_texts
+from nlp_ft.data.schema.headers import TEXT_FLAG, TEXT_NAMES, refuse_a_row_as_header, refuse_a_text_as_header
 from nlp_ft.data.schema.label_candidates import (
     LABEL_FLAG,
-    are_flags,
     as_flag,
     column_names,
     distinct,
     is_id,
     labels_by_values,
 )
-from nlp_ft.data.schema.label_numbers import is_number
 from nlp_ft.data.text import shown, split_by_words
 from nlp_ft.errors import DataError
 
-TEXT_FLAG, PAIR_FLAG = "--text_column_names", "--text_pair_column_name"
+PAIR_FLAG = "--text_pair_column_name"
 _PAIR_NAMES = (
     ("text", "text_pair"),
     ("sentence1", "sentence2"),
@@ -39,7 +38,6 @@ _PAIR_NAMES = (
     ("query", "document"),
     ("query", "passage"),
 )
-_TEXT_NAMES = ("text", "sentence", "review", "content", "document", "comment", "tweet", "message", "body", "utterance")
 _LABEL_NAMES = (
     "label",
     "labels",
@@ -52,35 +50,6 @@ _LABEL_NAMES = (
     "rating",
     "stars",
     "score",
-)
-_HEADER_WORDS = (
-    *(
-        "answer",
-        "column",
-        "comments",
-        "customer",
-        "data",
-        "description",
-        "feedback",
-        "field",
-        "input",
-        "name",
-        "note",
-        "notes",
-    ),
-    *(
-        "opinion",
-        "post",
-        "query",
-        "question",
-        "response",
-        "reviews",
-        "sentences",
-        "statement",
-        "texts",
-        "title",
-        "user",
-    ),
 )
 _LOOKED_AT = 1000  # rows by which it is told whether a column holds sentences
 
@@ -136,10 +105,10 @@ def find_columns(
     columns = Columns(texts, pair, (), " " if delimiter is None else delimiter, notes)
     if (label_column_name if labelled else text_column_names) is None:
         others = labels or [name for name in table.columns if name not in (*texts, pair)]
-        _refuse_a_row_as_header(table, others, [*texts, pair], labelled=labelled)
+        refuse_a_row_as_header(table, others, [*texts, pair], labelled=labelled)
     if not labelled:
         if text_column_names is None:
-            _refuse_a_text_as_header(table, texts[0])
+            refuse_a_text_as_header(table, texts[0])
         return columns
     if not labels:
         labels, reason = labels_by_values(table, [*texts, pair])
@@ -255,7 +224,7 @@ def _find_text(table: Table, taken: list[str | None]) -> tuple[str, str]:
     lengths = {name: sum(map(len, cells)) / len(cells) for name, cells in texts.items()}
     prose = [name for name, cells in texts.items() if _is_prose(cells)]
     links = [name for name, cells in texts.items() if prose and _are_links(cells)]
-    named = _first_named(table, _TEXT_NAMES, [*taken, *links])
+    named = _first_named(table, TEXT_NAMES, [*taken, *links])
     if named is not None:
         longer = [name for name in prose if lengths[name] > 2 * lengths.get(named, math.inf)]
         hint = f'; --text_column_names {longer[0]} takes the longer "{longer[0]}"' if longer else ""
@@ -292,51 +261,3 @@ def _are_links(cells: Sequence[str]) -> bool:
 def _is_link(cell: str) -> bool:
     first, *others = cell.split()
     return not others and ("://" in first or first.startswith("www."))
-
-
-def _refuse_a_text_as_header(table: Table, name: str) -> None:
-    """A file of texts without a header would lose its first text to it.
-
-    A name of several words, none of them usual in names of columns, counts as a text where it ends as a sentence does, or is
-    half as long as the texts below it. Raises: DataError.
-    """
-    words = {word.lower() for word in split_by_words(name)}
-    if table.lines is None or " " not in name.strip() or words & {*_TEXT_NAMES, *_HEADER_WORDS}:
-        return
-    cells = table.columns[name]
-    mean = sum(len(cell) for cell in cells if isinstance(cell, str)) / max(len(cells), 1)
-    if name.rstrip().endswith((".", "!", "?")) or 2 * len(name) >= mean:
-        names = ",".join(
-            "text" if column == name else f"column{at}" for at, column in enumerate(table.columns, start=1)
-        )
-        raise DataError(
-            f"{table.source}: the first line ({shown(name)}) looks like a text; if there is no header, name the columns, as in "
-            f"--column_names {names}, and if it is one, the text column with {TEXT_FLAG}."
-        )
-
-
-def _refuse_a_row_as_header(
-    table: Table, candidates: Sequence[str], texts: Sequence[str | None], *, labelled: bool
-) -> None:
-    """A file without a header would lose its first row to it.
-
-    That row's label then recurs below, or is a number.
-    """
-    numbers = [name for name in candidates if is_number(name)]
-    if len(numbers) > 2 and all(are_flags(table.columns[name]) for name in numbers):
-        return  # classes by number; in a row of 0 and 1 some would be equal
-    recurring = [name for name in candidates if any(cell == name for cell in table.columns[name])]
-    numbered = list(table.columns) == [str(at) for at in range(len(table.columns))]  # as pandas names them
-    if table.lines is None or numbered or not labelled:
-        numbers = []
-    if not recurring and not numbers:
-        return
-    name = [*recurring, *numbers][0]
-    why = f"{name!r} is {'also a label below it' if recurring else 'a number'}"
-    kinds = dict.fromkeys((text for text in texts if text is not None), "text") | {name: "label"}
-    names = ",".join(kinds.get(column, f"column{at}") for at, column in enumerate(table.columns, start=1))
-    name_it = f"the label column with {LABEL_FLAG}" if labelled else f"the text column with {TEXT_FLAG}"
-    raise DataError(
-        f"{table.source}: the first line ({column_names(table)}) looks like a row: {why}; if there is no header, name the "
-        f"columns, as in --column_names {names}, and if it is one, {name_it}."
-    )

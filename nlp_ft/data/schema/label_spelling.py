@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nlp_ft.data.schema.label_numbers import is_number
+from nlp_ft.utils import warning
 
 _BETWEEN = re.compile(r"(?<=[^\W\d_])[\s_.,/'’‐‑–-]+(?=\w)|(?<=\w)[\s_.,/'’‐‑–-]+(?=[^\W\d_])")
 _AROUND = " .,;:!?\"'()[]\u201c\u201d\u2018\u2019\u200b\ufeff"
@@ -72,6 +73,8 @@ def spelling_warning(names: Iterable[str]) -> list[str]:
     shown = "; ".join(" and ".join(f'"{name}"' for name in group) for group in groups[:5])
     more = f" (and {len(groups) - 5} more groups)" if len(groups) > 5 else ""
     return [
-        f"warning: the labels {shown}{more} differ in case, spaces, punctuation or Unicode form alone, and are a class each; "
-        "--merge_label_spellings takes them for one"
+        warning(
+            f"the labels {shown}{more} differ in case, spaces, punctuation or Unicode form alone, and are a class each; "
+            "--merge_label_spellings takes them for one"
+        )
     ]

@@ -125,7 +125,7 @@ def split_strata(
         if number != train:
             total = max(least, round(shares[number] * rows))
             candidates = [pool if number < train else pool[::-1] for pool in pools]
-            quotas = allocate(left, total, left - kept, _places(candidates, side, train, parts))
+            quotas = allocate(left, total, left - kept, _places(candidates, side, number, train))
             for at in np.flatnonzero(quotas):
                 left[at] -= _take(candidates[at], int(quotas[at]), side, number, train, parts.sizes)
     return side
@@ -148,17 +148,15 @@ def _take(
     return quota - left
 
 
-def _places(
-    candidates: Sequence[list[int]], side: NDArray[np.int64], train: int, parts: Components
-) -> NDArray[np.int64]:
+def _places(candidates: Sequence[list[int]], side: NDArray[np.int64], number: int, train: int) -> NDArray[np.int64]:
     """Order in which strata get one of too few rows.
 
-    It is how far the first candidate of each is from the end of the hashes. A stratum of many components stands further in front, in proportion to their number. One without a candidate is last.
+    It is how far the first candidate of each is from the end of the hashes where this side lies. A stratum of many components
+    stands further in front, in proportion to their number. One without a candidate is last.
     """
     first = [next((component for component in pool if side[component] == train), None) for pool in candidates]
-    descending = any(pool[0] > pool[-1] for pool in candidates if pool)
-    last = len(parts)
-    return np.array([last if at is None else last - 1 - at if descending else at for at in first])
+    last = len(side)
+    return np.array([last if at is None else at if number < train else last - 1 - at for at in first])
 
 
 def allocate(

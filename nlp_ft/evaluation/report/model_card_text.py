@@ -124,7 +124,7 @@ def _data(facts: Facts) -> str:
             ", ..." if len(counts) > 8 else ""
         )
         lines.append(f"| {split} | {record['rows'][split]} | `{record['sha256'][split][:16]}` | {classes} |")
-    warnings = [note for note in facts.get("notes", ()) if note.startswith(("data check:", "warning:"))]
+    warnings = [note for note in facts.get("notes", ()) if getattr(note, "topic", "") in ("data check", "warning")]
     left_out = sum(record.get("left_out", {}).get("rejected", {}).values())
     warnings += [f"{left_out} rows were unreadable and left out."] if left_out else []
     return "\n".join([*lines, "", *(f"- {note}" for note in warnings), *([""] if warnings else [])])

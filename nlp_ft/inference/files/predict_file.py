@@ -26,6 +26,7 @@ from nlp_ft.inference.files.formats import SUFFIXES, JsonLines, format_of
 from nlp_ft.inference.files.pipes import PipedTexts
 from nlp_ft.inference.files.resume import PartFiles
 from nlp_ft.inference.files.stream import Predict, predict_located
+from nlp_ft.inference.options import PredictOptions
 
 if TYPE_CHECKING:
     from nlp_ft.inference.prediction import Prediction
@@ -71,7 +72,7 @@ class TextClassifier(Protocol):
         """What the saved model knows of itself."""
         ...
 
-    def check_options(self, **options: object) -> None:
+    def check_options(self, **options: Unpack[PredictOptions]) -> None:
         """Refuse options of `predict` that it would refuse."""
         ...
 
@@ -133,7 +134,7 @@ def predict_file(
     *,
     batch_size: int = 32,
     predict: Predict | None = None,
-    options: Mapping[str, object] | None = None,
+    options: PredictOptions | None = None,
     **reading: Unpack[FileOptions],
 ) -> FilePredictions:
     """Label a file into another: its columns, then those of `prediction_columns`.
@@ -147,7 +148,7 @@ def predict_file(
 
 
 def predict_to_file(
-    task: FileTask, classifier: TextClassifier, predict: Predict, options: Mapping[str, object] | None = None
+    task: FileTask, classifier: TextClassifier, predict: Predict, options: PredictOptions | None = None
 ) -> FilePredictions:
     """Label a file that was checked; an interrupted run resumes.
 
@@ -159,18 +160,19 @@ def predict_to_file(
     are not those of the run before; DataError for a row that cannot be labelled, with its place in the file, and where the
     model reads pairs and the file has none, or the reverse.
     """
-    classifier.check_options(**(options or {}))
+    options = options or PredictOptions()
+    classifier.check_options(**options)
     require_kind(task.file.source, task.file.columns, classifier.inference_config)
     rank, processes = _process()
     main, started = rank == 0, time.monotonic()
     parts, file = PartFiles(task.output), task.file
-    columns = prediction_columns(classifier.labels, classifier.problem_type, options or {}, file.names)
+    columns = prediction_columns(classifier.labels, classifier.problem_type, options, file.names)
     output_format = format_of(task.output, file, columns)
     if main:
         parts.require_free()
         print(*file.notes, sep="\n", file=sys.stderr)
     with parts.locked(main):
-        parts.agree_on_manifest(_made_of(file, classifier, options or {}), main)
+        parts.agree_on_manifest(_made_of(file, classifier, options), main)
         done = parts.done(len(file.sizes))
         assigned = set(range(rank, len(file.sizes), processes))
         with _bar(file, assigned, done, main) as bar:
@@ -195,7 +197,7 @@ def predict_to_stream(
     handle: IO[bytes],
     classifier: TextClassifier,
     predict: Predict,
-    options: Mapping[str, object],
+    options: PredictOptions,
     rows: int,
 ) -> int:
     """Label a file, or standard input, into JSON lines, block by block.

@@ -36,7 +36,7 @@ from nlp_ft.inference.feature_cache import cached_rows, row_digests, weights_key
 from nlp_ft.inference.load import load
 from nlp_ft.methods.distill.trainer import LABELLED, LOGITS
 from nlp_ft.models.layers import encoder_layers, unwrapped
-from nlp_ft.utils import log
+from nlp_ft.utils import log, warning
 
 _TEXTS_COMPARED = 200
 
@@ -234,6 +234,8 @@ def warn_of_test_rows(name: str, data: TextData) -> list[str]:
     if digest == data.fingerprint["sha256"]["test"]:
         return []
     return [
-        "warning: the teacher's own run was tested on other rows; if it was trained on some of these test rows, its metrics "
-        "here are too high"
+        warning(
+            "the teacher's own run was tested on other rows; if it was trained on some of these test rows, its metrics here "
+            "are too high"
+        )
     ]

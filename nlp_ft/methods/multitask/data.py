@@ -21,7 +21,7 @@ from nlp_ft.methods.multitask.arguments import MultitaskArguments
 from nlp_ft.methods.multitask.trainer import MultiTaskLoss, TaskKind
 from nlp_ft.training.losses import ClassifierLoss
 from nlp_ft.training.settings import Settings
-from nlp_ft.utils import log
+from nlp_ft.utils import log, warning
 
 SCORE = {SINGLE: "f1_macro", MULTI: "f1_micro", REGRESSION: "r2"}  # greater is better; their mean picks the checkpoint
 _SHOWN = 3
@@ -98,12 +98,12 @@ def shared_texts(tasks: Sequence[Task]) -> list[str]:
                 have = "has" if len(indices) == 1 else "have"
                 leak = f"in {split} {have} a text that is in train of task {other}"
                 more = ", ..." if len(indices) > _SHOWN else ""
-                warning = f"task {task.name}: {counted(len(indices), 'row')} of {len(rows)} {leak} ({shown}{more})"
+                message = f"task {task.name}: {counted(len(indices), 'row')} of {len(rows)} {leak} ({shown}{more})"
                 if split == "test" and not task.settings.data.allow_leakage:
                     raise DataError(
-                        f"{warning}, so the test figures would flatter the model; take them out, or go on with --allow_leakage."
+                        f"{message}, so the test figures would flatter the model; take them out, or go on with --allow_leakage."
                     )
-                notes.append(f"warning: {warning}, so its figures flatter the model")
+                notes.append(warning(f"{message}, so its figures flatter the model"))
     return notes
 
 

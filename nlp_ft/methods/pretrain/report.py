@@ -23,6 +23,7 @@ from nlp_ft.models.compare import compute_logits
 from nlp_ft.training import setup
 from nlp_ft.training.controls import as_control
 from nlp_ft.training.run_report import RunReport, base_model, saved_line
+from nlp_ft.utils import warning
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,9 @@ def seen_in_training(texts: Unlabelled, rows: Dataset) -> str | None:
     count = sum(text_digest(text) in texts.keys for text in rows["text"])
     if not count:
         return None
-    return (
-        f"warning: {count} of the probe's {counted(len(rows), 'test text')} are among the unlabelled texts; that is fair where "
-        "the texts to be classified are there beforehand, and flatters the figures where they are not"
+    return warning(
+        f"{count} of the probe's {counted(len(rows), 'test text')} are among the unlabelled texts; that is fair where the "
+        "texts to be classified are there beforehand, and flatters the figures where they are not"
     )
 
 

@@ -23,7 +23,7 @@ from nlp_ft.training.job import cross_validated, make_job, read
 from nlp_ft.training.run import piece_identity, restart
 from nlp_ft.training.run_report import RunReport
 from nlp_ft.training.settings import Settings
-from nlp_ft.utils import log
+from nlp_ft.utils import log, warning
 
 _TARGET_ONLY = (  # data flags for the location, splits, mixing and sampling of the target's rows
     *("validation_file", "test_file", "dataset_name", "dataset_config_name"),
@@ -168,8 +168,10 @@ def _check_leakage(target: TextData, source: TextData, file: str, args: DataArgu
                 message += "; with --num_folds each of them is tested on once"
             if not args.allow_leakage:
                 raise DataError(f"{message}; remove them from the source, or give --allow_leakage.")
-            log(f"warning: {message}")
+            log(warning(message))
     if "validation" not in tested and (message := overlap("validation")):
         log(
-            f"warning: {message}; these rows rank the sources and choose the checkpoint, which biases both towards this source"
+            warning(
+                f"{message}; these rows rank the sources and choose the checkpoint, which biases both towards this source"
+            )
         )

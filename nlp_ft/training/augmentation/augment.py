@@ -17,6 +17,7 @@ from nlp_ft.data.text import cut
 from nlp_ft.training.augmentation import eda, typos
 from nlp_ft.training.augmentation.wordnet import load_lexicon
 from nlp_ft.training.augmentation.words import share_of_stop_words
+from nlp_ft.utils import warning
 
 if TYPE_CHECKING:
     import torch
@@ -143,8 +144,10 @@ def describe_rows(
     share = share_of_stop_words(texts)
     if share < _ENGLISH and _GUARDED & set(args.row_operations):
         notes.append(
-            f"warning: {share:.0%} of the words are English stop-words, so the texts may not be English: swap, delete and "
-            "insert know the negations of English alone, and may change a label"
+            warning(
+                f"{share:.0%} of the words are English stop-words, so the texts may not be English: swap, delete and insert "
+                "know the negations of English alone, and may change a label"
+            )
         )
     return notes
 

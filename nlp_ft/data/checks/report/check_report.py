@@ -13,9 +13,11 @@ from nlp_ft.data.checks.finding import Checked, Finding, Severity
 from nlp_ft.data.checks.report.overview import SplitSummary, summarised, target_range
 from nlp_ft.data.checks.report.wording import by_severity, in_short, remedy, severity_counts, tally
 from nlp_ft.data.checks.report.wording import share as share_of
+from nlp_ft.utils import Note
 
 JSON_VERSION = 1
 _IN_SUMMARY = 3  # findings that the one line names
+_DATA_CHECK = "data check"  # the topic of the summary
 
 
 class RowFacts(TypedDict):
@@ -126,19 +128,20 @@ class CheckReport:
         """Rows of all splits together."""
         return sum(split.rows for split in self.splits.values())
 
-    def summary(self) -> str:
+    def summary(self) -> Note:
         """One line for a log.
 
         `data check: 2 errors, 1 note: ...` names the first three errors and warnings.
         """
         serious = [finding for finding in self.findings if finding.severity != "note"]
         if not self.findings:
-            return f"data check: nothing found in {counted(self.rows, 'row')}"
+            return Note(f"data check: nothing found in {counted(self.rows, 'row')}", _DATA_CHECK)
         if not serious:
-            return f"data check: no errors or warnings in {counted(self.rows, 'row')}, {tally(self.findings)}"
+            text = f"data check: no errors or warnings in {counted(self.rows, 'row')}, {tally(self.findings)}"
+            return Note(text, _DATA_CHECK)
         named = [in_short(finding) for finding in serious[:_IN_SUMMARY]]
         more = [f"and {len(serious) - _IN_SUMMARY} more"] if len(serious) > _IN_SUMMARY else []
-        return f"data check: {tally(self.findings)}: {'; '.join([*named, *more])}"
+        return Note(f"data check: {tally(self.findings)}: {'; '.join([*named, *more])}", _DATA_CHECK)
 
     def to_json(self, most_places: int | None = None) -> str:
         """`to_dict` as JSON text."""
