@@ -50,8 +50,8 @@ def parse(*classes: type, argv: Sequence[str] | None = None, with_files: bool = 
             raise ConfigError(f"--{flag.name} is needed: {flag.help}")
     try:
         if with_files:
+            check_files(name for setting in settings if _names_data(setting, flags) for name in setting.values)
             _check_names(settings)
-            check_files(name for setting in settings if _names_data(setting) for name in setting.values)
         *instances, training = _instances(classes, [*_defaults(settings), *_precision(explicit), *settings])
         check_training(training, explicit)
     except ConfigError as error:
@@ -72,9 +72,13 @@ def _check_names(settings: Sequence[Setting]) -> None:
             check_loggers(setting.values)
 
 
-def _names_data(setting: Setting) -> bool:
-    """Whether a flag names files of texts; --gguf_file is one of a checkpoint."""
-    return setting.name.endswith("_file") and setting.name != "gguf_file"
+def _names_data(setting: Setting, flags: Sequence[Flag]) -> bool:
+    """Whether a flag names files of texts; --gguf_file is one of a checkpoint.
+
+    A method with --text_file reads that in place of --train_file, which it refuses with its reason.
+    """
+    refused = setting.name == "train_file" and any(flag.name == "text_file" for flag in flags)
+    return setting.name.endswith("_file") and setting.name != "gguf_file" and not refused
 
 
 def all_flags(classes: Sequence[type]) -> list[Flag]:

@@ -116,7 +116,7 @@ def guess_wide(sample: bytes) -> str | None:
     best, most = None, 0
     for codec in _WIDE:
         try:
-            text = sample[: len(sample) - len(sample) % 4].decode(codec)
+            text = sample[: len(sample) - len(sample) % (2 if "16" in codec else 4)].decode(codec)
         except UnicodeDecodeError:
             continue
         fine = sum(character.isprintable() or character in "\r\n\t" for character in text)
