@@ -209,8 +209,8 @@ def test_malformed_rows_of_one_kind_are_told_at_once_in_one_line() -> None:
     bad_csv(90)
     assert refusal(train_file="a.csv") == (
         "a.csv, lines 2, 5, 8 and 27 more: 1 cell where the header has 2 (text, label); put a text that holds a comma between "
-        "double quotes, or complete the row. Mend them; or, in training, leave them out with --skip_bad_rows, which counts "
-        "them and writes them to rejected_rows.csv."
+        "double quotes, or complete the row. Mend them; or, in training or predict, leave them out "
+        "with --skip_bad_rows."
     )
 
 

@@ -203,8 +203,7 @@ def test_malformed_rows_and_rows_without_text_or_label_come_in_one_report() -> N
         "a.csv:25: 3 cells where the header has 2 (text, label); put a text that holds a comma between double quotes, or "
         "complete the row.",
         "a.csv, lines 22 and 24: no label in column 'label'.",
-        "Mend them; or, in training, leave them out with --skip_bad_rows, which counts them and writes them to "
-        "rejected_rows.csv.",
+        "Mend them; or, in training or predict, leave them out with --skip_bad_rows.",
     ]
 
 

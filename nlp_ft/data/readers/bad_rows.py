@@ -15,10 +15,7 @@ _SHOWN = 20  # kinds of faults
 _PLACES = 3  # of each kind
 _VARIABLE = re.compile(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"")  # what differs between faults of one kind
 _PLACE = re.compile(r"(.*?)(:|, row )(\d+)", re.DOTALL)
-_MEND = (
-    "Mend them; or, in training, leave them out with --skip_bad_rows, which counts them and writes them to "
-    "rejected_rows.csv."
-)
+_MEND = "Mend them; or, in training or predict, leave them out with --skip_bad_rows."
 
 
 class BadRow(NamedTuple):
