@@ -128,6 +128,12 @@ class ForwardPass:
         rows, owners, lost = tokens
         uses_attention = self.long_documents.pooling == "attention" and len(rows) > len(firsts)
         logits, features = self._forward(rows, batch_size, with_features=with_features or uses_attention)
+        if not (finite := np.isfinite(logits).all(axis=1)).all():
+            row = start + int(owners[int(np.argmin(finite))])
+            raise ModelError(
+                f"row {row}: the model's logits are not finite, so they are no answer; if it was loaded in half precision, load "
+                "it with dtype=torch.float32, else its weights are damaged: train it again."
+            )
         pooled_logits = pool_windows(logits, owners, len(firsts), self.long_documents, features)
         if with_features and features is not None:
             features = pool_windows(

@@ -498,3 +498,15 @@ def test_the_model_goes_where_it_is_told_and_stays_in_evaluation_mode(bert_path:
     assert loaded.model.device.type == "cpu"
     assert not loaded.model.training
     assert (loaded.problem_type, loaded.labels) == (SINGLE, LABELS)
+
+
+@pytest.mark.parametrize("long_documents", ["window", "truncate"])
+def test_logits_that_are_not_finite_are_no_answer(long_documents: str) -> None:
+    model, tokenizer = classifier("bert", LABELS)
+    loaded = Classifier(model, tokenizer, "cpu")
+    word = tokenizer("lovely", add_special_tokens=False)["input_ids"][0]
+    with torch.no_grad():
+        model.get_input_embeddings().weight[word] = torch.inf
+    assert len(loaded.predict(["so so"], long_documents=long_documents)) == 1
+    with pytest.raises(ModelError, match=r"^row 1: the model's logits are not finite, so they are no answer; "):
+        loaded.predict(["so so", "a lovely film"], long_documents=long_documents)
