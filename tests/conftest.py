@@ -20,6 +20,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 import ranks  # after the variables: its processes have them, too
 
@@ -37,6 +38,9 @@ GOOD, BAD, THINGS, FILLERS = (
 
 RunCli = Callable[[Sequence[object]], tuple[int, str, str]]
 MakeCsv = Callable[..., Path]
+
+hypothesis.settings.register_profile("fixed", derandomize=True)  # the same examples in every run
+hypothesis.settings.load_profile("fixed")
 
 
 # What takes longest begins first, so that no process is left waiting for it at the end; the rest are files of a few seconds.

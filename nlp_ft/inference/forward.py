@@ -131,8 +131,8 @@ class ForwardPass:
         if not (finite := np.isfinite(logits).all(axis=1)).all():
             row = start + int(owners[int(np.argmin(finite))])
             raise ModelError(
-                f"row {row}: the model's logits are not finite, so they are no answer; if it was loaded in half precision, load "
-                "it with dtype=torch.float32, else its weights are damaged: train it again."
+                f"row {row}: the model's logits are not finite, so they are no answer; if it was loaded in half precision, "
+                "load it with dtype=torch.float32, else its weights are damaged: train it again."
             )
         pooled_logits = pool_windows(logits, owners, len(firsts), self.long_documents, features)
         if with_features and features is not None:

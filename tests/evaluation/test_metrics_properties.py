@@ -71,7 +71,7 @@ def test_multi_label_metrics_agree_with_sklearn(classes: int, rows: int, seed: i
 @given(st.integers(2, 30), st.integers(0, 10**6))
 def test_regression_metrics_agree_with_sklearn_and_scipy(rows: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    values, labels = generator.normal(size=rows), generator.normal(size=rows).round(1) + np.arange(rows)
+    values, labels = generator.normal(size=rows), generator.normal(size=rows).round(1) + 20 * np.arange(rows)
     ours = compute_metrics(REGRESSION, values, labels, [])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -23,6 +23,7 @@ from nlp_ft.data import open_texts, read_table
 from nlp_ft.errors import ConfigError, DataError, RowError
 from nlp_ft.evaluation.inference_config import InferenceConfig
 from nlp_ft.inference.files import FilePredictions, check_file, predict_file, predict_to_file, stream
+from nlp_ft.inference.options import PredictOptions
 from nlp_ft.inference.prediction import Prediction
 
 ODD_TEXTS = [
@@ -214,7 +215,7 @@ class Number(Stub):
 
 def test_several_labels_no_label_and_scores_that_are_not_among_the_top(tmp_path: Path) -> None:
     write_csv(tmp_path / "in.csv", {"text": ["a", "b", "c"]})
-    options = {"return_logits": True, "long_documents": "window", "top_k": 1}
+    options = PredictOptions(return_logits=True, long_documents="window", top_k=1)
     for name in ("out.csv", "out.jsonl", "out.parquet"):
         predict_file(Multi(), tmp_path / "in.csv", tmp_path / name, options=options)
     assert (tmp_path / "out.csv").read_text().splitlines() == [

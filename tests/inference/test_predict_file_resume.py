@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 import ranks
@@ -21,6 +21,7 @@ from test_predict_file import Stub
 
 from nlp_ft.errors import ConfigError, DataError, RowError
 from nlp_ft.inference.files import FilePredictions, check_file, predict_to_file
+from nlp_ft.inference.options import PredictOptions
 
 FORMATS = [".csv", ".jsonl", ".parquet"]
 ROWS, BLOCK = 100, 30
@@ -31,7 +32,9 @@ def rows_file(folder: Path, rows: int = ROWS) -> Path:
     return write_csv(folder / "in.csv", ({"id": str(n), "text": f"text {n}\nof 🙂 {n * n}"} for n in range(rows)))
 
 
-def run(source: Path, output: Path, stub: Any = None, block: int = BLOCK, **options: Any) -> FilePredictions:
+def run(
+    source: Path, output: Path, stub: Any = None, block: int = BLOCK, **options: Unpack[PredictOptions]
+) -> FilePredictions:
     stub = stub or Stub()
     return predict_to_file(check_file(source, output, block_rows=block), stub, stub.predict, options)
 

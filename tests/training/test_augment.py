@@ -326,7 +326,7 @@ def test_a_row_gets_the_same_copies_whatever_else_is_in_the_table() -> None:
     for place, text in enumerate(FILMS):
         assert [row._replace(source=place, label=place) for row in made([text], "swap", "noise")] == [whole[place]]
     assert made(FILMS[::-1], "swap", "noise")[::-1] == [
-        row._replace(source=3 - row.source, label=3 - row.label) for row in whole
+        row._replace(source=3 - row.source, label=3 - row.source) for row in whole
     ]
 
 

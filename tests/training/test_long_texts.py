@@ -457,7 +457,10 @@ def test_flags_that_would_do_nothing_are_refused(flags: dict[str, Any], message:
     ("flags", "message"),
     [
         ({"window_stride": 14}, "a stride of 14 tokens leaves nothing new in a window of 14; give a smaller one."),
-        ({"max_seq_length": 2}, "--max_seq_length 2: 2 special tokens leave no room for the text; it must be at least 3."),
+        (
+            {"max_seq_length": 2},
+            "--max_seq_length 2: 2 special tokens leave no room for the text; it must be at least 3.",
+        ),
     ],
 )
 def test_windows_that_could_hold_nothing_new_stop_the_run_before_it_trains(
