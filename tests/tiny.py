@@ -64,6 +64,11 @@ class Family(NamedTuple):
     decoder: bool = False
 
 
+def _decoder_start(token_id: int) -> dict[str, Any]:
+    """The token a decoder begins with, which the type of T5's configuration does not name."""
+    return {"decoder_start_token_id": token_id}
+
+
 def _wordpiece(token_types: bool = False) -> PreTrainedTokenizerFast:
     special = {
         "pad_token": "[PAD]",
@@ -232,7 +237,7 @@ FAMILIES: dict[str, Family] = {
             relative_attention_num_buckets=8,
             pad_token_id=t.pad_token_id,
             eos_token_id=t.eos_token_id,
-            decoder_start_token_id=t.pad_token_id,
+            **_decoder_start(t.pad_token_id),
         ),
     ),
     "gpt2": Family(
